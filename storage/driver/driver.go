@@ -1,0 +1,108 @@
+// Package driver is the small interface under storage.Bucket. Drivers (a local
+// file system, S3, memory) and wrappers (retries, injected faults) implement
+// it, and each passes storage/drivertest.
+//
+// Keys are validated by storage.Bucket, above: UTF-8 path elements of
+// [A-Za-z0-9._-], joined by '/', at most 512 bytes, no empty element, none
+// that is "." or "..". Errors are classified with internal/fault.
+package driver
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Driver is one flat namespace of immutable objects.
+//
+// Every method MUST honour its context, be safe for concurrent use, and
+// classify errors: fault.NotFound where the object is not there, fault.Exists
+// where IfAbsent met an object, fault.Full where there is no room,
+// fault.Unavailable for what may work when tried again.
+type Driver interface {
+	// Create starts a staged object. Nothing MUST be visible under key, to
+	// Open, Stat or List, before Commit returns; nothing MUST remain after Abort
+	// or a crash, but for staging that the driver removes by itself.
+	Create(ctx context.Context, key string, o CreateOptions) (Writer, error)
+
+	// Open reads n bytes from off; n < 0 means to the end. It MUST fail with
+	// fault.NotFound before the first byte if there is no such object, and with
+	// fault.RangeInvalid if off is past its end. A reader that ends early
+	// because the object is shorter than off+n returns io.ErrUnexpectedEOF.
+	Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
+
+	// Stat MUST return the attributes of the committed object.
+	Stat(ctx context.Context, key string) (Attrs, error)
+
+	// List returns up to limit keys with the prefix that sort after `after`,
+	// ascending by bytes. More MUST be true unless the last key was reached.
+	// An object committed before List began MUST be listed.
+	List(ctx context.Context, prefix, after string, limit int) (Page, error)
+
+	// Delete removes the object, durably. Deleting what is not there MUST succeed.
+	Delete(ctx context.Context, key string) error
+}
+
+// CreateOptions qualify a Create.
+type CreateOptions struct {
+	// IfAbsent makes Commit fail with fault.Exists, and change nothing, if the
+	// key has an object by then. Of two concurrent commits exactly one succeeds.
+	IfAbsent bool
+	// IfMatch makes Commit fail with fault.Conflict unless the key's current
+	// object has this ETag. Only wrapped keys are ever rewritten.
+	IfMatch string
+	// Class is the storage class, in the store's own words; empty for its default.
+	Class string
+	// Size is the number of bytes that will be written, if known; 0 if not.
+	Size int64
+}
+
+// Writer receives the bytes of a staged object. It MUST end with exactly one
+// of Commit and Abort; Abort after Commit does nothing.
+type Writer interface {
+	io.Writer
+	// Commit makes the object visible and durable, atomically: when it returns
+	// nil, the bytes and the name survive a power cut.
+	Commit(ctx context.Context) (Attrs, error)
+	// Abort discards what was written. It works under a cancelled context.
+	Abort()
+}
+
+// Attrs describe a committed object.
+type Attrs struct {
+	Size     int64
+	ETag     string    // changes whenever the object is replaced
+	Class    string    // storage class; empty for the default
+	Modified time.Time // by the store's clock
+}
+
+// Page is one answer of List.
+type Page struct {
+	Objects []Object
+	More    bool
+}
+
+// Object is one listed object.
+type Object struct {
+	Key      string
+	Size     int64
+	Modified time.Time // by the store's clock
+}
+
+// Mapper is optional: a driver whose objects lie in local files may serve
+// random reads without opening them anew each time.
+type Mapper interface {
+	// OpenAt returns a reader of the whole object at random offsets, and its size.
+	OpenAt(ctx context.Context, key string) (ReaderAtCloser, int64, error)
+}
+
+// ReaderAtCloser reads at offsets until it is closed.
+type ReaderAtCloser interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Purger is optional: removes every version of an object where the store keeps versions.
+type Purger interface {
+	Purge(ctx context.Context, key string) error
+}
