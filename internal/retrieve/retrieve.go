@@ -1,0 +1,58 @@
+// Package retrieve opens what the index names: instances as stored or in
+// another uncompressed transfer syntax, frames, bulk values and metadata
+// (WADO-RS, PS3.18 §10.4). It streams in constant memory and lets nothing out
+// that has not been authenticated. It knows nothing of HTTP.
+//
+// A [Body] is what can be sent. An error of its Write methods after the first
+// byte means that what was written is incomplete: the caller has to break the
+// connection.
+package retrieve
+
+import (
+	"context"
+	"io"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+// Index is what retrieval asks of the index.
+type Index interface {
+	// Instances yields the visible instances of the selection, ordered by
+	// series and instance number; none when there is no such thing.
+	Instances(ctx context.Context, t archive.Tenant, sel archive.UIDs, yield func(*archive.InstanceRow) bool) error
+	// Chunks yields the compressed metadata chunks of the ids.
+	Chunks(ctx context.Context, t archive.Tenant, ids []int64, yield func(id int64, c archive.Chunk) bool) error
+}
+
+// Objects is where sealed bytes lie.
+type Objects interface {
+	// Open reads n bytes of the object from off.
+	Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
+}
+
+// Secrets gives the keys that blobs are sealed under.
+type Secrets interface {
+	Secret(ctx context.Context, id archive.KeyID) (archive.Secret, error)
+}
+
+// Options are the parts of a Reader. Index, Objects and Secrets are required.
+type Options struct {
+	Index   Index
+	Objects Objects
+	Secrets Secrets
+	// CacheBytes bounds the decoded metadata held in memory; 0 is 48 MiB, less
+	// than 0 keeps none.
+	CacheBytes int64
+}
+
+// Reader retrieves. It is safe for concurrent use.
+type Reader struct {
+	o     Options
+	cache *cache
+}
+
+// New returns a Reader. Close wipes what it holds.
+func New(o Options) *Reader { return &Reader{o: o, cache: newCache(o.CacheBytes)} }
+
+// Close wipes the metadata held in memory.
+func (r *Reader) Close() { r.cache.wipe() }
