@@ -55,6 +55,9 @@ type CreateOptions struct {
 	Class string
 	// Size is the number of bytes that will be written, if known; 0 if not.
 	Size int64
+	// Reserved lets a small object use room that the store keeps back, where it
+	// keeps any: for facts that delete, which must work when the store is full.
+	Reserved bool
 }
 
 // Writer receives the bytes of a staged object. It MUST end with exactly one
@@ -62,7 +65,10 @@ type CreateOptions struct {
 type Writer interface {
 	io.Writer
 	// Commit makes the object visible and durable, atomically: when it returns
-	// nil, the bytes and the name survive a power cut.
+	// nil, the bytes and the name survive a power cut. When it fails with
+	// fault.Exists, fault.Conflict, fault.Full or fault.Invalid nothing MUST have
+	// changed, nor will; after any other error the object may be there or not,
+	// whole in either case. fault.Exists MUST only be told of a durable object.
 	Commit(ctx context.Context) (Attrs, error)
 	// Abort discards what was written. It works under a cancelled context.
 	Abort()
