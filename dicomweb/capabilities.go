@@ -1,0 +1,5 @@
+package dicomweb
+
+type capabilities struct{}
+
+func (s *Server) mountCapabilities() {}

@@ -1,0 +1,42 @@
+package dicomweb
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+const (
+	pathHealth = "/healthz"
+	pathReady  = "/readyz"
+)
+
+// mountHealth: /healthz answers while the process serves at all; /readyz while
+// it can do its work.
+func (s *Server) mountHealth() {
+	alive := func(c echo.Context) error { return healthy(c) }
+	ready := func(c echo.Context) error {
+		select {
+		case <-s.stopping:
+			return fault.New(fault.Unavailable, "the server is shutting down")
+		default:
+		}
+		if s.o.Ready != nil {
+			if err := s.o.Ready(c.Request().Context()); err != nil {
+				return fault.Wrap(fault.Unavailable, err, "the server is not ready; its log says why")
+			}
+		}
+		return healthy(c)
+	}
+	for path, h := range map[string]echo.HandlerFunc{pathHealth: alive, pathReady: ready} {
+		s.e.GET(path, h)
+		s.e.HEAD(path, h)
+	}
+}
+
+func healthy(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.String(http.StatusOK, "ok\n")
+}

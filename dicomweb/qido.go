@@ -1,0 +1,6 @@
+package dicomweb
+
+// Searcher answers queries.
+type Searcher interface{}
+
+func (s *Server) mountSearch() {}
