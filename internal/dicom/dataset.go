@@ -17,13 +17,14 @@ type Element struct {
 	Tag Tag
 	VR  VR // as encoded, or from the dictionary under Implicit VR; UN when unknown
 
+	// Bulk is set when the value was left in the stream because it is pixel
+	// data or larger than the reader holds.
+	Bulk bool
+
 	// Value is the encoded value, with its padding. It is nil where the value
 	// was not held: see Bulk, Items and Fragments.
 	Value []byte
 
-	// Bulk is set when the value was left in the stream because it is pixel
-	// data or larger than the reader holds.
-	Bulk bool
 	// Offset of the value's first byte, in bytes from the beginning of the file;
 	// of a deflated file, from the beginning of the file with the data set inflated.
 	Offset int64
