@@ -48,6 +48,8 @@ type InstanceRow struct {
 type StudyFilter struct {
 	// UIDs, when not nil, are the only studies looked at.
 	UIDs []string
+	// IDs, when not nil, are the only studies looked at, by row identity.
+	IDs []int64
 	// From and To bound the Study Date, inclusive, as YYYYMMDD; empty is open.
 	// A study without a date passes only when both are empty.
 	From, To string
@@ -56,7 +58,7 @@ type StudyFilter struct {
 	// All are conditions of which each must hold; a condition holds when any of
 	// its words does.
 	All [][]Term
-	// Skip passes over so many studies first. Only without UIDs and All, where every
+	// Skip passes over so many studies first. Only without UIDs, IDs and All, where every
 	// candidate is a match.
 	Skip int
 }
