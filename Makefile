@@ -1,0 +1,55 @@
+# make run   build and start a server on this machine
+# make test  set up what the tests need, then run all of them
+# make lint  what CI checks beyond the tests
+# make fuzz  every fuzz target for FUZZTIME (30s)
+
+GO        ?= go
+FUZZTIME  ?= 30s
+CACHE     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strata-build
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+STATICCHECK = v0.8.2
+GOVULNCHECK = v1.1.4
+
+export CGO_ENABLED ?= 0
+
+.PHONY: build run test race setup lint fuzz bench clean
+
+build:
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/strata ./cmd/strata
+
+run: build
+	./bin/strata serve
+
+# What only tests need: real DICOM tools to compare with. As root, or with sudo.
+setup:
+	./test/setup
+
+test: setup
+	$(GO) test -timeout 30m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /test)
+
+lint: $(CACHE)/staticcheck-$(STATICCHECK) $(CACHE)/govulncheck-$(GOVULNCHECK)
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(CACHE)/staticcheck-$(STATICCHECK) ./...
+	./test/vulncheck $(CACHE)/govulncheck-$(GOVULNCHECK)
+
+$(CACHE)/staticcheck-$(STATICCHECK):
+	@mkdir -p $(@D)
+	GOBIN=$(CACHE)/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+	mv $(CACHE)/bin/staticcheck $@
+
+$(CACHE)/govulncheck-$(GOVULNCHECK):
+	@mkdir -p $(@D)
+	GOBIN=$(CACHE)/bin $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
+	mv $(CACHE)/bin/govulncheck $@
+
+fuzz:
+	./test/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin dist

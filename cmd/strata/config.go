@@ -1,0 +1,315 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
+)
+
+// setting is one key of the configuration. The same key is a line of the
+// configuration file, an environment variable (STRATA_ and the key in capitals,
+// dots and hyphens as underscores) and, where flagged, a command line flag.
+type setting struct {
+	key     string
+	value   any // default
+	help    string
+	secret  bool
+	serving bool // matters to serve alone
+}
+
+// settings lists every key, with its default.
+func settings() []setting {
+	return []setting{
+		{key: "data", value: defaultData(), help: "folder of the archive: sealed objects, the index, the lock"},
+		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data"},
+		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder"},
+		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
+		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
+		{key: "key-passphrase", value: "", secret: true, help: "the passphrase itself, for places where a file is no better than the environment"},
+		{key: "listen", value: "127.0.0.1:8080", serving: true, help: "address and port to serve on; anything beyond loopback needs tls-cert, tls-key and token-file, or insecure"},
+		{key: "tls-cert", value: "", serving: true, help: "PEM file with the server's certificate chain"},
+		{key: "tls-key", value: "", serving: true, help: "PEM file with the certificate's private key"},
+		{key: "token-file", value: "", serving: true, help: "file with bearer tokens, one a line; a request needs one of them"},
+		{key: "insecure", value: false, serving: true, help: "serve beyond loopback without TLS or token. Never with patients' data"},
+		{key: "public-url", value: "", serving: true, help: "URL under which clients reach the server, when it differs; without /dicom-web"},
+		{key: "trusted-proxies", value: []string{"127.0.0.0/8", "::1/128"}, serving: true, help: "networks whose Forwarded and X-Forwarded-* headers are believed"},
+		{key: "origins", value: []string{}, serving: true, help: "web origins whose pages may use the archive from a browser, or *; empty: pages from this machine"},
+		{key: "duplicates", value: "keep-first", help: "same UIDs, other contents: keep-first (the newcomer is kept hidden), replace, or refuse"},
+		{key: "reconcile-every", value: "1m", serving: true, help: "how often to look for facts that are not indexed yet"},
+		{key: "reap-grace", value: "24h", help: "how old an object that no fact names must be before it is removed"},
+		{key: "limits.request-bytes", value: 0, serving: true, help: "largest request body in bytes; 0: no limit"},
+		{key: "limits.store-memory", value: 64 << 20, serving: true, help: "bytes of memory that all stores together may hold"},
+		{key: "limits.results", value: 5000, serving: true, help: "most matches in one answer to a search; more come by offset, and a warning says so"},
+		{key: "limits.idle", value: "60s", serving: true, help: "how long a connection may make no progress"},
+		{key: "cache-bytes", value: 32 << 20, serving: true, help: "bytes of memory for decoded metadata"},
+		{key: "shutdown-wait", value: "30s", serving: true, help: "how long a stopping server waits for requests in flight"},
+		{key: "log.level", value: "info", help: "debug, info, warn or error"},
+		{key: "log.format", value: "text", help: "text or json"},
+	}
+}
+
+// Config is the effective configuration, checked.
+type Config struct {
+	Data, Index, KeyFile               string
+	Passphrase, PassphraseFile         string
+	Tenant                             archive.Tenant
+	Listen, TLSCert, TLSKey, TokenFile string
+	Insecure                           bool
+	PublicURL                          string
+	TrustedProxies                     []netip.Prefix
+	Origins                            []string
+	Duplicates                         ingest.Policy
+	ReconcileEvery, ReapGrace          time.Duration
+	RequestBytes, StoreMemory          int64
+	Results                            int
+	Idle, ShutdownWait                 time.Duration
+	CacheBytes                         int64
+	LogLevel, LogFormat                string
+}
+
+// loadConfig merges defaults, file, environment and flags, the later over the
+// earlier, and checks every value. Errors name the key.
+func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koanf, *Config, error) {
+	k := koanf.New(".")
+	known := map[string]setting{}
+	fromEnv := map[string]string{}
+	for _, s := range settings() {
+		known[s.key] = s
+		fromEnv["STRATA_"+envName(s.key)] = s.key
+	}
+	defaults := map[string]any{}
+	for key, s := range known {
+		defaults[key] = s.value
+	}
+	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
+		return nil, nil, fmt.Errorf("loading the defaults: %w", err)
+	}
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return nil, nil, fault.Wrap(fault.Invalid, err, "cannot read the configuration file %s", path)
+		}
+	}
+	err := k.Load(env.Provider(".", env.Opt{
+		Prefix:      "STRATA_",
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key := fromEnv[name]
+			if key == "" {
+				return "", nil // other programs' variables share the prefix
+			}
+			if _, list := known[key].value.([]string); list {
+				return key, splitList(value)
+			}
+			return key, value
+		}}), nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the environment: %w", err)
+	}
+	if flags != nil {
+		err := k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
+			if _, ok := known[f.Name]; !ok || !f.Changed {
+				return "", nil
+			}
+			return f.Name, posflag.FlagVal(flags, f)
+		}), nil)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the flags: %w", err)
+		}
+	}
+	for _, key := range k.Keys() {
+		if _, ok := known[key]; !ok {
+			return nil, nil, fault.New(fault.Invalid, "%s: there is no such setting; `strata config` lists them all", key)
+		}
+	}
+	c, err := checkConfig(k)
+	return k, c, err
+}
+
+func envName(key string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
+}
+
+func splitList(s string) []string {
+	return slices.DeleteFunc(strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }), func(s string) bool { return s == "" })
+}
+
+// checkConfig turns the loaded values into their types.
+func checkConfig(k *koanf.Koanf) (*Config, error) {
+	c := &Config{
+		Data: k.String("data"), Index: k.String("index"), KeyFile: k.String("key-file"), PassphraseFile: k.String("key-passphrase-file"), Passphrase: k.String("key-passphrase"),
+		Tenant: archive.Tenant(k.String("tenant")), Listen: k.String("listen"), TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"),
+		TokenFile: k.String("token-file"), PublicURL: k.String("public-url"), Origins: k.Strings("origins"),
+		LogLevel: k.String("log.level"), LogFormat: k.String("log.format"),
+	}
+	bad := func(key, format string, args ...any) error {
+		return fault.New(fault.Invalid, "%s: %s", key, fmt.Sprintf(format, args...))
+	}
+	var errs []error
+	fail := func(err error) { errs = append(errs, err) }
+	if c.Data == "" {
+		fail(bad("data", "name a folder; there is no home folder to make one in"))
+	}
+	if c.KeyFile == "" {
+		fail(bad("key-file", "name a file; there is no home folder to keep the key in"))
+	}
+	if !c.Tenant.Valid() {
+		fail(bad("tenant", "use lower-case letters, digits and hyphens, at most 63"))
+	}
+	if c.Index == "" {
+		c.Index = filepath.Join(c.Data, "index.db")
+	}
+	if inside(c.Data, c.KeyFile) {
+		fail(bad("key-file", "must not lie in the data folder: whoever takes the folder would have the key as well"))
+	}
+	var err error
+	if c.Insecure, err = strconv.ParseBool(k.String("insecure")); err != nil {
+		fail(bad("insecure", "must be true or false"))
+	}
+	for _, p := range k.Strings("trusted-proxies") {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			fail(bad("trusted-proxies", "%q is not a network such as 10.0.0.0/8", p))
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix)
+	}
+	if c.Duplicates, err = ingest.ParsePolicy(k.String("duplicates")); err != nil {
+		fail(bad("duplicates", "must be keep-first, replace or refuse"))
+	}
+	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
+		"limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait} {
+		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
+			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
+		}
+	}
+	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes} {
+		if *to, err = strconv.ParseInt(k.String(key), 10, 64); err != nil || *to < 0 {
+			fail(bad(key, "must be a number of bytes"))
+		}
+	}
+	if c.Results, err = strconv.Atoi(k.String("limits.results")); err != nil || c.Results < 1 {
+		fail(bad("limits.results", "must be a number above zero"))
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		fail(bad("log.level", "must be debug, info, warn or error"))
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		fail(bad("log.format", "must be text or json"))
+	}
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	return c, nil
+}
+
+// checkServing holds what only a server has to fulfil.
+func (c *Config) checkServing() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return fault.New(fault.Invalid, "tls-cert and tls-key: give both or neither")
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fault.New(fault.Invalid, "listen: must be an address and a port such as 127.0.0.1:8080")
+	}
+	if c.Insecure || loopback(host) {
+		return nil
+	}
+	if c.TLSCert == "" || c.TokenFile == "" {
+		return fault.New(fault.Invalid, "listen: %s is reachable from other machines; give tls-cert, tls-key and token-file (or, for a test without patients' data, insecure)", c.Listen)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// inside reports whether path lies in the folder.
+func inside(folder, path string) bool {
+	f, err1 := filepath.Abs(folder)
+	p, err2 := filepath.Abs(path)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(f, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func defaultData() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "strata")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".local", "share", "strata")
+}
+
+func defaultKeyFile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "strata", "local.key")
+}
+
+// printConfig writes the effective configuration as a file that can be used as one.
+func printConfig(w io.Writer, k *koanf.Koanf) error {
+	fmt.Fprintln(w, "# The effective configuration. Each key can also be set by an environment variable, named behind it.")
+	section := ""
+	for _, s := range settings() {
+		name, indent := s.key, ""
+		if i := strings.IndexByte(s.key, '.'); i > 0 {
+			if section != s.key[:i] {
+				section = s.key[:i]
+				fmt.Fprintf(w, "\n%s:\n", section)
+			}
+			name, indent = s.key[i+1:], "  "
+		} else if section != "" {
+			section = ""
+		}
+		var value string
+		switch s.value.(type) {
+		case []string:
+			quoted := []string{}
+			for _, v := range k.Strings(s.key) {
+				quoted = append(quoted, strconv.Quote(v))
+			}
+			value = "[" + strings.Join(quoted, ", ") + "]"
+		case string:
+			value = strconv.Quote(k.String(s.key))
+			if s.secret && k.String(s.key) != "" {
+				value = `"(hidden)"`
+			}
+		default:
+			value = k.String(s.key)
+		}
+		if _, err := fmt.Fprintf(w, "\n%s# %s (STRATA_%s)\n%s%s: %s\n", indent, s.help, envName(s.key), indent, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

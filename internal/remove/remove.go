@@ -1,0 +1,110 @@
+// Package remove hides studies, series and instances, and shows them again. A
+// deletion is a fact that names the blobs it hides; no byte is touched, so an
+// undeletion is a fact too. Which instances are visible follows from the set of
+// facts, in whatever order they are read.
+package remove
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/pack"
+)
+
+// Index is what removing needs of the index.
+type Index interface {
+	// Blobs returns every live blob below sel.
+	Blobs(ctx context.Context, t archive.Tenant, sel archive.UIDs) ([]archive.BlobID, error)
+	// Deletions returns every deleted blob below sel, with the deletions that hold it.
+	Deletions(ctx context.Context, t archive.Tenant, sel archive.UIDs) ([]archive.Deletion, error)
+	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
+}
+
+// Log is what removing needs of the tenant's log.
+type Log interface {
+	NewFactID() archive.FactID
+	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
+}
+
+// Refs gives the keyed hash of a UID.
+type Refs interface{ Ref(uid string) archive.Ref }
+
+// Remover hides and shows again. It is safe for concurrent use.
+type Remover struct {
+	index Index
+	log   Log
+	refs  Refs
+}
+
+// New returns a Remover.
+func New(index Index, log Log, refs Refs) *Remover { return &Remover{index, log, refs} }
+
+// maxBlobs bounds a fact: a larger deletion becomes several.
+const maxBlobs = 10_000
+
+// Delete hides every instance of the scope, all versions of it, durably. It
+// returns how many blobs are hidden, and fault.NotFound when there are none.
+func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) (int, error) {
+	blobs, err := r.index.Blobs(ctx, t, scope)
+	if err != nil {
+		return 0, fmt.Errorf("looking up what to delete: %w", err)
+	}
+	if len(blobs) == 0 {
+		return 0, fault.New(fault.NotFound, "there is nothing to delete")
+	}
+	for rest := blobs; len(rest) > 0; {
+		n := min(len(rest), maxBlobs)
+		f := &archive.Fact{ID: r.log.NewFactID(), Kind: archive.FactDeleted, Study: r.refs.Ref(scope.Study), Blobs: rest[:n], Scope: scope}
+		if err := r.state(ctx, t, f); err != nil {
+			return len(blobs) - len(rest), fmt.Errorf("deleting: %w", err)
+		}
+		rest = rest[n:]
+	}
+	return len(blobs), nil
+}
+
+// Undelete shows again every deleted instance of the scope. It returns how many
+// blobs are shown, and fault.NotFound when none was hidden.
+func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.UIDs) (int, error) {
+	deletions, err := r.index.Deletions(ctx, t, scope)
+	if err != nil {
+		return 0, fmt.Errorf("looking up what was deleted: %w", err)
+	}
+	if len(deletions) == 0 {
+		return 0, fault.New(fault.NotFound, "nothing of this was deleted")
+	}
+	for rest := deletions; len(rest) > 0; {
+		n := min(len(rest), maxBlobs)
+		f := &archive.Fact{ID: r.log.NewFactID(), Kind: archive.FactUndeleted, Study: r.refs.Ref(scope.Study)}
+		undone := map[archive.FactID]bool{}
+		for _, d := range rest[:n] {
+			f.Blobs = append(f.Blobs, d.Blob)
+			for _, by := range d.By {
+				if !undone[by] {
+					undone[by] = true
+					f.Undoes = append(f.Undoes, by)
+				}
+			}
+		}
+		if err := r.state(ctx, t, f); err != nil {
+			return len(deletions) - len(rest), fmt.Errorf("undeleting: %w", err)
+		}
+		rest = rest[n:]
+	}
+	return len(deletions), nil
+}
+
+// state makes the fact durable, then visible.
+func (r *Remover) state(ctx context.Context, t archive.Tenant, f *archive.Fact) error {
+	entry, err := r.log.Append(ctx, f, nil)
+	if err != nil {
+		return err
+	}
+	applied, err := r.index.Apply(context.WithoutCancel(ctx), t, entry)
+	if err == nil && len(applied) > 0 {
+		err = applied[0].Err
+	}
+	return err
+}
