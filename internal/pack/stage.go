@@ -1,0 +1,242 @@
+package pack
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/storage/driver"
+)
+
+// DefaultLimit is how many bytes of one study a stage keeps in memory: up to
+// there a store is one log object.
+const DefaultLimit = 16 << 20
+
+// chunkSize is the unit in which stages hold memory.
+const chunkSize = 256 << 10
+
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// Budget is an amount of memory that stages share.
+type Budget struct{ left atomic.Int64 }
+
+// NewBudget returns a budget of so many bytes.
+func NewBudget(bytes int64) *Budget {
+	b := new(Budget)
+	b.left.Store(bytes)
+	return b
+}
+
+// acquire takes one chunk from the budget and reports whether there was one.
+func (b *Budget) acquire() bool {
+	if b == nil {
+		return true
+	}
+	if b.left.Add(-chunkSize) < 0 {
+		b.left.Add(chunkSize)
+		return false
+	}
+	return true
+}
+
+func (b *Budget) release(n int) {
+	if b != nil {
+		b.left.Add(int64(n) * chunkSize)
+	}
+}
+
+// Creator begins objects, as storage does.
+type Creator interface {
+	Create(ctx context.Context, key string, o driver.CreateOptions) (driver.Writer, error)
+}
+
+// Stage receives the sealed blobs of one study. It is an io.Writer for
+// seal.Writer, and not safe for concurrent use. It ends with one of Finish and Abort.
+type Stage struct {
+	ctx    context.Context // of the request: what Write and a spill run under
+	store  Creator
+	name   func() string
+	limit  int64
+	budget *Budget
+
+	mem    []*[chunkSize]byte
+	off    int64
+	blobs  []Entry
+	object string        // of the pack, once spilled
+	w      driver.Writer // the same
+	hash   *blake3.Hasher
+	err    error
+}
+
+// NewStage returns an empty stage. name gives the key of a pack when one
+// becomes necessary: past limit bytes (0 is DefaultLimit), or when the budget
+// (nil for none) has no memory left. ctx must last until Finish or Abort.
+func NewStage(ctx context.Context, store Creator, name func() string, limit int64, budget *Budget) *Stage {
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	return &Stage{ctx: ctx, store: store, name: name, limit: limit, budget: budget, off: HeaderSize}
+}
+
+// Offset returns where in the object the next byte will lie.
+func (s *Stage) Offset() int64 { return s.off }
+
+// Spilled reports whether the blobs go to a pack.
+func (s *Stage) Spilled() bool { return s.w != nil }
+
+// Write appends p. Its errors are those of the store, fault.Full among them.
+func (s *Stage) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if s.w == nil && (s.off+int64(len(p)) > s.limit || !s.grow(s.off+int64(len(p)))) {
+		if s.err = s.spill(); s.err != nil {
+			return 0, s.err
+		}
+	}
+	if s.w != nil {
+		return s.through(p)
+	}
+	for rest := p; len(rest) > 0; {
+		n := copy(s.mem[s.off/chunkSize][s.off%chunkSize:], rest)
+		rest, s.off = rest[n:], s.off+int64(n)
+	}
+	return len(p), nil
+}
+
+// grow makes room in memory up to end and reports whether the budget allows it.
+func (s *Stage) grow(end int64) bool {
+	for int64(len(s.mem))*chunkSize < end {
+		if !s.budget.acquire() {
+			return false
+		}
+		s.mem = append(s.mem, chunks.Get().(*[chunkSize]byte))
+	}
+	return true
+}
+
+// spill begins the pack with what is in memory.
+func (s *Stage) spill() error {
+	key := s.name()
+	w, err := s.store.Create(s.ctx, key, driver.CreateOptions{IfAbsent: true})
+	if err != nil {
+		return err
+	}
+	end := s.off
+	s.w, s.object, s.hash, s.off = w, key, blake3.New(), 0
+	if len(s.mem) == 0 {
+		_, err = s.through([]byte(magic))
+	} else {
+		copy(s.mem[0][:], magic)
+	}
+	for _, c := range s.mem {
+		n := min(chunkSize, end-s.off)
+		if err != nil || n <= 0 {
+			break
+		}
+		_, err = s.through(c[:n])
+	}
+	s.drop(0)
+	return err
+}
+
+func (s *Stage) through(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	s.hash.Write(p[:n])
+	s.off += int64(n)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// drop gives memory back but for the first keep chunks.
+func (s *Stage) drop(keep int) {
+	release(s.mem[keep:], s.budget)
+	s.mem = s.mem[:keep]
+}
+
+func release(mem []*[chunkSize]byte, budget *Budget) {
+	for i, c := range mem {
+		chunks.Put(c)
+		mem[i] = nil
+	}
+	budget.release(len(mem))
+}
+
+// Keep records that a blob lies between off and the end, and returns its
+// location. The location names no object: Finish says which it is.
+func (s *Stage) Keep(id archive.BlobID, off int64) archive.Location {
+	s.blobs = append(s.blobs, Entry{id, off, s.off - off})
+	return archive.Location{Offset: off, Length: s.off - off}
+}
+
+// Truncate takes back what was written from off on, blobs kept there included.
+// What has gone to a pack already stays in it, as bytes that no table names.
+func (s *Stage) Truncate(off int64) {
+	for n := len(s.blobs); n > 0 && s.blobs[n-1].Offset >= off; n-- {
+		s.blobs = s.blobs[:n-1]
+	}
+	if s.w == nil && off >= HeaderSize && off < s.off {
+		s.off = off
+		s.drop(int((off + chunkSize - 1) / chunkSize))
+	}
+}
+
+// Finish completes the stage. A pack is durable when Finish returns nil. The
+// body is to be released when it is no longer needed, after an error too.
+func (s *Stage) Finish(ctx context.Context) (Body, error) {
+	body := Body{Object: s.object, Size: s.off - HeaderSize, Blobs: s.blobs, mem: s.mem, budget: s.budget}
+	s.mem = nil
+	if s.w == nil {
+		s.err = errFinished
+		return body, nil
+	}
+	if s.err != nil {
+		s.Abort()
+		return body, s.err
+	}
+	if len(s.blobs) > MaxBlobs {
+		s.Abort()
+		return body, fault.New(fault.TooLarge, "more than %d instances of one study in one request; send fewer at a time", MaxBlobs)
+	}
+	foot := footer(s.blobs, s.off)
+	digest := foot[len(foot)-TrailerSize+16:]
+	s.hash.Write(foot[:len(foot)-TrailerSize+16])
+	s.hash.Sum(digest[:0])
+	if _, err := s.through(foot); err != nil {
+		s.Abort()
+		return body, err
+	}
+	w := s.w
+	s.err = errFinished
+	attrs, err := w.Commit(ctx)
+	if err != nil {
+		return body, err
+	}
+	body.ETag = attrs.ETag
+	return body, nil
+}
+
+var errFinished = fault.New(fault.Internal, "staging: the stage is finished")
+
+// Abort discards everything. It works under a cancelled context, and does
+// nothing after Finish.
+func (s *Stage) Abort() {
+	s.drop(0)
+	s.blobs = nil
+	if s.w != nil {
+		s.w.Abort()
+	}
+	if s.err == nil {
+		s.err = errFinished
+	}
+}
