@@ -45,11 +45,12 @@ func (r *reader) sequence(e *Element, sc *scope, enc encoding, end int64) error 
 		}
 		child := scope{enc: enc, depth: sc.depth + 1, end: -1, signed: sc.signed, charset: sc.charset}
 		if it.length != undefined {
-			if child.end = r.s.offset() + int64(it.length); end >= 0 && child.end > end {
-				return fault.New(fault.Invalid, "an item of %s is longer than the sequence", name(e.Tag))
-			}
+			child.end = r.s.offset() + int64(it.length)
 			if sc.end >= 0 && child.end > sc.end {
 				return fault.New(fault.Invalid, "an item of %s is longer than what holds the sequence", name(e.Tag))
+			}
+			if end >= 0 && child.end > end {
+				r.warn("an item of %s is longer than the sequence", name(e.Tag)) // DICOMDIRs in the field
 			}
 		}
 		d, err := r.dataset(e.Tag, &child, e.VR == UN)
