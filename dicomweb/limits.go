@@ -32,7 +32,7 @@ type Limits struct {
 	StoreWait   time.Duration
 
 	// Stall ends a connection over which less than StallBytes were read or
-	// written in this time, however long the whole takes. Defaults 60 s and 1 KiB.
+	// written in this time, however long the whole takes. Defaults 60 s and 8 KiB.
 	Stall      time.Duration
 	StallBytes int
 	// Streams is how many event streams may be open; default 256.
@@ -50,7 +50,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.StoreMemory, 64<<20)
 	def(&l.StoreWait, 30*time.Second)
 	def(&l.Stall, 60*time.Second)
-	def(&l.StallBytes, 1<<10)
+	def(&l.StallBytes, 8<<10)
 	def(&l.Streams, 256)
 	return l
 }

@@ -1,0 +1,146 @@
+package dicomweb
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// progress gives one direction of a connection its deadlines: while waiting for
+// the other side, so many bytes must move in each period. Time that the server
+// spends on its own does not count, and neither does the length of the whole.
+type progress struct {
+	set   func(time.Time) error
+	stall time.Duration
+	bytes int
+
+	deadline time.Time     // in force
+	moved    int           // bytes since the last full step
+	spent    time.Duration // waiting since then
+}
+
+func (p *progress) before() (start time.Time) {
+	start = time.Now()
+	allowed := p.stall - p.spent
+	if p.deadline.Sub(start) < allowed-p.stall/8 {
+		p.deadline = start.Add(allowed)
+		_ = p.set(p.deadline) // a writer that knows no deadlines, as in tests, goes without
+	}
+	return start
+}
+
+func (p *progress) after(start time.Time, n int) {
+	if p.moved += n; p.moved >= p.bytes {
+		p.moved, p.spent = 0, 0
+		return
+	}
+	p.spent += time.Since(start)
+}
+
+// watchedBody is the request's body under its deadlines and its size limit.
+type watchedBody struct {
+	io.ReadCloser
+	progress
+	limit    int64
+	received int64
+	done     bool
+}
+
+// drainLimit is how much of a refused body is still read, so that a client that
+// sends before it listens gets its answer.
+const drainLimit = 32 << 20
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	if b.done {
+		return 0, io.EOF
+	}
+	start := b.before()
+	n, err := b.ReadCloser.Read(p)
+	b.after(start, n)
+	b.received += int64(n)
+	switch {
+	case err == io.EOF:
+		// A deadline left in force would end a handler that works longer.
+		b.done = true
+		b.deadline = time.Time{}
+		_ = b.set(time.Time{})
+	case err != nil:
+		return n, transferError(err, "the client stopped sending; nothing arrived for too long", "the client went away while sending")
+	case b.received > b.limit:
+		return n, tooLarge(b.limit)
+	}
+	return n, err
+}
+
+func (b *watchedBody) drain() {
+	if b.received <= b.limit {
+		_, _ = io.CopyN(io.Discard, b, drainLimit)
+	}
+}
+
+// watchedWriter is the response's writer under its deadlines.
+type watchedWriter struct {
+	http.ResponseWriter
+	progress
+	rc *http.ResponseController
+}
+
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	start := w.before()
+	n, err := w.ResponseWriter.Write(p)
+	w.after(start, n)
+	if err != nil {
+		err = transferError(err, "the client stopped reading", "the client went away while reading")
+	}
+	return n, err
+}
+
+// FlushError sends what is buffered (see http.ResponseController).
+func (w *watchedWriter) FlushError() error {
+	start := w.before()
+	err := w.rc.Flush()
+	w.after(start, 0)
+	if err != nil {
+		err = transferError(err, "the client stopped reading", "the client went away while reading")
+	}
+	return err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// finish leaves time for what net/http still has buffered.
+func (w *watchedWriter) finish() { w.before() }
+
+func transferError(err error, slow, gone string) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fault.Wrap(fault.Timeout, err, "%s", slow)
+	}
+	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
+		return err // a defect of a handler
+	}
+	return fault.Wrap(fault.Canceled, err, "%s", gone)
+}
+
+// watch puts body and response of the request under the limits.
+func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter) {
+	r, w := c.Request(), c.Response()
+	rc := http.NewResponseController(w.Writer)
+	of := func(set func(time.Time) error) progress {
+		return progress{set: set, stall: s.o.Limits.Stall, bytes: s.o.Limits.StallBytes}
+	}
+	body := &watchedBody{progress: of(rc.SetReadDeadline), ReadCloser: r.Body, limit: s.o.Limits.RequestBytes}
+	if r.Body == nil || r.Body == http.NoBody {
+		body.ReadCloser, body.done = http.NoBody, true
+	}
+	r.Body = body
+	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), rc: rc}
+	w.Writer = out
+	return body, out
+}
