@@ -32,7 +32,7 @@ type multipartReader struct {
 
 	delim   []byte // the line break, "--" and the boundary
 	open    []byte // delim without the line break
-	current *part
+	current *messagePart
 	failed  error
 }
 
@@ -77,8 +77,8 @@ func (m *multipartReader) Close() {
 	windows.Put(&buf)
 }
 
-// part is one part of the message, to be read before the next one is asked for.
-type part struct {
+// messagePart is one part of the message, to be read before the next one is asked for.
+type messagePart struct {
 	m        *multipartReader
 	Type     string // Content-Type
 	Location string // Content-Location
@@ -88,7 +88,7 @@ type part struct {
 
 // Next passes over what is left of the current part and returns the next one,
 // or io.EOF behind the closing boundary. Errors are final.
-func (m *multipartReader) Next() (*part, error) {
+func (m *multipartReader) Next() (*messagePart, error) {
 	if m.failed != nil {
 		return nil, m.failed
 	}
@@ -102,7 +102,7 @@ func (m *multipartReader) Next() (*part, error) {
 	return p, nil
 }
 
-func (m *multipartReader) next() (*part, error) {
+func (m *multipartReader) next() (*messagePart, error) {
 	if m.current == nil {
 		if err := m.first(); err != nil {
 			return nil, err
@@ -120,7 +120,7 @@ func (m *multipartReader) next() (*part, error) {
 		return nil, io.EOF
 	}
 	m.pos, m.safe, m.found = m.found, m.found, 0
-	p := &part{m: m}
+	p := &messagePart{m: m}
 	if err := m.headers(p); err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func (m *multipartReader) empty() error {
 }
 
 // headers reads the headers of a part, up to and with the empty line.
-func (m *multipartReader) headers(p *part) error {
+func (m *multipartReader) headers(p *messagePart) error {
 	var last *string
 	for left := m.limit; ; {
 		i := bytes.IndexByte(m.buf[m.pos:m.end], '\n')
@@ -234,7 +234,7 @@ func (m *multipartReader) headers(p *part) error {
 }
 
 // field is where a header that means something here is kept.
-func (p *part) field(name string) *string {
+func (p *messagePart) field(name string) *string {
 	switch name {
 	case "content-type":
 		return &p.Type
@@ -356,7 +356,7 @@ func (m *multipartReader) advance() error {
 
 // Read implements io.Reader. It returns io.EOF at the part's end, errTruncated
 // when the message ends before.
-func (p *part) Read(b []byte) (int, error) {
+func (p *messagePart) Read(b []byte) (int, error) {
 	m := p.m
 	if m == nil {
 		return 0, io.EOF
@@ -375,7 +375,7 @@ func (p *part) Read(b []byte) (int, error) {
 }
 
 // WriteTo implements io.WriterTo, without copying.
-func (p *part) WriteTo(w io.Writer) (int64, error) {
+func (p *messagePart) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	m := p.m
 	for m != nil {
