@@ -1,0 +1,171 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// Commit makes what the request stored durable and visible. It returns the
+// results in the order of the Adds, final; an instance that could not be
+// committed is Refused. The commit goes on when ctx is cancelled by a client
+// that went away.
+func (r *Request) Commit(ctx context.Context) []Result {
+	all := make([]*study, 0, len(r.studies))
+	for _, st := range r.studies {
+		all = append(all, st)
+	}
+	r.commit(ctx, all)
+	return r.results
+}
+
+// Abort discards what was not committed.
+func (r *Request) Abort() {
+	for uid, st := range r.studies {
+		st.stage.Abort()
+		delete(r.studies, uid)
+	}
+}
+
+// cut commits early what has grown large.
+func (r *Request) cut(ctx context.Context) {
+	var large []*study
+	for _, st := range r.studies {
+		if len(st.fact.Instances) >= maxOpenInstances || len(r.studies) > maxOpenStudies {
+			large = append(large, st)
+		}
+	}
+	r.commit(ctx, large)
+}
+
+// commit writes the facts of the studies side by side, then indexes them in one transaction.
+func (r *Request) commit(ctx context.Context, studies []*study) {
+	if len(studies) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+
+	entries := make([]archive.Entry, len(studies))
+	errs := make([]error, len(studies))
+	if len(studies) == 1 {
+		entries[0], errs[0] = studies[0].commit(ctx)
+	} else {
+		var wg sync.WaitGroup
+		for i, st := range studies {
+			wg.Go(func() { entries[i], errs[i] = st.commit(ctx) })
+		}
+		wg.Wait()
+	}
+	r.index(ctx, studies, entries, errs)
+	for uid, st := range r.studies {
+		for _, done := range studies {
+			if st == done {
+				delete(r.studies, uid)
+			}
+		}
+	}
+}
+
+// commit makes the study's key, pack and fact durable.
+func (st *study) commit(ctx context.Context) (archive.Entry, error) {
+	o := &st.r.s.o
+	st.cutChunk()
+	if len(st.fact.Instances) == 0 {
+		st.stage.Abort()
+		return archive.Entry{}, nil
+	}
+	body, err := st.stage.Finish(ctx)
+	defer body.Release()
+	if err != nil {
+		return archive.Entry{}, err
+	}
+	packed := o.Now()
+	if err := st.key.await(ctx); err != nil {
+		return archive.Entry{}, err
+	}
+	if body.Object != "" {
+		for i := range st.fact.Instances {
+			st.fact.Instances[i].At.Object = body.Object
+		}
+		left := o.Grace/2 - o.Now().Sub(packed)
+		if left <= 0 {
+			return archive.Entry{}, fault.New(fault.Timeout, "storing took too long to be safe; send the instances again")
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
+	}
+	st.fact.ID = o.Log.NewFactID()
+	return o.Log.Append(ctx, &st.fact, &body)
+}
+
+// index applies the facts that were written and settles the results.
+func (r *Request) index(ctx context.Context, studies []*study, entries []archive.Entry, errs []error) {
+	var written []archive.Entry
+	for i := range studies {
+		if errs[i] == nil && entries[i].Fact != nil {
+			written = append(written, entries[i])
+		}
+	}
+	var applied []archive.Applied
+	var err error
+	if len(written) > 0 {
+		applied, err = r.s.o.Index.Apply(ctx, r.s.o.Tenant, written...)
+	}
+	next := 0
+	for i, st := range studies {
+		failed := errs[i]
+		var placed []archive.Placed
+		if failed == nil && entries[i].Fact != nil {
+			if next < len(applied) {
+				failed, placed = applied[next].Err, applied[next].Instances
+			} else {
+				failed = err
+			}
+			next++
+		}
+		if failed == nil {
+			r.s.keys.forget(st.ref, st.key)
+		}
+		for j, at := range st.at {
+			res := &r.results[at]
+			switch {
+			case failed != nil:
+				*res = refused(res.UIDs, res.SOPClass, reasonOf(failed), failed)
+			case j < len(placed):
+				res.remark(&placed[j])
+			}
+		}
+	}
+}
+
+// remark turns what the index noticed into a warning.
+func (res *Result) remark(a *archive.Placed) {
+	switch {
+	case a.Outcome == archive.HiddenVersion:
+		res.Detail = "an instance with the same UIDs and other contents is here already; both are kept, the first one is shown"
+	case a.Elsewhere:
+		res.Detail = "an instance with the same SOP Instance UID is in another study; both are kept"
+	case len(a.Conflicts) > 0:
+		res.Detail, res.Tags = "patient or study attributes differ from those of the study's first instance, which are the ones searched", a.Conflicts
+	default:
+		return
+	}
+	res.Reason = WarningDataset
+}
+
+// packName returns a new pack's name.
+func (s *Store) packName() string {
+	src := s.o.Rand
+	if src == nil {
+		src = rand.Reader
+	}
+	id := ulid.MustNew(ulid.Timestamp(s.o.Now()), src)
+	return string(s.o.Tenant) + "/pack/" + id.String()
+}

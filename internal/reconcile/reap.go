@@ -1,0 +1,71 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/strata-pacs/strata/storage"
+)
+
+// Reap removes packs that no fact names and that are older than the grace
+// period by the store's own clock. It returns how many it removed.
+//
+// A pack is written before its fact, and a writer gives up after half the grace:
+// a pack older than the grace whose fact is not in the log by now will never
+// have one. Catchup runs between the listing and the decision, so that facts that were
+// not indexed yet count.
+func (r *Reconciler) Reap(ctx context.Context) (int, error) {
+	now, err := r.storeTime(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var old []string
+	for o, err := range r.o.Bucket.All(ctx, string(r.o.Tenant)+"/pack/", "") {
+		if err != nil {
+			return 0, fmt.Errorf("listing the packs: %w", err)
+		}
+		if now.Sub(o.Modified) > r.o.Grace {
+			old = append(old, o.Key)
+		}
+	}
+	if len(old) == 0 {
+		return 0, nil
+	}
+	caught, err := r.Catchup(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("catching up before removing anything: %w", err)
+	}
+	if caught.Uncommitted > 0 {
+		// A fact without its key may name one of these packs; better keep them all.
+		return 0, nil
+	}
+	removed := 0
+	for _, key := range old {
+		used, err := r.o.Index.Referenced(ctx, r.o.Tenant, key)
+		if err != nil {
+			return removed, fmt.Errorf("asking whether a pack is in use: %w", err)
+		}
+		if used {
+			continue
+		}
+		if err := r.o.Bucket.Delete(ctx, key); err != nil {
+			return removed, fmt.Errorf("removing a pack that nothing names: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// storeTime asks the store what time it is, by writing something.
+func (r *Reconciler) storeTime(ctx context.Context) (time.Time, error) {
+	key := string(r.o.Tenant) + "/clock/" + r.o.Log.Session()
+	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
+	}
+	if err := r.o.Bucket.Delete(ctx, key); err != nil {
+		return time.Time{}, fmt.Errorf("removing what was written to learn the store's time: %w", err)
+	}
+	return attrs.Modified, nil
+}

@@ -1,0 +1,31 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+// Rebuild fills an empty index from the log alone; no pixel is read. The report
+// names what is missing; instances of facts that are there are all indexed.
+func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)) (Report, error) {
+	v := &check{r: r, ends: map[string]uint64{}, packs: map[string]bool{}}
+	err := r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
+		return v.run(ctx, 2, progress, func(e archive.Entry) error {
+			ok, err := r.committed(ctx, &e)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				v.gap("the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
+				return nil
+			}
+			return add(e)
+		})
+	})
+	if err != nil {
+		return v.report, fmt.Errorf("rebuilding the index: %w", err)
+	}
+	return v.report, nil
+}

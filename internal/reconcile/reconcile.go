@@ -1,0 +1,258 @@
+// Package reconcile keeps index and store in agreement with the log, and tells
+// where they are not:
+//
+//   - [Reconciler.Catchup] indexes facts that a crash left unindexed, and writes a
+//     void into each number that an ended session took and never used;
+//   - [Reconciler.Reap] removes packs that no fact names, after a grace period;
+//   - [Reconciler.Verify] reads everything back and checks every tag and digest;
+//   - [Reconciler.Rebuild] fills an empty index from the log alone.
+//
+// A session's numbers are dense. A number that is missing is a loss, unless a
+// void stands in its place; voids are only written into sessions that ended
+// without saying so (a crash), by the first Catchup after it. From then on a
+// checkpoint names the session's last number, and whatever is missing below it is a gap.
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"hash"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/storage"
+)
+
+// Index is what reconciling needs of the index.
+type Index interface {
+	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
+	// Bulk is Apply for many facts at once, indexes built last.
+	Bulk(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error
+	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
+	// Referenced reports whether an instance lies in the object.
+	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
+	// Each yields every instance row, hidden and deleted ones included.
+	Each(ctx context.Context, t archive.Tenant, after int64, yield func(*archive.InstanceRow, archive.State) bool) error
+}
+
+// Log is the log that this process writes.
+type Log interface {
+	Session() string
+	Void(ctx context.Context, session string, n uint64) error
+	Checkpoint(ctx context.Context, sessions []archive.SessionEnd) (archive.Entry, error)
+}
+
+// Keys is what reconciling needs of the tenant's keys.
+type Keys interface {
+	Secret(ctx context.Context, id archive.KeyID) (archive.Secret, error)
+	Digest() hash.Hash
+}
+
+// Options are the parts of a Reconciler. All are required, but for those that say otherwise.
+type Options struct {
+	Tenant archive.Tenant
+	Bucket *storage.Bucket
+	Index  Index
+	Log    Log // nil where nothing may be written: Rebuild and Verify without a server
+	Keys   Keys
+	// Over reports whether a session has ended: its process is gone for good.
+	Over  func(session string) bool
+	Grace time.Duration // of Reap
+	Slog  *slog.Logger
+}
+
+// Reconciler does the work. Its methods may run beside stores and reads.
+type Reconciler struct{ o Options }
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	if o.Over == nil {
+		o.Over = func(string) bool { return false }
+	}
+	if o.Slog == nil {
+		o.Slog = slog.New(slog.DiscardHandler)
+	}
+	return &Reconciler{o: o}
+}
+
+// batch is how many facts are indexed in one call.
+const batch = 64
+
+// CaughtUp is what Catchup found.
+type CaughtUp struct {
+	Indexed     int // facts that were not in the index
+	Voided      int // numbers that ended sessions never used
+	Uncommitted int // facts whose key or pack is not there: they count as never written
+}
+
+// Catchup brings the index up to the log. Errors of single facts do not stop
+// it; the first is returned at the end.
+func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
+	var done CaughtUp
+	sessions, err := ledger.Sessions(ctx, r.o.Bucket, r.o.Tenant)
+	if err != nil {
+		return done, err
+	}
+	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
+	if err != nil {
+		return done, fmt.Errorf("asking the index how far it is: %w", err)
+	}
+	var first error
+	for _, s := range sessions {
+		if settled(progress[s]) {
+			continue
+		}
+		if err := r.session(ctx, s, progress[s], &done); err != nil {
+			if ctx.Err() != nil {
+				return done, ctx.Err()
+			}
+			r.o.Slog.Error("a session of the log could not be caught up with", "session", s, "error", err)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return done, first
+}
+
+// settled reports whether nothing of a session can be missing from the index.
+func settled(p archive.Progress) bool {
+	return p.Ended && len(p.Applied) == 1 && p.Applied[0].From == 1 && p.Applied[0].To >= p.Last
+}
+
+func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) error {
+	var after uint64 // everything up to here is applied
+	if len(p.Applied) > 0 && p.Applied[0].From == 1 {
+		after = p.Applied[0].To
+	}
+	last := after
+	var holes []uint64
+	var pending []archive.Entry
+	flush := func() error {
+		if len(pending) == 0 {
+			return nil
+		}
+		applied, err := r.o.Index.Apply(ctx, r.o.Tenant, pending...)
+		pending = pending[:0]
+		for i := range applied {
+			if applied[i].Err == nil && !applied[i].Known {
+				done.Indexed++
+			}
+		}
+		return err
+	}
+	for place, err := range ledger.Numbers(ctx, r.o.Bucket, r.o.Tenant, session, after) {
+		if err != nil {
+			return err
+		}
+		for n := last + 1; n < place.N; n++ {
+			if !p.Has(n) {
+				holes = append(holes, n)
+			}
+		}
+		last = place.N
+		if p.Has(place.N) {
+			continue
+		}
+		entry, err := ledger.ReadPlace(ctx, r.o.Bucket, r.o.Tenant, place, r.o.Keys.Secret, ledger.All)
+		if fault.Is(err, fault.NotFound) {
+			done.Uncommitted++ // its key was never written: nobody was told that it is stored
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading fact %d: %w", place.N, err)
+		}
+		if ok, err := r.committed(ctx, &entry); err != nil {
+			return err
+		} else if !ok {
+			done.Uncommitted++
+			continue
+		}
+		if pending = append(pending, entry); len(pending) >= batch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	if !r.o.Over(session) || p.Ended || r.o.Log == nil {
+		return nil
+	}
+	return r.void(ctx, session, holes, done)
+}
+
+// committed reports whether the packs that a fact names are there.
+func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, error) {
+	checked := e.Object
+	for i := range e.Fact.Instances {
+		object := e.Fact.Instances[i].At.Object
+		if object == checked {
+			continue
+		}
+		switch _, err := r.o.Bucket.Stat(ctx, object); {
+		case fault.Is(err, fault.NotFound):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("looking for a pack: %w", err)
+		}
+		checked = object
+	}
+	return true, nil
+}
+
+// void closes the holes of an ended session; a late writer then finds its
+// number taken.
+func (r *Reconciler) void(ctx context.Context, session string, holes []uint64, done *CaughtUp) error {
+	for _, n := range holes {
+		err := r.o.Log.Void(ctx, session, n)
+		if fault.Is(err, fault.Exists) {
+			continue // a late writer was faster; the next run indexes it
+		}
+		if err != nil {
+			return fmt.Errorf("voiding a number that was never used: %w", err)
+		}
+		entry, err := ledger.Read(ctx, r.o.Bucket, r.o.Tenant, session, n, r.o.Keys.Secret, ledger.Index)
+		if err != nil {
+			return fmt.Errorf("reading a void back: %w", err)
+		}
+		if _, err := r.o.Index.Apply(ctx, r.o.Tenant, entry); err != nil {
+			return fmt.Errorf("indexing a void: %w", err)
+		}
+		done.Voided++
+	}
+	return nil
+}
+
+// Checkpoint states every session and its last number, so that a short tail shows.
+func (r *Reconciler) Checkpoint(ctx context.Context) error {
+	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
+	if err != nil {
+		return fmt.Errorf("asking the index how far it is: %w", err)
+	}
+	var ends []archive.SessionEnd
+	for s, p := range progress {
+		end := archive.SessionEnd{Session: s, Last: p.Last, Ended: p.Ended || r.o.Over(s)}
+		if n := len(p.Applied); n > 0 {
+			end.Last = max(end.Last, p.Applied[n-1].To)
+		}
+		ends = append(ends, end)
+	}
+	slices.SortFunc(ends, func(a, b archive.SessionEnd) int {
+		if a.Session < b.Session {
+			return -1
+		}
+		return 1
+	})
+	entry, err := r.o.Log.Checkpoint(ctx, ends)
+	if err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	_, err = r.o.Index.Apply(ctx, r.o.Tenant, entry)
+	return err
+}

@@ -1,0 +1,316 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/pack"
+	"github.com/strata-pacs/strata/internal/seal"
+	"github.com/strata-pacs/strata/storage"
+)
+
+// Gap is something that is missing or damaged. It names objects, never patients.
+type Gap struct {
+	What   string // a sentence
+	Object string // name in the store; empty when it is about the index
+}
+
+// Report is what Verify and Rebuild found.
+type Report struct {
+	Sessions, Facts, Instances, Packs int
+	Read                              int64 // bytes of instances read and checked
+	Gaps                              []Gap
+	MoreGaps                          int // past those listed
+}
+
+// maxGaps is how many gaps a report lists.
+const maxGaps = 1000
+
+// VerifyOptions say how much Verify reads.
+type VerifyOptions struct {
+	// Sample is the share of instances whose bytes are read, 0 to 1. Facts are always all read.
+	Sample float64
+	// Progress, if set, is called as facts are done with, out of total.
+	Progress func(done, total int)
+	// Workers read side by side; 0 is 2.
+	Workers int
+	Seed    uint64 // of the sample
+}
+
+// Verify reads the log and what its facts name, and checks every number, tag
+// and digest, and that the index knows every fact. Whatever is wrong is a gap in
+// the report; the error is for what kept Verify from looking.
+func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
+	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
+	if err != nil {
+		return Report{}, fmt.Errorf("asking the index how far it is: %w", err)
+	}
+	v := &check{r: r, sample: o.Sample, random: rand.New(rand.NewPCG(o.Seed, 1)), ends: map[string]uint64{}, packs: map[string]bool{}}
+	for s, p := range progress {
+		v.end(s, p.Last)
+		if n := len(p.Applied); n > 0 {
+			v.end(s, p.Applied[n-1].To)
+		}
+	}
+	err = v.run(ctx, o.Workers, o.Progress, func(e archive.Entry) error {
+		if !progress[e.Session].Has(e.N) && e.Session != r.session0() {
+			v.gap("the index does not know this fact; start the server, or run strata rebuild", e.Object)
+		}
+		return v.bodies(ctx, e.Fact)
+	})
+	return v.report, err
+}
+
+// session0 is the session that this process writes: its newest facts may not be indexed yet.
+func (r *Reconciler) session0() string {
+	if r.o.Log == nil {
+		return ""
+	}
+	return r.o.Log.Session()
+}
+
+// check is one pass over the log.
+type check struct {
+	r      *Reconciler
+	sample float64
+
+	mu     sync.Mutex
+	random *rand.Rand
+	ends   map[string]uint64 // the last number that each session is known to have
+	packs  map[string]bool   // checked
+	report Report
+}
+
+func (v *check) end(session string, n uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ends[session] = max(v.ends[session], n)
+}
+
+func (v *check) gap(what, object string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.report.Gaps) >= maxGaps {
+		v.report.MoreGaps++
+		return
+	}
+	v.report.Gaps = append(v.report.Gaps, Gap{what, object})
+}
+
+// run reads every fact, several side by side, and hands each to use. Missing
+// and damaged ones become gaps.
+func (v *check) run(ctx context.Context, workers int, progress func(done, total int), use func(archive.Entry) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	places, total, err := v.list(ctx)
+	if err != nil {
+		return err
+	}
+	if workers <= 0 {
+		workers = 2
+	}
+	todo := make(chan ledger.Place)
+	var wg sync.WaitGroup
+	done := 0
+	for range workers {
+		wg.Go(func() {
+			for p := range todo {
+				if err := v.fact(ctx, p, use); err != nil {
+					cancel(err)
+				}
+				v.mu.Lock()
+				done++
+				n := done
+				v.mu.Unlock()
+				if progress != nil && (n%256 == 0 || n == total) {
+					progress(n, total)
+				}
+			}
+		})
+	}
+feed:
+	for _, session := range places {
+		for _, p := range session {
+			select {
+			case todo <- p:
+			case <-ctx.Done():
+				break feed
+			}
+		}
+	}
+	close(todo)
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	v.tails(places)
+	return nil
+}
+
+// list finds every log object, session by session.
+func (v *check) list(ctx context.Context) (places [][]ledger.Place, total int, err error) {
+	sessions, err := ledger.Sessions(ctx, v.r.o.Bucket, v.r.o.Tenant)
+	if err != nil {
+		return nil, 0, err
+	}
+	present := map[string]bool{}
+	for _, s := range sessions {
+		present[s] = true
+		var of []ledger.Place
+		for p, err := range ledger.Numbers(ctx, v.r.o.Bucket, v.r.o.Tenant, s, 0) {
+			if err != nil {
+				return nil, 0, err
+			}
+			of = append(of, p)
+		}
+		places, total = append(places, of), total+len(of)
+	}
+	v.report.Sessions = len(sessions)
+	return places, total, nil
+}
+
+// tails compares the numbers that are there with those that must be. The
+// session of this very process is still growing: only its index is compared.
+func (v *check) tails(places [][]ledger.Place) {
+	seen := map[string]bool{}
+	for _, of := range places {
+		session, next := of[0].Session, uint64(1)
+		seen[session] = true
+		growing := session == v.r.session0()
+		for _, p := range of {
+			if p.N > next && !growing {
+				v.missing(session, next, p.N-1)
+			}
+			next = p.N + 1
+		}
+		if last := v.ends[session]; last >= next {
+			v.missing(session, next, last)
+		}
+	}
+	for session, last := range v.ends {
+		if !seen[session] && last > 0 {
+			v.missing(session, 1, last)
+		}
+	}
+}
+
+func (v *check) missing(session string, from, to uint64) {
+	what := "a fact of the log is missing: what it stored is lost, or was never acknowledged"
+	if from < to {
+		what = fmt.Sprintf("%d facts of the log are missing, from this one on: what they stored is lost, or was never acknowledged", to-from+1)
+	}
+	v.gap(what, ledger.ObjectName(v.r.o.Tenant, session, from))
+}
+
+// fact reads one fact. What is wrong with it is a gap, not an error.
+func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry) error) error {
+	object := ledger.ObjectName(v.r.o.Tenant, p.Session, p.N)
+	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
+	if bad, err := v.damaged(ctx, err, object, "a fact of the log is damaged"); bad || err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.report.Facts++
+	v.report.Instances += len(e.Fact.Instances)
+	v.mu.Unlock()
+	for _, end := range e.Fact.Sessions {
+		v.end(end.Session, end.Last)
+	}
+	return use(e)
+}
+
+// damaged sorts an error of reading into a gap (true) or a reason to stop.
+func (v *check) damaged(ctx context.Context, err error, object, what string) (bool, error) {
+	switch {
+	case err == nil:
+		return false, nil
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
+		return false, err
+	}
+	v.gap(what+": "+fault.Message(err), object)
+	return true, nil
+}
+
+// bodies reads the blobs of a stored fact.
+func (v *check) bodies(ctx context.Context, f *archive.Fact) error {
+	for i := range f.Instances {
+		in := &f.Instances[i]
+		v.mu.Lock()
+		chosen := v.sample >= 1 || v.random.Float64() < v.sample
+		first := in.At.Object != "" && !v.packs[in.At.Object]
+		v.packs[in.At.Object] = true
+		v.mu.Unlock()
+		if first && isPack(v.r.o.Tenant, in.At.Object) {
+			if err := v.pack(ctx, in.At.Object); err != nil {
+				return err
+			}
+		}
+		if !chosen {
+			continue
+		}
+		if err := v.instance(ctx, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isPack(t archive.Tenant, object string) bool {
+	prefix := string(t) + "/pack/"
+	return len(object) > len(prefix) && object[:len(prefix)] == prefix
+}
+
+// pack checks a pack as a region without keys would.
+func (v *check) pack(ctx context.Context, object string) error {
+	attrs, err := v.r.o.Bucket.Stat(ctx, object)
+	if err == nil && v.sample >= 1 {
+		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
+	}
+	_, err = v.damaged(ctx, err, object, "a pack is missing or damaged")
+	v.mu.Lock()
+	v.report.Packs++
+	v.mu.Unlock()
+	return err
+}
+
+// instance opens every segment of a blob and compares the digest.
+func (v *check) instance(ctx context.Context, in *archive.Instance) error {
+	secret, err := v.r.o.Keys.Secret(ctx, in.Key)
+	if err == nil {
+		defer secret.Wipe()
+		sum := v.r.o.Keys.Digest()
+		rd := seal.NewReader(source{v.r.o.Bucket, in.At}, secret, seal.Binding{Tenant: v.r.o.Tenant, Kind: seal.KindInstance, Key: in.Key},
+			seal.ReadOptions{Blob: in.Blob, Coding: in.Coding, SegmentBits: in.SegmentBits, Plain: in.Size, Sealed: in.At.Length})
+		var n int64
+		if n, err = rd.WriteRange(ctx, struct{ io.Writer }{sum}, 0, -1); err == nil && archive.Digest(sum.Sum(nil)) != in.Digest {
+			err = fault.Wrap(fault.Corrupt, errDigest, "the bytes are not those that were received")
+		}
+		v.mu.Lock()
+		v.report.Read += n
+		v.mu.Unlock()
+	}
+	_, err = v.damaged(ctx, err, in.At.Object, "an instance cannot be read back")
+	return err
+}
+
+var errDigest = errors.New("digest differs")
+
+// source reads a blob where it lies.
+type source struct {
+	bucket *storage.Bucket
+	at     archive.Location
+}
+
+// ReadRange implements [seal.Source].
+func (s source) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	return s.bucket.Open(ctx, s.at.Object, s.at.Offset+off, n)
+}
