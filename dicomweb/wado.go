@@ -1,6 +1,116 @@
 package dicomweb
 
-// Retriever opens what is stored.
-type Retriever interface{}
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"strings"
 
-func (s *Server) mountRetrieve() {}
+	"github.com/labstack/echo/v4"
+	"github.com/zeebo/blake3"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/retrieve"
+)
+
+// Retriever opens what is stored; a [retrieve.Reader] is one.
+type Retriever interface {
+	// Find returns the visible instances of the selection in order; none when there is nothing.
+	Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d retrieve.Detail) ([]retrieve.Instance, error)
+	// File returns the Part 10 file in a transfer syntax; "" is as stored.
+	File(in *retrieve.Instance, syntax string) (*retrieve.Body, error)
+	// Frame returns frame n, from 1. fault.NotFound past the last.
+	Frame(in *retrieve.Instance, n int) (*retrieve.Body, error)
+	// Bulk returns the bulk value of a path as in BulkDataURI.
+	Bulk(in *retrieve.Instance, path string) (*retrieve.Body, error)
+	// Metadata returns the DICOM JSON of the selection. fault.NotFound when there is nothing.
+	Metadata(ctx context.Context, t archive.Tenant, sel archive.UIDs) (*retrieve.Metadata, error)
+}
+
+var errNothing = fault.New(fault.NotFound, "there is no such study, series or instance here; search for it first")
+
+// mountRetrieve mounts the resources of PS3.18 Tables 10.4.1-1 to 10.4.1-5, and
+// WADO-URI (§9) at the same paths that other archives have it.
+func (s *Server) mountRetrieve() {
+	for _, path := range [...]string{pathStudy, pathSeries, pathInstance} {
+		s.get(path, s.getInstances)
+		s.get(path+"/metadata", s.getMetadata)
+		s.get(path+"/bulkdata", s.getBulkdata)
+		s.get(path+"/pixeldata", s.getPixeldata)
+	}
+	s.get(pathInstance+"/frames/:frames", s.getFrames)
+	s.get(pathInstance+"/bulkdata/*", s.getBulkValue)
+	s.get("/wado", s.getWADOURI)
+	s.e.GET("/wado", s.getWADOURI)
+	s.e.HEAD("/wado", s.getWADOURI)
+}
+
+// find looks up what the path names. There is at least one instance without an error.
+func (s *Server) find(c echo.Context, d retrieve.Detail) ([]retrieve.Instance, error) {
+	sel, err := uids(c)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.o.Retrieve.Find(c.Request().Context(), s.o.Tenant, sel, d)
+	if err == nil && len(list) == 0 {
+		err = errNothing
+	}
+	return list, err
+}
+
+// Cache lifetimes. What a UID names can be deleted or, where the tenant wants it,
+// replaced, so metadata is asked for again each time (and answered with 304);
+// pixels, which are many and large, may be kept for a while. All of it is
+// private to the user.
+const (
+	cacheMetadata = "private, no-cache"
+	cachePixels   = "private, max-age=600"
+)
+
+// etagOf makes a strong entity tag of what distinguishes a representation.
+func etagOf(parts ...string) string {
+	h := blake3.New()
+	for _, p := range parts {
+		_, _ = h.WriteString(p)
+		_, _ = h.Write([]byte{0})
+	}
+	var sum [16]byte
+	copy(sum[:], h.Sum(nil))
+	return `"` + hex.EncodeToString(sum[:]) + `"`
+}
+
+// unchanged sets the validators and reports whether the client has the answer
+// already (If-None-Match, RFC 9110 §13.1.2); then 304 has been answered.
+func unchanged(c echo.Context, etag, cacheControl string) bool {
+	h := c.Response().Header()
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", cacheControl)
+	for _, v := range c.Request().Header["If-None-Match"] {
+		for v != "" {
+			var item string
+			item, v = cutUnquoted(v, ',')
+			item = strings.TrimSpace(item)
+			if item == "*" || strings.TrimPrefix(item, "W/") == strings.TrimPrefix(etag, "W/") {
+				h.Add("Vary", "Accept")
+				c.Response().WriteHeader(http.StatusNotModified)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// syntaxName names a transfer syntax for people.
+func syntaxName(uid string) string {
+	if t := dicom.Syntax(uid); t.Name != "" {
+		return t.Name + " (" + uid + ")"
+	}
+	return uid
+}
+
+// instanceURL is the absolute URL of the instance, without a slash at the end.
+func instanceURL(base string, u *archive.UIDs) string {
+	return base + "/studies/" + u.Study + "/series/" + u.Series + "/instances/" + u.Instance
+}

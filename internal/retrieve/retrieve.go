@@ -12,6 +12,8 @@ import (
 	"context"
 	"io"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
@@ -47,12 +49,23 @@ type Options struct {
 
 // Reader retrieves. It is safe for concurrent use.
 type Reader struct {
-	o     Options
-	cache *cache
+	o         Options
+	revisions Revisions // nil when the index has none
+	cache     *cache
+	zstd      *zstd.Decoder
 }
 
 // New returns a Reader. Close wipes what it holds.
-func New(o Options) *Reader { return &Reader{o: o, cache: newCache(o.CacheBytes)} }
+func New(o Options) *Reader {
+	r := &Reader{o: o, cache: newCache(o.CacheBytes)}
+	r.revisions, _ = o.Index.(Revisions)
+	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
+	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
+	return r
+}
 
-// Close wipes the metadata held in memory.
-func (r *Reader) Close() { r.cache.wipe() }
+// Close wipes the metadata held in memory. The Reader is not used after it.
+func (r *Reader) Close() {
+	r.cache.wipe()
+	r.zstd.Close()
+}

@@ -1,0 +1,103 @@
+package retrieve
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/seal"
+)
+
+// Instance is what retrieval needs to know of a stored instance.
+type Instance struct {
+	archive.UIDs
+	SOPClass    string
+	Syntax      string // transfer syntax as stored
+	Blob        archive.BlobID
+	Key         archive.KeyID
+	At          archive.Location
+	Coding      archive.Coding
+	SegmentBits uint8
+	Size        int64 // bytes of the Part 10 file as stored
+	Tier        archive.Availability
+
+	tenant archive.Tenant
+	layout []byte
+	parsed *dicom.Layout
+}
+
+// version names the stored bytes.
+func (in *Instance) version() string { return hex.EncodeToString(in.Blob[:16]) }
+
+// Detail says how much of each instance Find keeps.
+type Detail uint8
+
+const (
+	Files   Detail = iota // enough for whole files
+	Layouts               // also where frames and bulk values are
+)
+
+// Find returns the visible instances of the selection in the order of the
+// index, none when there is no such thing.
+func (r *Reader) Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d Detail) ([]Instance, error) {
+	var list []Instance
+	err := r.o.Index.Instances(ctx, t, sel, func(row *archive.InstanceRow) bool {
+		in := Instance{UIDs: row.UIDs, SOPClass: row.SOPClass, Syntax: row.Syntax, Blob: row.Blob, Key: row.Key, At: row.At,
+			Coding: row.Coding, SegmentBits: row.SegmentBits, Size: row.Size, Tier: row.Tier, tenant: t}
+		if d == Layouts {
+			in.layout = append([]byte(nil), row.Layout...)
+		}
+		if n := len(list); n > 0 {
+			share(&in, &list[n-1])
+		}
+		list = append(list, in)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// share lets texts that are alike in neighbours be one in memory.
+func share(in, last *Instance) {
+	for _, p := range [...][2]*string{{&in.Study, &last.Study}, {&in.Series, &last.Series}, {&in.SOPClass, &last.SOPClass},
+		{&in.Syntax, &last.Syntax}, {&in.At.Object, &last.At.Object}} {
+		if *p[0] == *p[1] {
+			*p[0] = *p[1]
+		}
+	}
+}
+
+// blob is where the sealed bytes of one instance are.
+type blob struct {
+	objects Objects
+	at      archive.Location
+}
+
+func (b blob) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	return b.objects.Open(ctx, b.at.Object, b.at.Offset+off, n)
+}
+
+// open prepares to read the instance's file.
+func (r *Reader) open(ctx context.Context, in *Instance) (*seal.Reader, error) {
+	secret, err := r.o.Secrets.Secret(ctx, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe()
+	return seal.NewReader(blob{r.o.Objects, in.At}, secret,
+		seal.Binding{Tenant: in.tenant, Kind: seal.KindInstance, Key: in.Key},
+		seal.ReadOptions{Blob: in.Blob, Coding: in.Coding, SegmentBits: in.SegmentBits, Plain: in.Size, Sealed: in.At.Length}), nil
+}
+
+// stream reads the file as stored from its beginning.
+func (r *Reader) stream(ctx context.Context, in *Instance) (io.ReadCloser, error) {
+	s, err := r.open(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return s.Stream(ctx, 0, in.Size)
+}
