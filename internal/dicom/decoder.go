@@ -58,8 +58,10 @@ type scope struct {
 type decoder struct {
 	s         *source
 	limits    Limits
-	elements  int
-	fragments int
+	seen      int      // elements and items so far
+	fragments int      // so far
+	pixels    bool     // the data set's own pixel data was met
+	scopes    []*scope // see child
 	warnings  []string
 }
 
@@ -87,7 +89,7 @@ func name(t Tag) string { return fmt.Sprintf("(%04X,%04X)", t.Group(), t.Element
 
 // count takes one element from the limit.
 func (d *decoder) count() error {
-	if d.elements++; d.elements > d.limits.Elements {
+	if d.seen++; d.seen > d.limits.Elements {
 		return fault.New(fault.TooLarge, "the file has more than %d elements", d.limits.Elements)
 	}
 	return nil
@@ -103,11 +105,7 @@ func (d *decoder) peek(sc *scope) (h header, err error) {
 		}
 		return h, nil
 	}
-	if sc.enc.big {
-		h.tag = Tag(binary.BigEndian.Uint16(b))<<16 | Tag(binary.BigEndian.Uint16(b[2:]))
-	} else {
-		h.tag = Tag(binary.LittleEndian.Uint16(b))<<16 | Tag(binary.LittleEndian.Uint16(b[2:]))
-	}
+	h.tag = tagAt(b, sc.enc.big)
 	h.size = 8
 	if sc.enc.implicit || h.tag>>16 == 0xFFFE {
 		h.length = uint32At(b[4:], sc.enc.big)
@@ -194,3 +192,5 @@ func uint32At(b []byte, big bool) uint32 {
 	}
 	return binary.LittleEndian.Uint32(b)
 }
+
+func tagAt(b []byte, big bool) Tag { return Tag(uint16At(b, big))<<16 | Tag(uint16At(b[2:], big)) }

@@ -42,21 +42,22 @@ type File struct {
 func Read(ctx context.Context, r io.Reader, l Limits) (*File, error) {
 	rd := newReader(ctx, r, l)
 	defer rd.release()
-	f, sc, err := rd.open()
+	f, sc, err := rd.begin()
 	if err != nil {
 		return nil, err
 	}
-	if f.Data, err = rd.root(sc); err != nil {
+	if err := rd.walk(rd, sc); err != nil {
 		return nil, err
 	}
+	f.Data = rd.finishDataset(0, sc)
 	if err := rd.finish(f); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// open reads up to the data set.
-func (r *reader) open() (*File, *scope, error) {
+// begin reads up to the data set.
+func (r *reader) begin() (*File, *scope, error) {
 	f := &File{}
 	b := r.s.window(132)
 	switch {
@@ -91,6 +92,8 @@ func (r *reader) open() (*File, *scope, error) {
 // group 0002 does: its group length is too often wrong.
 func (r *reader) meta(f *File) (label string, err error) {
 	sc := &scope{end: -1}
+	r.keep = true
+	defer func() { r.keep = false }()
 	base, end := len(r.stack), int64(-1)
 	for r.s.offset() != end {
 		b := r.s.window(12)
@@ -104,7 +107,7 @@ func (r *reader) meta(f *File) (label string, err error) {
 		if h.length == undefined {
 			return "", fault.New(fault.Invalid, "%s of the File Meta Information has no length", name(h.tag))
 		}
-		if err := r.element(h, sc, true); err != nil {
+		if err := r.element(r, h, sc); err != nil {
 			return "", err
 		}
 		switch e := &r.stack[len(r.stack)-1]; {
@@ -177,7 +180,7 @@ func sniff(b []byte) (syntax string, ok bool) {
 	case b[0] == 0 && explicit && looksExplicit(b, true):
 		return ExplicitVRBigEndian, true
 	}
-	t := Tag(uint16At(b, false))<<16 | Tag(uint16At(b[2:], false))
+	t := tagAt(b, false)
 	if b[1] == 0 && b[0] != 0 && b[0]&1 == 0 && VROf(t) != UN && !(isLetter(b[4]) && isLetter(b[5])) {
 		return ImplicitVRLittleEndian, true
 	}

@@ -10,35 +10,46 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// reader builds data sets from a stream.
+// reader builds data sets from a stream. It is the sink of its own decoder.
 type reader struct {
 	decoder
-	inflate     *inflater // nil unless deflated; its raw source is the file
-	held        int64
-	valueSlab   arena[byte]
-	elementSlab arena[Element]
-	datasetSlab arena[Dataset]
-	itemSlab    arena[*Dataset]
+	inflate *inflater // nil unless deflated; its raw source is the file
+	held    int64
+	keep    bool // hold values of any size
+
+	values   arena[byte]
+	elements arena[Element]
+	datasets arena[Dataset]
+	items    arena[*Dataset]
 	*scratch
 
-	pixels  bool     // the data set's own pixel data was met
 	offsets []byte   // see File
 	starts  []uint64 // see File
 }
 
 // scratch holds what is being built, from the outermost data set inwards.
 type scratch struct {
-	stack  []Element
-	nested []*Dataset
+	stack  []Element  // elements of data sets that are not complete
+	nested []*Dataset // items of sequences that are not complete
+	open   []pending  // sequences and items that are not complete
+	levels []*scope
+}
+
+// pending is a sequence or an item being built.
+type pending struct {
+	Element     // of a sequence
+	base    int // in nested for a sequence, in stack for an item
 }
 
 var scratches = sync.Pool{New: func() any { return &scratch{} }}
 
 func newReader(ctx context.Context, r io.Reader, l Limits) *reader {
-	return &reader{
+	rd := &reader{
 		decoder: decoder{s: newSource(ctx, r, 0), limits: l.withDefaults()},
 		scratch: scratches.Get().(*scratch),
 	}
+	rd.scopes = rd.levels
+	return rd
 }
 
 // maxScratch is the largest stack kept for another file, in elements.
@@ -50,11 +61,15 @@ func (r *reader) release() {
 		r.inflate.raw.release()
 		r.inflate.release()
 	}
-	if cap(r.stack) <= maxScratch && cap(r.nested) <= maxScratch {
-		clear(r.stack)
-		clear(r.nested)
-		r.stack, r.nested = r.stack[:0], r.nested[:0]
-		scratches.Put(r.scratch)
+	if sc := r.scratch; cap(sc.stack) <= maxScratch && cap(sc.nested) <= maxScratch {
+		clear(sc.stack)
+		clear(sc.nested)
+		clear(sc.open)
+		for _, l := range r.scopes {
+			*l = scope{}
+		}
+		*sc = scratch{sc.stack[:0], sc.nested[:0], sc.open[:0], r.scopes}
+		scratches.Put(sc)
 	}
 	r.scratch = nil
 }
@@ -62,8 +77,8 @@ func (r *reader) release() {
 // finishDataset makes a data set of the elements on the stack from base on.
 func (r *reader) finishDataset(base int, sc *scope) *Dataset {
 	done := r.stack[base:]
-	d := &r.datasetSlab.take(1, 1, 256)[0]
-	d.Elements = r.elementSlab.take(len(done), 16, 512)
+	d := &r.datasets.take(1, 1, 256)[0]
+	d.Elements = r.elements.take(len(done), 16, 512)
 	copy(d.Elements, done)
 	clear(done)
 	r.stack = r.stack[:base]
@@ -71,39 +86,51 @@ func (r *reader) finishDataset(base int, sc *scope) *Dataset {
 	return d
 }
 
-// element reads one element, whose header was peeked, onto the stack. With
-// keep, its value is held whatever its size.
-func (r *reader) element(h header, sc *scope, keep bool) error {
-	if err := r.count(); err != nil {
-		return err
-	}
-	r.s.take(h.size)
-	e := Element{Tag: h.tag, VR: h.vr, Offset: r.s.offset(), Length: int64(h.length)}
-	var err error
-	switch {
-	case h.length == undefined:
-		err = r.undefinedLength(&e, sc)
-	case sc.end >= 0 && e.Offset+e.Length > sc.end:
-		err = fault.New(fault.Invalid, "the length of %s reaches past the end of the item that holds it", name(e.Tag))
-	case h.vr == SQ:
-		err = r.sequence(&e, sc, sc.enc, e.Offset+e.Length)
-	default:
-		err = r.value(&e, sc, keep)
-	}
-	if err != nil {
-		return err
-	}
-	r.stack = append(r.stack, e)
+func (r *reader) beginSequence(h header, _ *scope) error {
+	r.open = append(r.open, pending{Element{Tag: h.tag, VR: h.vr, Offset: r.s.offset()}, len(r.nested)})
+	return nil
+}
+
+func (r *reader) beginItem(*scope) error {
+	r.open = append(r.open, pending{base: len(r.stack)})
+	return nil
+}
+
+// pop takes the innermost pending off the stack.
+func (r *reader) pop() pending {
+	p := r.open[len(r.open)-1]
+	r.open = r.open[:len(r.open)-1]
+	return p
+}
+
+func (r *reader) endItem(sc *scope) error {
+	d := r.finishDataset(r.pop().base, sc)
+	r.nested = append(r.nested, d)
+	return nil
+}
+
+func (r *reader) endSequence(header, *scope) error {
+	p := r.pop()
+	done := r.nested[p.base:]
+	p.Items = r.items.take(len(done), 8, 1024)
+	copy(p.Items, done)
+	clear(done)
+	r.nested = r.nested[:p.base]
+	p.Length = r.s.offset() - p.Offset
+	r.stack = append(r.stack, p.Element)
 	return nil
 }
 
 // value reads or passes over a value of known length.
-func (r *reader) value(e *Element, sc *scope, keep bool) error {
-	n := e.Length
+func (r *reader) value(h header, sc *scope) error {
+	n := int64(h.length)
+	r.stack = append(r.stack, Element{Tag: h.tag, VR: h.vr, Offset: r.s.offset(), Length: n})
+	e := &r.stack[len(r.stack)-1]
 	switch {
 	case n == 0:
 		e.Value = []byte{}
-	case keep:
+		return nil
+	case r.keep:
 		if n+r.held > r.limits.Held {
 			return fault.New(fault.TooLarge, "%s is too large", name(e.Tag))
 		}
@@ -111,7 +138,6 @@ func (r *reader) value(e *Element, sc *scope, keep bool) error {
 		// Held whatever Hold says: the frames are found by them.
 	case isPixelData(e.Tag), n > r.limits.Hold, n > smallValue && r.held+n > r.limits.Held:
 		e.Bulk = true
-		r.pixels = r.pixels || sc.depth == 0 && isPixelData(e.Tag)
 		if !r.s.skip(n) {
 			return r.cut(e.Tag)
 		}
@@ -126,8 +152,8 @@ func (r *reader) value(e *Element, sc *scope, keep bool) error {
 	}
 	switch {
 	case e.Tag == charsetTag:
-		sc.charset = r.charset(e.Value, sc.charset)
-	case e.Tag == pixelRepresentation && len(e.Value) >= 2:
+		sc.charset = charsets(e.Value, sc.charset)
+	case e.Tag == pixelRepresentation && n >= 2:
 		sc.signed = uint16At(e.Value, sc.enc.big) == 1
 	}
 	return nil
@@ -140,7 +166,7 @@ func (r *reader) hold(n int64) ([]byte, bool) {
 		if int64(len(w)) < n {
 			return nil, false
 		}
-		b := r.valueSlab.take(int(n), 1<<10, windowSize)
+		b := r.values.take(int(n), 1<<10, windowSize)
 		copy(b, w)
 		r.s.take(int(n))
 		return b, true
@@ -158,8 +184,8 @@ func (r *reader) hold(n int64) ([]byte, bool) {
 	return slices.Clip(b), true
 }
 
-// charset splits the value of Specific Character Set.
-func (r *reader) charset(value []byte, outer []string) []string {
+// charsets splits the value of Specific Character Set.
+func charsets(value []byte, outer []string) []string {
 	value = bytes.TrimRight(value, " \x00")
 	if len(outer) == 1 && string(value) == outer[0] {
 		return outer
@@ -171,57 +197,58 @@ func (r *reader) charset(value []byte, outer []string) []string {
 	return names
 }
 
-// isPixelData reports whether the attribute is one of the three kinds of pixel data (PS3.5 §8.2).
-func isPixelData(t Tag) bool { return t == pixelDataTag || t == floatPixelTag || t == doublePixelTag }
-
-// root reads the data set of the file.
-func (r *reader) root(sc *scope) (*Dataset, error) {
-	base := len(r.stack)
+// encapsulated passes over the fragments of pixel data, hopping from header to
+// header (PS3.5 §A.4).
+func (r *reader) encapsulated(h header, sc *scope) error {
+	own := sc.depth == 0 && h.tag == pixelDataTag
+	e := Element{Tag: h.tag, VR: h.vr, Bulk: true, Offset: r.s.offset(), Fragments: []Span{}}
 	for {
-		h, err := r.peek(sc)
+		length, begin, done, err := r.fragment(h.tag, sc, len(e.Fragments) == 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if h.size == 0 {
-			if rest := r.s.window(1); len(rest) > 0 && !r.pixels && (len(r.stack) == base || len(bytes.Trim(rest, "\x00")) > 0) {
-				return nil, fault.New(fault.Invalid, "the file ends within the header of an element: it was cut short")
-			}
+		if done {
 			break
 		}
-		if r.trails(h, sc, len(r.stack) > base) {
-			break
-		}
-		if h.tag>>16 == 0xFFFE {
-			r.warn("%s stands outside any sequence", name(h.tag))
-			if err := r.count(); err != nil {
-				return nil, err
+		n := len(e.Fragments)
+		if own && beginsStream(begin) {
+			for len(r.starts) <= n/64 {
+				r.starts = append(r.starts, 0)
 			}
-			r.s.take(h.size)
-			continue
+			r.starts[n/64] |= 1 << (n % 64)
 		}
-		if err := r.element(h, sc, false); err != nil {
-			return nil, err
+		e.Fragments = append(e.Fragments, Span{r.s.offset(), int64(length)})
+		ok := true
+		if own && n == 0 && int64(length) <= 4*int64(r.limits.Fragments) {
+			r.offsets, ok = r.hold(int64(length))
+		} else {
+			ok = r.s.skip(int64(length))
+		}
+		if !ok {
+			return r.cut(h.tag)
 		}
 	}
-	if len(r.stack) == base {
-		return nil, fault.New(fault.Invalid, "the file has no data set: it was cut short")
-	}
-	return r.finishDataset(base, sc), nil
+	e.Length = r.s.offset() - e.Offset
+	r.stack = append(r.stack, e)
+	return nil
 }
 
-// trails reports whether the bytes of h are no element but what some writers
-// leave behind the data set: zeros anywhere, anything after pixel data.
-func (r *reader) trails(h header, sc *scope, some bool) bool {
+// beginsStream reports whether a compressed image begins with b: JPEG and
+// JPEG-LS, JPEG 2000, JPEG XL, and the header of RLE (PS3.5 §G.5).
+func beginsStream(b []byte) bool {
 	switch {
-	case h.tag == 0:
-		return some
-	case !r.pixels:
+	case len(b) < 3:
 		return false
-	case h.tag>>16 == 0xFFFE:
+	case b[0] == 0xFF && b[1] == 0xD8 && b[2] == 0xFF:
 		return true
-	case h.tag > pixelDataTag && sc.enc.implicit:
+	case b[0] == 0xFF && b[1] == 0x4F && b[2] == 0xFF:
+		return true
+	case b[0] == 0xFF && b[1] == 0x0A:
+		return true
+	case len(b) < 8:
 		return false
+	case b[0] == 0 && b[1] == 0 && b[2] == 0 && b[3] == 12:
+		return string(b[4:8]) == "jP  " || string(b[4:8]) == "JXL "
 	}
-	b := r.s.window(8)
-	return sc.enc.implicit || vrForm(MakeVR(b[4], b[5])) == unknownForm
+	return b[0] > 0 && b[0] <= 15 && b[1] == 0 && b[2] == 0 && b[3] == 0 && b[4] == 64 && b[5] == 0 && b[6] == 0 && b[7] == 0
 }
