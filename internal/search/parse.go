@@ -175,6 +175,10 @@ func (p *parser) ask(t dicom.Tag) error {
 		return fault.New(fault.TooLarge, "the query asks for more than %d attributes; ask for the metadata instead", maxIncluded)
 	}
 	p.q.asked = append(p.q.asked, t)
+	if t.IsPrivate() && !t.IsPrivateCreator() {
+		// A private element comes with its creator (PS3.18 §10.6.3.3).
+		return p.ask(t&0xFFFF0000 | t&0xFF00>>8)
+	}
 	return nil
 }
 
@@ -187,7 +191,7 @@ func parsePath(name string) ([]dicom.Tag, bool) {
 	path := make([]dicom.Tag, len(parts))
 	for i, part := range parts {
 		t, ok := dicom.ParseTag(part)
-		if !ok || t.IsGroupLength() || t < 0x00080000 {
+		if !ok || t.IsGroupLength() || t < 0x00080000 || t.IsPrivate() && t&0xFF00 == 0 && !t.IsPrivateCreator() {
 			return nil, false
 		}
 		path[i] = t
