@@ -54,7 +54,7 @@ func (r *Reader) File(in *Instance, syntax string) (*Body, error) {
 			return err
 		}
 		defer src.Close()
-		return convert(ctx, w, src, syntax)
+		return dicom.Convert(ctx, w, src, syntax)
 	}
 	return b, nil
 }
