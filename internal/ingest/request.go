@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash"
 	"io"
 	"time"
 
@@ -259,7 +260,7 @@ func (r *Request) finish(st *study, w *blob, err error, f *dicom.File, in archiv
 type tee struct {
 	r    io.Reader
 	seal io.Writer
-	sum  io.Writer
+	sum  hash.Hash
 	err  error
 }
 
