@@ -25,24 +25,25 @@ const (
 type rowWriter struct {
 	base   string
 	fields []fieldWriter
+
+	parent archive.UIDs // what url is of: the study, or the series, of the match before
+	url    []byte
 }
 
 type fieldWriter struct {
 	search.Field
 	empty string // `"ggggeeee":{"vr":"XX"}`
+	head  string // `"ggggeeee":{"vr":"XX","Value":["`
 }
 
 func newRowWriter(q *search.Query, base string) *rowWriter {
 	fields := q.Fields()
 	w := &rowWriter{base: base, fields: make([]fieldWriter, len(fields))}
 	for i, f := range fields {
-		w.fields[i] = fieldWriter{f, emptyElement(f.Tag, f.VR)}
+		vr := `"` + f.Tag.String() + `":{"vr":"` + f.VR.String() + `"`
+		w.fields[i] = fieldWriter{f, vr + `}`, vr + `,"Value":["`}
 	}
 	return w
-}
-
-func emptyElement(t dicom.Tag, vr dicom.VR) string {
-	return `"` + t.String() + `":{"vr":"` + vr.String() + `"}`
 }
 
 // cursor walks attributes that ascend by tag.
@@ -89,10 +90,7 @@ func (w *rowWriter) append(b []byte, m *search.Match) []byte {
 				extra = extra[1:]
 			}
 			if len(extra) > 0 && extra[0].Tag == f.Tag {
-				b = append(b, '"')
-				b = append(b, f.Tag.String()...)
-				b = append(b, `":`...)
-				b = append(b, extra[0].JSON...)
+				b = append(append(b, f.head[:len(`"ggggeeee":`)]...), extra[0].JSON...)
 				continue
 			}
 		default:
@@ -115,8 +113,7 @@ func (w *rowWriter) computed(b []byte, f *fieldWriter, m *search.Match) []byte {
 	case tagCharset:
 		return append(b, `"00080005":{"vr":"CS","Value":["ISO_IR 192"]}`...)
 	case tagRetrieveURL:
-		b = append(b, `"00081190":{"vr":"UR","Value":["`...)
-		b = w.appendURL(b, m.UIDs)
+		b = w.appendURL(append(b, f.head...), m.UIDs)
 		return append(b, `"]}`...)
 	case tagStudySeries:
 		if m.Study != nil {
@@ -132,8 +129,11 @@ func (w *rowWriter) computed(b []byte, f *fieldWriter, m *search.Match) []byte {
 		}
 	}
 	v := m.Value(f.Tag)
-	if v == "" {
+	switch {
+	case v == "":
 		return append(b, f.empty...)
+	case f.VR == dicom.UI && validUID(v):
+		return append(append(append(b, f.head...), v...), `"]}`...)
 	}
 	return dicomjson.AppendAttr(b, archive.Attr{Tag: f.Tag, VR: f.VR, Value: v})
 }
@@ -145,12 +145,17 @@ func appendCount(b []byte, head string, n int) []byte {
 
 // appendURL appends the URL under which the match is retrieved. The base is safe in JSON.
 func (w *rowWriter) appendURL(b []byte, u archive.UIDs) []byte {
-	b = appendSegment(append(append(b, w.base...), "/studies/"...), u.Study)
-	if u.Series != "" {
-		b = appendSegment(append(b, "/series/"...), u.Series)
+	instance := u.Instance
+	if u.Instance = ""; u != w.parent || w.url == nil {
+		w.parent = u
+		w.url = appendSegment(append(append(w.url[:0], w.base...), "/studies/"...), u.Study)
+		if u.Series != "" {
+			w.url = appendSegment(append(w.url, "/series/"...), u.Series)
+		}
 	}
-	if u.Instance != "" {
-		b = appendSegment(append(b, "/instances/"...), u.Instance)
+	b = append(b, w.url...)
+	if instance != "" {
+		b = appendSegment(append(b, "/instances/"...), instance)
 	}
 	return b
 }
