@@ -1,5 +1,4 @@
 package dicomweb
 
-type capabilities struct{}
 
 func (s *Server) mountCapabilities() {}

@@ -18,7 +18,7 @@ type Limits struct {
 	PartHeaders  int   // bytes of one part's headers; default 16 KiB
 	QueryBytes   int   // of a URL; default 64 KiB, for long lists of UIDs
 	// MetadataBytes is how much metadata (JSON or XML) one store request may hold
-	// beside its bulk data; default 32 MiB.
+	// beside its bulk data; default 16 MiB.
 	MetadataBytes int64
 	// BulkMemory is how much bulk data of a metadata store is kept in memory
 	// before it is spooled, sealed, to a temporary file; default 4 MiB.
@@ -44,7 +44,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Parts, 100_000)
 	def(&l.PartHeaders, 16<<10)
 	def(&l.QueryBytes, 64<<10)
-	def(&l.MetadataBytes, 32<<20)
+	def(&l.MetadataBytes, 16<<20)
 	def(&l.BulkMemory, 4<<20)
 	def(&l.Results, 10_000)
 	def(&l.StoreMemory, 64<<20)
@@ -75,6 +75,8 @@ const (
 	maxStoreMemory = 2 << 20
 )
 
+var errBusy = fault.New(fault.Busy, "the server is busy with other stores; try again in a moment")
+
 func newStoreBudget(l Limits) *storeBudget {
 	total := max(l.StoreMemory, maxStoreMemory)
 	return &storeBudget{semaphore.NewWeighted(total), total, l.StoreWait}
@@ -94,7 +96,7 @@ func (b *storeBudget) acquire(ctx context.Context, size int64) (func(), error) {
 			if err := ctx.Err(); err != nil {
 				return nil, fault.Wrap(fault.Canceled, err, "waiting to store")
 			}
-			return nil, fault.New(fault.Busy, "the server is busy with other stores; try again in a moment")
+			return nil, errBusy
 		}
 	}
 	return func() { b.sem.Release(n) }, nil

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -61,6 +62,10 @@ type Options struct {
 	// same authorisation.
 	Handlers map[string]http.Handler
 
+	// TempDir is where bulk data that a store sends beside metadata waits, sealed;
+	// empty means the system's folder.
+	TempDir string
+
 	Log     *slog.Logger // nil discards
 	Metrics Metrics      // nil measures nothing
 	Now     func() time.Time
@@ -83,7 +88,9 @@ type Server struct {
 	log    *slog.Logger
 	public publicBase
 	budget *storeBudget
-	caps   capabilities
+	// streams counts event streams, texts the stores that hold metadata in memory.
+	streams, texts *semaphore.Weighted
+	heartbeat      time.Duration
 
 	stopping chan struct{}
 	stop     sync.Once
@@ -101,7 +108,8 @@ func New(o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Limits = o.Limits.withDefaults()
-	s := &Server{o: o, log: o.Log, stopping: make(chan struct{}), budget: newStoreBudget(o.Limits)}
+	s := &Server{o: o, log: o.Log, stopping: make(chan struct{}), budget: newStoreBudget(o.Limits),
+		streams: semaphore.NewWeighted(int64(o.Limits.Streams)), texts: semaphore.NewWeighted(maxTexts), heartbeat: heartbeat}
 	s.public = newPublicBase(o.PublicURL, o.TrustedProxies)
 
 	s.e = echo.New()

@@ -2,31 +2,320 @@ package dicomweb
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net/http"
+	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/labstack/echo/v4"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 // Storer begins a store request of a tenant. The study is the UID that the URL
 // names, or empty.
 type Storer func(t archive.Tenant, study string) StoreRequest
 
-// StoreRequest takes the instances of one request.
+// StoreRequest takes the instances of one request; an [ingest.Request] is one.
 type StoreRequest interface {
-	// Add takes one Part 10 file, read to its end. The outcome is not final.
-	Add(ctx context.Context, part io.Reader) StoreResult
+	// Add takes one Part 10 file, read to its end. What it returns is final
+	// only when it is not ingest.Stored.
+	Add(ctx context.Context, file io.Reader) ingest.Result
 	// Commit makes what was added durable and visible, and returns the final
 	// results in the order of Add.
-	Commit(ctx context.Context) ([]StoreResult, error)
-	// Abort lets go of everything. After Commit it does nothing.
+	Commit(ctx context.Context) []ingest.Result
+	// Abort lets go of everything not committed. After Commit it does nothing.
 	Abort()
 }
 
 func (s *Server) mountStore() {
-	s.handle("POST", pathStudies, s.store)
-	s.handle("POST", pathStudy, s.store)
+	s.handle(http.MethodPost, pathStudies, s.store)
+	s.handle(http.MethodPost, pathStudy, s.store)
 }
 
-func (s *Server) store(c echo.Context) error { return nil }
+// store is the Store transaction (PS3.18 §10.5).
+func (s *Server) store(c echo.Context) error {
+	r := c.Request()
+	ctx := r.Context()
+	sel, err := uids(c)
+	if err != nil {
+		return err
+	}
+	message, err := storeMessageOf(r)
+	if err != nil {
+		return err
+	}
+	answer, _ := ParseAccept(r).Choose(storeAnswers...)
+	if answer < 0 {
+		return fault.New(fault.NotAcceptable, "a store is answered in %s or %s; accept one of them", typeJSON, typeXML)
+	}
+	release, err := s.budget.acquire(ctx, r.ContentLength)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	req := s.o.Store(s.o.Tenant, sel.Study)
+	defer req.Abort()
+	in := &intake{s: s, req: req, message: message}
+	defer in.close()
+	if err := in.read(ctx, r.Body); err != nil {
+		return err
+	}
+	results := in.finish(req.Commit(ctx))
+	if len(results) == 0 {
+		return fault.New(fault.Invalid, "the request holds no instance; send each DICOM file as a part of a multipart/related message")
+	}
+	return s.answerStore(c, results, storeAnswers[answer].Type)
+}
+
+// storeAnswers are the forms of the response (PS3.18 §10.5.3.3). Who accepts
+// only parts is given the body alone.
+var storeAnswers = []Offer{
+	{Type: typeJSON, Alias: []string{"application/json", "text/json"}},
+	{Type: typeXML, Alias: []string{"application/xml", "text/xml"}},
+	{Type: typeJSON, Multipart: true},
+	{Type: typeXML, Multipart: true},
+}
+
+// storeMessage is what the Content-Type says of a store request's payload.
+type storeMessage struct {
+	kind     string // typeDICOM, typeJSON or typeXML; "" when the first part tells
+	boundary string // of a multipart message
+	parts    bool
+	gzip     bool
+}
+
+func storeMessageOf(r *http.Request) (storeMessage, error) {
+	var m storeMessage
+	media, params := parseMediaType(r.Header.Get("Content-Type"))
+	kind := media
+	if strings.HasPrefix(media, "multipart/") {
+		m.parts = true
+		m.boundary, _ = param(params, "boundary")
+		kind, _ = param(params, "type")
+	}
+	var ok bool
+	m.kind, ok = payloadKind(kind)
+	switch {
+	case m.parts && media == "multipart/related" && (ok || kind == ""):
+	case !m.parts && ok:
+	default:
+		return m, fault.New(fault.UnsupportedMedia, "this content type cannot be stored; send multipart/related with type=%q, %q or %q, or one instance as %s",
+			typeDICOM, typeJSON, typeXML, typeDICOM)
+	}
+	switch enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		m.gzip = true
+	default:
+		return m, fault.New(fault.UnsupportedMedia, "the request's Content-Encoding is unknown here; send it as it is, or in gzip")
+	}
+	return m, nil
+}
+
+// payloadKind classifies a media type that can be stored.
+func payloadKind(media string) (string, bool) {
+	media, _ = parseMediaType(media)
+	switch media {
+	case typeDICOM:
+		return typeDICOM, true
+	case typeJSON, "application/json":
+		return typeJSON, true
+	case typeXML, "application/xml", "text/xml":
+		return typeXML, true
+	}
+	return "", false
+}
+
+// intake reads the payload of one store request.
+type intake struct {
+	s       *Server
+	req     StoreRequest
+	message storeMessage
+	body    *bodyReader
+	meta    *metadataStore
+
+	// results in the order of the parts; where index is not -1, those of Commit
+	// take their place.
+	results []ingest.Result
+	index   []int
+	added   int
+}
+
+// bodyReader remembers why the body could not be read.
+type bodyReader struct {
+	io.Reader
+	err error
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+func (in *intake) close() {
+	if in.meta != nil {
+		in.meta.close()
+	}
+}
+
+// read takes in all parts. An error means that nothing is to be stored: the
+// client went away, or is past a limit. What is wrong with single parts becomes
+// their result.
+func (in *intake) read(ctx context.Context, body io.Reader) error {
+	in.body = &bodyReader{Reader: body}
+	var r io.Reader = in.body
+	if in.message.gzip {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return in.broken(fault.Wrap(fault.Invalid, err, "the request is not in gzip, as its Content-Encoding says"))
+		}
+		defer z.Close()
+		r = &boundedReader{r: z, left: in.s.o.Limits.RequestBytes, limit: in.s.o.Limits.RequestBytes}
+	}
+	switch {
+	case in.message.parts:
+		if err := in.readParts(ctx, r); err != nil {
+			return err
+		}
+	case in.message.kind == typeDICOM:
+		in.add(ctx, r)
+	default:
+		if err := in.metadata().text(ctx, r, in.message.kind); err != nil {
+			return in.broken(err)
+		}
+	}
+	if err := in.broken(nil); err != nil {
+		return err
+	}
+	if in.meta != nil {
+		return in.meta.store(ctx, in)
+	}
+	return nil
+}
+
+// broken returns why the body could not be read on, if that is so, else err.
+func (in *intake) broken(err error) error {
+	if in.body.err != nil {
+		return in.body.err
+	}
+	return err
+}
+
+func (in *intake) readParts(ctx context.Context, r io.Reader) error {
+	m, err := newMultipartReader(r, in.message.boundary, in.s.o.Limits.PartHeaders)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	for n := 0; ; n++ {
+		p, err := m.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case in.broken(nil) != nil:
+			return in.broken(nil)
+		case err != nil && (n == 0 || !fault.Is(err, fault.Invalid)):
+			return err
+		case errors.Is(err, errTruncated):
+			// The part that was cut off has failed already, unless only the closing boundary is missing behind it.
+			if len(in.results) == 0 || in.results[len(in.results)-1].Outcome != ingest.Refused {
+				in.refuse(errTruncated)
+			}
+			return nil
+		case err != nil:
+			in.refuse(err)
+			return nil
+		case n >= in.s.o.Limits.Parts:
+			return fault.New(fault.TooLarge, "the request has more than %d parts; send fewer at a time", in.s.o.Limits.Parts)
+		}
+		if err := in.part(ctx, p, n == 0); err != nil {
+			return in.broken(err)
+		}
+	}
+}
+
+// part takes in one part of the message.
+func (in *intake) part(ctx context.Context, p *messagePart, first bool) error {
+	switch strings.ToLower(p.Encoding) {
+	case "", "binary", "7bit", "8bit":
+	default:
+		in.refuse(fault.New(fault.UnsupportedMedia, "a part has a Content-Transfer-Encoding; send parts in binary, as they are"))
+		return nil
+	}
+	kind, known := payloadKind(p.Type)
+	if in.message.kind == "" {
+		if in.message.kind = kind; !known {
+			in.message.kind = typeDICOM
+		}
+	}
+	if in.message.kind != typeDICOM {
+		switch {
+		case known && kind != typeDICOM:
+			return in.metadata().text(ctx, p, kind)
+		case p.Type == "" && first:
+			return in.metadata().text(ctx, p, in.message.kind)
+		}
+		return in.metadata().bulk(p)
+	}
+	if media, _ := parseMediaType(p.Type); p.Type != "" && kind != typeDICOM && media != "application/octet-stream" {
+		in.refuse(fault.New(fault.UnsupportedMedia, "a part's Content-Type is not that of the message; send each instance as %s", typeDICOM))
+		return nil
+	}
+	in.add(ctx, p)
+	return nil
+}
+
+// add hands one Part 10 file on.
+func (in *intake) add(ctx context.Context, r io.Reader) {
+	in.results = append(in.results, in.req.Add(ctx, r))
+	in.index = append(in.index, in.added)
+	in.added++
+}
+
+// refuse notes a part that is not handed on.
+func (in *intake) refuse(err error) {
+	in.results = append(in.results, ingest.Result{Outcome: ingest.Refused, Reason: ingest.ReasonNotUnderstood, Detail: fault.Message(err), Err: err})
+	in.index = append(in.index, -1)
+}
+
+// finish puts the final results in their places.
+func (in *intake) finish(final []ingest.Result) []ingest.Result {
+	for i, k := range in.index {
+		if k >= 0 && k < len(final) {
+			in.results[i] = final[k]
+		}
+	}
+	return in.results
+}
+
+func (in *intake) metadata() *metadataStore {
+	if in.meta == nil {
+		in.meta = newMetadataStore(in.s)
+	}
+	return in.meta
+}
+
+// boundedReader ends in fault.TooLarge past its limit: of what is unpacked.
+type boundedReader struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, tooLarge(b.limit)
+	}
+	if err != nil && err != io.EOF && fault.KindOf(err) == fault.Internal {
+		err = fault.Wrap(fault.Invalid, err, "the request's gzip is damaged")
+	}
+	return n, err
+}
