@@ -128,8 +128,8 @@ func (s *Server) Shutdown() { s.stop.Do(func() { close(s.stopping) }) }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p := r.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
 		r.URL.Path = strings.TrimRight(p, "/")
-		r.URL.RawPath = strings.TrimRight(r.URL.RawPath, "/")
 	}
+	r.URL.RawPath = "" // routes and parameters come from the path as decoded: "frames/1%2C2"
 	s.e.ServeHTTP(w, r)
 }
 
