@@ -43,6 +43,7 @@ type Query struct {
 	unindexed []Condition    // on attributes that only the metadata has
 	asked     []dicom.Tag    // to be returned beyond the defaults
 	all       bool
+	fields    []Field
 }
 
 // Source says where the value of a returned attribute comes from.
@@ -118,7 +119,10 @@ func lookup(t dicom.Tag) (known, bool) {
 
 // Fields returns what the answer to the query has for each match, ascending by tag.
 func (q *Query) Fields() []Field {
-	var out []Field
+	if q.fields != nil {
+		return q.fields
+	}
+	out := make([]Field, 0, 32)
 	for _, k := range attributes() {
 		asked := slices.Contains(q.asked, k.Tag)
 		if !asked && !q.returns(k) {
@@ -145,6 +149,7 @@ func (q *Query) Fields() []Field {
 		}
 	}
 	slices.SortFunc(out, func(a, b Field) int { return int(int64(a.Tag) - int64(b.Tag)) })
+	q.fields = out
 	return out
 }
 
