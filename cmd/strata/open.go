@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys/localkeys"
+	"github.com/strata-pacs/strata/internal/node"
+)
+
+// logger returns the log of the configuration.
+func (c *Config) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.LogLevel))
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// passphrase returns what protects the key file, or nil.
+func (c *Config) passphrase() ([]byte, error) {
+	if c.PassphraseFile == "" {
+		return []byte(c.Passphrase), nil
+	}
+	if c.Passphrase != "" {
+		return nil, fault.New(fault.Invalid, "key-passphrase and key-passphrase-file: give one of them")
+	}
+	b, err := os.ReadFile(c.PassphraseFile)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "key-passphrase-file: cannot be read")
+	}
+	b = []byte(strings.TrimRight(string(b), "\r\n"))
+	if len(b) == 0 {
+		return nil, fault.New(fault.Invalid, "key-passphrase-file: the file is empty")
+	}
+	return b, nil
+}
+
+// openKey opens the local key file. A new one is made only for a data folder
+// that holds nothing yet: a new key cannot open old data.
+func (c *Config) openKey(warn io.Writer) (*localkeys.File, error) {
+	pass, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
+		if used(c.Data) {
+			return nil, fault.New(fault.KeyDenied, "key-file: %s is not there, and the data folder %s cannot be read without it; put the copy of it back", c.KeyFile, c.Data)
+		}
+		if err := os.MkdirAll(filepath.Dir(c.KeyFile), 0o700); err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "key-file: cannot make its folder")
+		}
+		if err := localkeys.Create(c.KeyFile, pass); err != nil {
+			return nil, fmt.Errorf("making the local key: %w", err)
+		}
+		fmt.Fprintf(warn, `
+  A new key was made: %s
+  Everything in the archive is sealed under it. Whoever loses this file loses
+  the archive, backups included; whoever has it and the data can read everything.
+  Keep a copy in another place now, for example on a USB stick in a safe:
+
+      cp %s /media/usb/
+
+`, c.KeyFile, c.KeyFile)
+	}
+	k, err := localkeys.Open(c.KeyFile, pass)
+	if err != nil {
+		return nil, fmt.Errorf("key-file: %w", err)
+	}
+	return k, nil
+}
+
+// used reports whether a data folder holds an archive.
+func used(data string) bool {
+	entries, err := os.ReadDir(filepath.Join(data, "objects"))
+	return err == nil && len(entries) > 0
+}
+
+// open opens the archive of the configuration in this process.
+func (c *Config) open(ctx context.Context, log *slog.Logger, warn io.Writer) (*node.Node, error) {
+	key, err := c.openKey(warn)
+	if err != nil {
+		return nil, err
+	}
+	return node.Open(ctx, c.nodeOptions(key, log))
+}
+
+func (c *Config) nodeOptions(key *localkeys.File, log *slog.Logger) node.Options {
+	return node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Wrapper: key, KEK: key.ID(),
+		Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
+		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Slog: log}
+}

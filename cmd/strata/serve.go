@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/strata-pacs/strata/dicomweb"
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/node"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the archive over DICOMweb",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, c, err := a.config(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.checkServing(); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	servingFlags(cmd.Flags())
+	return cmd
+}
+
+// serve runs a server until ctx ends, then finishes what is in flight.
+func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error) {
+	log := c.logger(stderr)
+	authorize, err := c.authorize()
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := c.tls()
+	if err != nil {
+		return err
+	}
+	n, err := c.open(ctx, log, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// What is written at the end must not be cut off by the signal that ended us.
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownWait)
+		defer cancel()
+		err = errors.Join(err, n.Close(closing))
+		log.Info("stopped")
+	}()
+	m := newMetrics()
+	api := c.handler(n, log, m, authorize)
+
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "listen: cannot serve on %s; another program may be there: name another address with --listen", c.Listen)
+	}
+	control, err := listenControl(c.Data)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	public := &http.Server{Handler: api, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	local := &http.Server{Handler: controlHandler(n, c.handler(n, log, m, nil)), ReadHeaderTimeout: c.Idle}
+	failed := make(chan error, 2)
+	go func() { failed <- local.Serve(control) }()
+	go func() {
+		if tlsConfig != nil {
+			failed <- public.ServeTLS(l, "", "")
+		} else {
+			failed <- public.Serve(l)
+		}
+	}()
+	greet(stdout, c, l.Addr().String(), tlsConfig != nil)
+	log.Info("serving", "address", l.Addr().String(), "version", version)
+
+	served := 2 // goroutines above that have not ended
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		served--
+	}
+	log.Info("stopping: finishing what is in flight")
+	api.Shutdown()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownWait)
+	defer cancel()
+	for _, s := range []*http.Server{public, local} {
+		if serr := s.Shutdown(stopping); serr != nil {
+			s.Close()
+			err = errors.Join(err, fault.Wrap(fault.Timeout, serr, "requests were still running after shutdown-wait and were cut off"))
+		}
+	}
+	for range served {
+		if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
+	}
+	return err
+}
+
+// handler joins the archive with DICOMweb.
+func (c *Config) handler(n *node.Node, log *slog.Logger, m *metrics, authorize func(*http.Request) error) *dicomweb.Server {
+	return dicomweb.New(dicomweb.Options{
+		Tenant: n.Tenant,
+		Store: func(_ archive.Tenant, study string) dicomweb.StoreRequest {
+			return n.Store.Begin(ingest.RequestOptions{Study: study})
+		},
+		Search: n.Search, Retrieve: n.Retrieve, Remove: n.Remove, Feed: n.Index,
+		Limits:    dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle},
+		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
+		Authorize: authorize, Ready: n.Ready, Handlers: map[string]http.Handler{"/metrics": m.handler()},
+		Log: log, Metrics: m, Version: version,
+	})
+}
+
+// authorize returns the check of bearer tokens (RFC 6750), nil without any.
+func (c *Config) authorize() (func(*http.Request) error, error) {
+	if c.TokenFile == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
+	}
+	var tokens [][sha256.Size]byte
+	for _, t := range strings.Fields(string(b)) {
+		if len(t) < 16 {
+			return nil, fault.New(fault.Invalid, "token-file: a token is shorter than 16 characters; make one with: openssl rand -hex 32")
+		}
+		tokens = append(tokens, sha256.Sum256([]byte(t)))
+	}
+	if len(tokens) == 0 {
+		return nil, fault.New(fault.Invalid, "token-file: the file holds no token; make one with: openssl rand -hex 32")
+	}
+	return func(r *http.Request) error {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		given := sha256.Sum256([]byte(strings.TrimSpace(token)))
+		ok := 0
+		for i := range tokens {
+			ok |= subtle.ConstantTimeCompare(tokens[i][:], given[:])
+		}
+		if ok == 1 && strings.EqualFold(scheme, "Bearer") {
+			return nil
+		}
+		return fault.New(fault.Unauthenticated, "send a valid token: Authorization: Bearer …")
+	}, nil
+}
+
+func (c *Config) tls() (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "tls-cert, tls-key: cannot be used")
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// greet says where to go next.
+func greet(w io.Writer, c *Config, addr string, secure bool) {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	base := scheme + "://" + addr
+	if c.PublicURL != "" {
+		base = strings.TrimRight(c.PublicURL, "/")
+	}
+	fmt.Fprintf(w, `
+  Strata %s serves DICOMweb at %s%s
+
+  store     curl -H 'Content-Type: application/dicom' --data-binary @image.dcm %[2]s%[3]s/studies
+            strata import FOLDER
+  search    curl '%[2]s%[3]s/studies?PatientName=*'
+  health    %[2]s/readyz      metrics %[2]s/metrics
+
+  data      %s
+  key       %s   (keep a copy elsewhere: without it nobody can read the archive)
+
+  Stop it with Ctrl-C.
+
+`, version, base, dicomweb.Root, c.Data, c.KeyFile)
+}

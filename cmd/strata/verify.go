@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/node"
+	"github.com/strata-pacs/strata/internal/reconcile"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	sample := 1.0
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Read everything back and check every tag and digest",
+		Long: `Reads the whole log, and the bytes of all instances or of a sample, checks that
+nothing is missing, damaged or unknown to the index, and says what is. Ends with status 2 on
+any gap.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, c, err := a.config(cmd)
+			if err != nil {
+				return err
+			}
+			if sample < 0 || sample > 1 {
+				return fault.New(fault.Invalid, "--sample must be between 0 and 1")
+			}
+			return runVerify(cmd.Context(), c, sample, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().Float64Var(&sample, "sample", 1, "share of the instances whose bytes are read, 0 to 1; the log is always read whole")
+	return cmd
+}
+
+func runVerify(ctx context.Context, c *Config, sample float64, stdout, stderr io.Writer) (err error) {
+	cl, err := c.connect(ctx, c.logger(stderr), stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cl.close()) }()
+	resp, err := cl.do(ctx, "POST", "/control/verify?sample="+url.QueryEscape(strconv.FormatFloat(sample, 'g', -1, 64)), "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	p := newProgress(ctx, "verifying ", stderr)
+	for lines := json.NewDecoder(resp.Body); ; {
+		var l line
+		if err := lines.Decode(&l); err != nil {
+			p.end()
+			return fmt.Errorf("the verification broke off: %w", err)
+		}
+		switch {
+		case l.Error != "":
+			p.end()
+			return errors.New(l.Error)
+		case l.Report != nil:
+			p.end()
+			return printReport(stdout, *l.Report)
+		}
+		p.set(l.Done, l.Total)
+	}
+}
+
+// progress is a bar over facts.
+type progress struct {
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func newProgress(ctx context.Context, what string, w io.Writer) *progress {
+	p := &progress{bars: mpb.NewWithContext(ctx, mpb.WithOutput(terminal(w)), mpb.WithWidth(40))}
+	p.bar = p.bars.AddBar(0, mpb.PrependDecorators(decor.Name(what)),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d facts "), decor.Elapsed(decor.ET_STYLE_GO)))
+	return p
+}
+
+func (p *progress) set(done, total int) {
+	p.bar.SetTotal(int64(total), false)
+	p.bar.SetCurrent(int64(done))
+}
+
+func (p *progress) end() {
+	p.bar.SetTotal(-1, true)
+	p.bars.Wait()
+}
+
+// printReport writes what was found. Gaps make it errGaps.
+func printReport(w io.Writer, r reconcile.Report) error {
+	for _, g := range r.Gaps {
+		fmt.Fprintf(w, "gap: %s", g.What)
+		if g.Object != "" {
+			fmt.Fprintf(w, " (%s)", g.Object)
+		}
+		fmt.Fprintln(w)
+	}
+	if r.MoreGaps > 0 {
+		fmt.Fprintf(w, "and %d more\n", r.MoreGaps)
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(tw, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nMB read and checked\t%.1f\ngaps\t%d\n",
+		r.Sessions, r.Facts, r.Instances, r.Packs, float64(r.Read)/1e6, len(r.Gaps)+r.MoreGaps)
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if len(r.Gaps)+r.MoreGaps > 0 {
+		return errGaps
+	}
+	return nil
+}
+
+func (a *app) rebuildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make the index anew from the log alone",
+		Long: `Makes the search index anew from the log, without reading a pixel, puts it in the
+old one's place, and says what it found missing. Ends with status 2 on any gap. The server
+must be stopped.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, c, err := a.config(cmd)
+			if err != nil {
+				return err
+			}
+			key, err := c.openKey(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			p := newProgress(cmd.Context(), "rebuilding ", cmd.ErrOrStderr())
+			report, err := node.Rebuild(cmd.Context(), c.nodeOptions(key, c.logger(cmd.ErrOrStderr())), p.set)
+			p.end()
+			if err != nil {
+				return err
+			}
+			return printReport(cmd.OutOrStdout(), report)
+		},
+	}
+}
+
+func (a *app) undeleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "undelete STUDY-UID [SERIES-UID [INSTANCE-UID]]",
+		Short: "Show again what was deleted",
+		Args:  cobra.RangeArgs(1, 3),
+		RunE: func(cmd *cobra.Command, uids []string) (err error) {
+			_, c, err := a.config(cmd)
+			if err != nil {
+				return err
+			}
+			q := url.Values{}
+			for i, uid := range uids {
+				if !ingest.ValidUID(uid) {
+					return fault.New(fault.Invalid, "argument %d is not a UID", i+1)
+				}
+				q.Set([]string{"study", "series", "instance"}[i], uid)
+			}
+			cl, err := c.connect(cmd.Context(), c.logger(cmd.ErrOrStderr()), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, cl.close()) }()
+			resp, err := cl.do(cmd.Context(), "POST", "/control/undelete?"+q.Encode(), "", nil)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			var n int
+			if err := json.NewDecoder(resp.Body).Decode(&n); err != nil {
+				return fmt.Errorf("reading the answer: %w", err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d instances are shown again\n", n)
+			return err
+		},
+	}
+}
