@@ -124,7 +124,7 @@ func (p *parser) scalar() ([]byte, error) {
 
 // joined reads a Value as text: backslashes between values, '=' between the
 // component groups of a name.
-func (p *parser) joined(vr dicom.VR) ([]byte, error) {
+func (p *parser) joined() ([]byte, error) {
 	var out []byte
 	first := true
 	err := p.each(func() error {
@@ -217,7 +217,7 @@ func (p *parser) encode(t dicom.Tag, vr dicom.VR) ([]byte, error) {
 	if size := dicom.NumberSize(vr); size > 0 {
 		return p.numbers(t, vr)
 	}
-	out, err := p.joined(vr)
+	out, err := p.joined()
 	if err != nil {
 		return nil, err
 	}

@@ -57,32 +57,71 @@ func Elements(json []byte) iter.Seq2[dicom.Tag, []byte] {
 	}
 }
 
-// ParseAttr reads one element's text, as Elements yields it, into its index
-// form. Of binary values and bulk data only the VR is known.
-func ParseAttr(t dicom.Tag, element []byte) archive.Attr {
-	a := archive.Attr{Tag: t, VR: dicom.UN}
-	s := scanner{b: element}
-	m, err := s.members()
-	if err != nil {
-		return a
-	}
-	a.VR = m.vr(t)
-	if m.value < 0 {
-		return a
-	}
-	s.i = m.value
-	if a.VR == dicom.SQ {
-		start := s.i
-		if s.skip() == nil {
-			if v := string(element[start:s.i]); v != "[]" {
-				a.Value = v
+// Items yields the objects of a sequence's Value, a JSON array that Append wrote.
+func Items(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		s := scanner{b: array}
+		if s.take('[') != nil {
+			return
+		}
+		for first := true; ; first = false {
+			more, err := s.next(first, ']')
+			if err != nil || !more {
+				return
+			}
+			s.peek()
+			start := s.i
+			if s.skip() != nil || !yield(array[start:s.i]) {
+				return
 			}
 		}
-		return a
 	}
-	p := parser{scanner: s, left: 1 << 20}
-	if v, err := p.joined(a.VR); err == nil {
-		a.Value = string(v)
+}
+
+// Stored is an element read from text that Append wrote.
+type Stored struct {
+	archive.Attr
+	InlineBinary string // base64
+	BulkDataURI  string
+}
+
+// ParseAttr reads one element's text, as Elements yields it, into its index
+// form. Of binary values and bulk data only the VR is known.
+func ParseAttr(t dicom.Tag, element []byte) archive.Attr { return ParseStored(t, element).Attr }
+
+// ParseStored reads one element's text, as Elements yields it.
+func ParseStored(t dicom.Tag, element []byte) Stored {
+	out := Stored{Attr: archive.Attr{Tag: t, VR: dicom.UN}}
+	p := parser{scanner: scanner{b: element}, left: len(element)}
+	m, err := p.members()
+	if err != nil {
+		return out
 	}
-	return a
+	out.VR = m.vr(t)
+	scalar := func(at int) string {
+		p.i = at
+		v, err := p.scalar()
+		if err != nil {
+			return ""
+		}
+		return string(v)
+	}
+	if m.inline >= 0 {
+		out.InlineBinary = scalar(m.inline)
+	}
+	if m.bulk >= 0 {
+		out.BulkDataURI = scalar(m.bulk)
+	}
+	if m.value < 0 {
+		return out
+	}
+	p.i = m.value
+	if out.VR != dicom.SQ {
+		if v, err := p.joined(); err == nil {
+			out.Value = string(v)
+		}
+	} else if p.skip() == nil && string(element[m.value:p.i]) != "[]" {
+		out.Value = string(element[m.value:p.i])
+	}
+	return out
 }

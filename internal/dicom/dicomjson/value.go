@@ -2,8 +2,10 @@ package dicomjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"strconv"
+	"unsafe"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -21,7 +23,8 @@ func AppendAttr(dst []byte, a archive.Attr) []byte {
 			dst = append(dst, a.Value...)
 		}
 	case a.VR.IsText() || dicom.NumberSize(a.VR) > 0:
-		dst = appendText(dst, a.VR, []byte(a.Value))
+		// Read only, so the string's own bytes will do.
+		dst = appendText(dst, a.VR, unsafe.Slice(unsafe.StringData(a.Value), len(a.Value)))
 	}
 	return append(dst, '}')
 }
@@ -39,6 +42,14 @@ func appendHead(dst []byte, t dicom.Tag, v dicom.VR) []byte {
 func appendText(dst []byte, vr dicom.VR, text []byte) []byte {
 	mark, found := len(dst), false
 	dst = append(dst, `,"Value":[`...)
+	if vr != dicom.PN && vr != dicom.DS && vr != dicom.IS && vr.IsText() && plain(text) {
+		// One value without anything to escape: most text is.
+		if text = trim(vr, text); len(text) == 0 {
+			return dst[:mark]
+		}
+		dst = append(append(append(dst, '"'), text...), '"')
+		return append(dst, ']')
+	}
 	multiple := vr.IsMultiple() || dicom.NumberSize(vr) > 0
 	for first := true; ; first = false {
 		value, more := text, false
@@ -89,6 +100,9 @@ func appendValue(dst []byte, vr dicom.VR, v []byte) []byte {
 	case dicom.PN:
 		return appendName(dst, v)
 	case dicom.DS, dicom.IS:
+		if usual(v, vr == dicom.DS) {
+			return append(dst, v...)
+		}
 		out, form := appendDecimal(dst, v)
 		if form.ok && (vr == dicom.DS || form.whole) && exact(out[len(dst):], form.digits) {
 			return out
@@ -132,10 +146,33 @@ func appendName(dst, v []byte) []byte {
 	return append(dst, '}')
 }
 
+// plain reports whether a JSON string may hold the text as it is, and a DICOM
+// value too: no control, quote or backslash is in it.
+func plain(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		quote, slash := w^'"'*ones, w^'\\'*ones // a byte is zero where it matches
+		if ((w-' '*ones)&^w|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendString appends a JSON string of UTF-8 text.
 func appendString(dst, v []byte) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
+	if plain(v) {
+		return append(append(dst, v...), '"')
+	}
 	start := 0
 	for i, c := range v {
 		if c >= ' ' && c != '"' && c != '\\' {
@@ -158,6 +195,31 @@ func appendString(dst, v []byte) []byte {
 	}
 	dst = append(dst, v[start:]...)
 	return append(dst, '"')
+}
+
+// usual reports whether a DS or IS is what nearly all are: at most 15 digits,
+// perhaps after a minus sign, without a leading zero; a DS also with a point
+// between them.
+func usual(v []byte, point bool) bool {
+	if len(v) > 0 && v[0] == '-' {
+		v = v[1:]
+	}
+	if len(v) == 0 || len(v) > 16 || !digit(v[0]) || v[0] == '0' && len(v) > 1 && v[1] != '.' {
+		return false
+	}
+	points, allowed := 0, 0
+	if point {
+		allowed = 1
+	}
+	for i, c := range v {
+		if !digit(c) {
+			if c != '.' || i == len(v)-1 {
+				return false
+			}
+			points++
+		}
+	}
+	return points <= allowed && len(v)-points <= 15
 }
 
 // decimal says how a number is written.
