@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -84,7 +83,7 @@ func (x *object) read(ctx context.Context, from int64, buf []byte) error {
 	n := x.size - from
 	r, err := x.b.Open(ctx, x.key, from, n)
 	if err != nil {
-		return err
+		return ended(err)
 	}
 	defer r.Close()
 	if n <= int64(len(buf)) {
@@ -97,10 +96,7 @@ func (x *object) read(ctx context.Context, from int64, buf []byte) error {
 		x.tail = out.Bytes()
 	}
 	x.from = from
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return corrupt(ErrLength)
-	}
-	return err
+	return ended(err)
 }
 
 // at returns a part of the object that has been read.

@@ -24,7 +24,11 @@ func (l *Log) write(ctx context.Context, d *draft, session string, n uint64) (ar
 	}
 	e := archive.Entry{Session: session, N: n, Object: ObjectName(l.o.Tenant, session, n)}
 	e.Size = pack.HeaderSize + d.head.body + int64(len(d.tail))
-	w, err := l.o.Bucket.Create(ctx, e.Object, driver.CreateOptions{IfAbsent: true, Size: e.Size})
+	w, err := l.o.Bucket.Create(ctx, e.Object, driver.CreateOptions{
+		IfAbsent: true, Size: e.Size,
+		// What deletes, voids or takes stock must be sayable in a full store.
+		Reserved: d.fact.Kind != archive.FactStored,
+	})
 	if err != nil {
 		return e, fmt.Errorf("writing the log: %w", err)
 	}

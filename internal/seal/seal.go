@@ -16,8 +16,6 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"math"
@@ -41,6 +39,7 @@ const (
 	version   = 1
 	algorithm = 1 // AES-256-GCM segments under HKDF-SHA256
 	nonceSize = 12
+	label     = "strata/1/blob"
 )
 
 // The kinds of content. They are part of the key derivation, hence of the format.
@@ -121,9 +120,7 @@ func (s *sealer) init(secret *archive.Secret, b Binding, h Header) error {
 	copy(s.header[4:20], b.Key[:])
 	copy(s.header[20:52], h.Blob[:])
 
-	const label = "strata/1/blob"
-	info := make([]byte, 0, 128)
-	info = append(info, label...)
+	info := append(make([]byte, 0, 128), label...)
 	info = append(info, byte(len(b.Tenant)))
 	info = append(info, b.Tenant...)
 	info = append(info, byte(len(b.Kind)))
@@ -131,13 +128,11 @@ func (s *sealer) init(secret *archive.Secret, b Binding, h Header) error {
 	// The first fields of the header too, so that a changed header is known
 	// by its commitment, before any segment is read.
 	info = append(info, s.header[:20]...)
-	okm, err := hkdf.Key(sha256.New, secret[:], h.Blob[:], string(info), 64)
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, "deriving a blob key")
-	}
+	var okm [64]byte
+	derive(&okm, (*[32]byte)(secret), (*[32]byte)(&h.Blob), info)
 	copy(s.header[52:84], okm[32:])
 	block, err := aes.NewCipher(okm[:32])
-	clear(okm)
+	clear(okm[:])
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "deriving a blob key")
 	}
