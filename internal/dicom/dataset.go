@@ -15,7 +15,7 @@ type Dataset struct {
 // Element is one data element.
 type Element struct {
 	Tag Tag
-	VR  VR // as encoded, or from the dictionary under Implicit VR; UN when unknown
+	VR  VR // as encoded, or from the dictionary under Implicit VR; UN when unknown; OB when encapsulated
 
 	// Bulk is set when the value was left in the stream because it is pixel
 	// data or larger than the reader holds.

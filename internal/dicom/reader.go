@@ -112,7 +112,9 @@ func (r *reader) endItem(sc *scope) error {
 func (r *reader) endSequence(header, *scope) error {
 	p := r.pop()
 	done := r.nested[p.base:]
-	p.Items = r.items.take(len(done), 8, 1024)
+	if p.Items = []*Dataset{}; len(done) > 0 {
+		p.Items = r.items.take(len(done), 8, 1024)
+	}
 	copy(p.Items, done)
 	clear(done)
 	r.nested = r.nested[:p.base]
@@ -201,7 +203,7 @@ func charsets(value []byte, outer []string) []string {
 // header (PS3.5 §A.4).
 func (r *reader) encapsulated(h header, sc *scope) error {
 	own := sc.depth == 0 && h.tag == pixelDataTag
-	e := Element{Tag: h.tag, VR: h.vr, Bulk: true, Offset: r.s.offset(), Fragments: []Span{}}
+	e := Element{Tag: h.tag, VR: OB, Bulk: true, Offset: r.s.offset(), Fragments: []Span{}}
 	for {
 		length, begin, done, err := r.fragment(h.tag, sc, len(e.Fragments) == 0)
 		if err != nil {
