@@ -24,9 +24,6 @@ func (p *parser) element(t dicom.Tag) (dicom.Element, error) {
 	}
 	e.VR = m.vr(t)
 	end := p.i
-	if e.VR != dicom.SQ {
-		e.Value = []byte{}
-	}
 	switch {
 	case m.bulk >= 0 && e.VR != dicom.SQ:
 		p.i = m.bulk
@@ -35,7 +32,7 @@ func (p *parser) element(t dicom.Tag) (dicom.Element, error) {
 			return e, err
 		}
 		if len(uri) > 0 {
-			e.Bulk, e.Value, e.Offset = true, nil, int64(len(p.uris))
+			e.Bulk, e.Offset = true, int64(len(p.uris))
 			p.uris = append(p.uris, string(uri))
 		}
 	case m.inline >= 0 && e.VR != dicom.SQ:
@@ -53,6 +50,9 @@ func (p *parser) element(t dicom.Tag) (dicom.Element, error) {
 		if err != nil {
 			return e, err
 		}
+	}
+	if e.Value == nil && e.VR != dicom.SQ && !e.Bulk {
+		e.Value = []byte{} // held, and empty
 	}
 	if len(e.Value)%2 == 1 {
 		pad := byte(0)
@@ -225,7 +225,7 @@ func (p *parser) encode(t dicom.Tag, vr dicom.VR) ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "%v is binary: its value belongs in InlineBinary or behind a BulkDataURI", t)
 	}
 	if len(bytes.Trim(out, " \\")) == 0 && vr.IsMultiple() {
-		return []byte{}, nil // nothing but empty values
+		return nil, nil // nothing but empty values
 	}
 	if vr == dicom.DS || vr == dicom.IS {
 		out = p.decimals(t, vr, out)

@@ -128,10 +128,7 @@ func (p *parser) instance() (*Parsed, error) {
 		return nil, err
 	}
 	out := &Parsed{Data: d, Warnings: p.warnings}
-	if n := slices.IndexFunc(d.Elements, func(e dicom.Element) bool { return e.Tag.Group() > 2 }); n != 0 {
-		if n < 0 {
-			n = len(d.Elements)
-		}
+	if n, _ := slices.BinarySearchFunc(d.Elements, 0x00030000, byTag); n > 0 {
 		out.Meta = &dicom.Dataset{Order: d.Order, Elements: slices.Clone(d.Elements[:n])}
 		d.Elements = d.Elements[n:]
 	}
