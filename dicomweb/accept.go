@@ -34,11 +34,15 @@ const maxRanges = 64
 // which accepts anything. Elements that cannot be read are passed over.
 func ParseAccept(r *http.Request) Accept {
 	var values []string
-	if strings.Contains(r.URL.RawQuery, "accept=") {
-		if q, _ := url.ParseQuery(r.URL.RawQuery); len(q["accept"]) > 0 {
-			for _, v := range q["accept"] {
-				// "+" of "application/dicom+json" left unescaped arrives as a space.
-				values = append(values, strings.ReplaceAll(v, "application/dicom ", "application/dicom+"))
+	if query := r.URL.RawQuery; strings.Contains(query, "accept=") {
+		// Not url.ParseQuery: it refuses the semicolons of media types.
+		for pair := range strings.SplitSeq(query, "&") {
+			v, ok := strings.CutPrefix(pair, "accept=")
+			if !ok {
+				continue
+			}
+			if v, err := url.PathUnescape(v); err == nil { // which leaves the "+" of "dicom+json" alone
+				values = append(values, v)
 			}
 		}
 	}
