@@ -134,6 +134,8 @@ func (q *Query) Fields() []Field {
 			f.Source = Computed
 		case k.computed && q.Level < k.Level:
 			continue // a UID or count of what is below says nothing about the whole
+		case k.Tag == tagModality && q.Level == archive.LevelStudy:
+			f.Source = Computed // viewers ask for it at every study; the study row knows it
 		case k.Level > q.Level:
 			f.Source = FromBelow
 		}

@@ -97,7 +97,7 @@ func (m *Match) Value(t dicom.Tag) string {
 		return strconv.Itoa(m.Series.Instances)
 	case m.Study == nil:
 		return ""
-	case t == tagModalities:
+	case t == tagModalities || t == tagModality:
 		return strings.Join(m.Study.Modalities, `\`)
 	case t == tagSOPClasses:
 		return strings.Join(m.Study.SOPClasses, `\`)
