@@ -222,32 +222,36 @@ func (d *draft) section(l *Log, at int, kind string, plain []byte) (int64, error
 
 // place completes the tail for one place in the log.
 func (d *draft) place(l *Log, session string, n uint64) error {
-	payload := d.payload
 	if d.fact.Kind == archive.FactCheckpoint {
-		payload = checkpoint(d.fact.Sessions)
+		d.payload = checkpoint(d.fact.Sessions)
 	}
 	h := &d.head
 	h.session, h.n = session, n
-	h.index = seal.SealedSize(int64(96+len(payload)), 0)
+	h.index = seal.SealedSize(int64(96+len(d.payload)), 0)
 	head := h.append(make([]byte, 0, fixedHeader+128))
 	if len(head) > MaxHeader {
 		return fault.New(fault.TooLarge, "the instances of one request lie in too many objects; send fewer at a time")
 	}
+	return d.finish(l, head)
+}
+
+// finish seals the index record, which binds the header and the other sections
+// to it, and ends the tail with header and trailer.
+func (d *draft) finish(l *Log, head []byte) error {
 	digest := blake3.Sum256(head)
-	record := make([]byte, 0, 96+len(payload))
+	record := make([]byte, 0, 96+len(d.payload))
 	record = append(record, digest[:]...)
 	record = append(record, d.blobs[:]...)
-	record = append(record, payload...)
+	record = append(record, d.payload...)
 
 	d.tail = d.tail[:d.fixed]
 	if _, err := d.section(l, -1, seal.KindIndex, record); err != nil {
 		return err
 	}
 	d.tail = append(d.tail, head...)
-	t := trailer{crc: d.crc, header: uint32(len(head)), fact: pack.HeaderSize + h.body}
+	t := trailer{crc: d.crc, header: uint32(len(head)), fact: pack.HeaderSize + d.head.body}
 	d.tail = t.append(d.tail)
-	sum := d.tail[len(d.tail)-trailerSize+16:][:32]
 	digest = blake3.Sum256(d.tail[:len(d.tail)-trailerSize+16])
-	copy(sum, digest[:])
+	copy(d.tail[len(d.tail)-trailerSize+16:], digest[:])
 	return nil
 }

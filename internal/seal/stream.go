@@ -90,7 +90,7 @@ func (st *stream) next() ([]byte, error) {
 func (st *stream) fill(out []byte) ([]byte, error) {
 	in := *st.in
 	full := 1<<st.bits + TagSize
-	n := min(int64((len(in)-HeaderSize)/full), st.end-st.seg)
+	n := min(int64((len(in)-HeaderSize)/full), int64(len(out)>>st.bits), st.end-st.seg)
 	if n <= 0 {
 		return nil, io.EOF
 	}
@@ -139,11 +139,17 @@ func (st *stream) wrongHeader(b []byte) error {
 	return corrupt(ErrHeader)
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. Whole segments are opened right into a p that has
+// room for them.
 func (st *stream) Read(p []byte) (int, error) {
 	for len(st.rest) == 0 {
 		if st.err != nil {
 			return 0, st.err
+		}
+		if len(p) >= 1<<st.bits && st.skip == 0 && st.body != nil {
+			var q []byte
+			q, st.err = st.fill(p[:len(p):len(p)])
+			return len(q), st.err
 		}
 		st.rest, st.err = st.next()
 	}
