@@ -20,8 +20,12 @@ func TestPatternMatch(t *testing.T) {
 		{"*ab*ab*", "abab", true}, {"*ab*ab*", "aba", false}, {"山*", "山田", true}, {"山?", "山田", true}, {"*?", "x", true},
 		{strings.Repeat("*a", 50) + "b", strings.Repeat("a", 5000), false},
 	} {
-		if got := compilePattern(c.pattern, literal).match(c.text); got != c.want {
+		p := compilePattern(c.pattern, literal)
+		if got := p.match(c.text); got != c.want {
 			t.Errorf("%.20q matches %.20q: %v", c.pattern, c.text, got)
+		}
+		if got := p.matcher()(c.text); got != c.want {
+			t.Errorf("%.20q matches %.20q in the vocabulary: %v", c.pattern, c.text, got)
 		}
 	}
 }

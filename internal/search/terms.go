@@ -88,7 +88,8 @@ func (s *Searcher) alternative(ctx context.Context, t archive.Tenant, c *Conditi
 			}
 			out = append(out, conds...)
 		default:
-			terms, more, err := s.vocabulary(ctx, t, c.Tag, true, func(w string) bool { return len(w) > archive.MaxFullBytes-4 || p.match(w) })
+			match := p.matcher()
+			terms, more, err := s.vocabulary(ctx, t, c.Tag, true, func(w string) bool { return len(w) > archive.MaxFullBytes-4 || match(w) })
 			if err != nil {
 				return nil, err
 			}
@@ -109,7 +110,8 @@ func (s *Searcher) byWords(ctx context.Context, t archive.Tenant, tag dicom.Tag,
 			continue
 		}
 		// A word that was cut may go on in any way.
-		terms, more, err := s.vocabulary(ctx, t, tag, false, func(w string) bool { return len(w) > archive.MaxWordBytes-4 || p.match(w) })
+		match := p.matcher()
+		terms, more, err := s.vocabulary(ctx, t, tag, false, func(w string) bool { return len(w) > archive.MaxWordBytes-4 || match(w) })
 		if err != nil {
 			return nil, err
 		}
