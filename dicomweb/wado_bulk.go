@@ -261,7 +261,7 @@ func (s *Server) sendBulk(c echo.Context, list []retrieve.Instance, what, mediaT
 	for i, v := range values {
 		size += v.body.Size + partOverhead(boundary, contentTypeOf(v.body, v.body.Syntax), locationOf(base, &v.in.UIDs, v.path), i == 0)
 	}
-	return sendParts(c, status, mediaType, boundary, size, len(values) > 1 && size >= aheadFrom, s.bulkParts(base, values))
+	return sendParts(c, status, mediaType, boundary, size, size >= aheadFrom, s.bulkParts(base, values))
 }
 
 func locationOf(base string, u *archive.UIDs, path string) string { return instanceURL(base, u) + path }

@@ -55,7 +55,7 @@ func (s *Server) getFrames(c echo.Context) error {
 		parts[i] = part{b, contentType, url + strconv.Itoa(numbers[i])}
 		size += b.Size + partOverhead(boundary, contentType, parts[i].location, i == 0)
 	}
-	return sendParts(c, http.StatusOK, first.MediaType, boundary, size, len(parts) > 1 && size >= aheadFrom, each(parts))
+	return sendParts(c, http.StatusOK, first.MediaType, boundary, size, size >= aheadFrom, each(parts))
 }
 
 func each(parts []part) iter.Seq2[part, error] {

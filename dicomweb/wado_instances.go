@@ -83,7 +83,7 @@ func filesSize(boundary string, chosen []file) (size int64, long bool) {
 		size += f.in.Size + partOverhead(boundary, withSyntax(typeDICOM, f.syntax), "", i == 0)
 		known = known && f.syntax == f.in.Syntax
 	}
-	long = len(chosen) > 1 && size >= aheadFrom
+	long = size >= aheadFrom
 	if !known {
 		size = -1
 	}

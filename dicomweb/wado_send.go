@@ -1,13 +1,12 @@
 package dicomweb
 
 import (
+	"context"
 	"io"
 	"iter"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 
@@ -25,11 +24,18 @@ type part struct {
 // withSyntax is the Content-Type of a body in a transfer syntax.
 func withSyntax(mediaType, syntax string) string { return mediaType + "; transfer-syntax=" + syntax }
 
-// lateWriter begins the answer with the first byte of content, so that an
-// error before it still becomes a problem document.
+// partWriter is where a multipart answer goes. Nothing is sent, the answer's
+// status included, before the first content is there, so that an error until
+// then still becomes a problem document.
+type partWriter interface {
+	io.Writer              // content
+	head(p []byte) error   // what stands before content
+	close(err error) error // ends the answer; err is what went wrong so far
+}
+
+// lateWriter begins the answer with the first byte of content.
 type lateWriter struct {
 	c       echo.Context
-	w       io.Writer // where the content goes
 	status  int
 	pending []byte // what comes before the content
 	begun   bool
@@ -44,73 +50,73 @@ func (l *lateWriter) begin() error {
 	if len(l.pending) == 0 {
 		return nil
 	}
-	_, err := l.w.Write(l.pending)
+	_, err := l.c.Response().Write(l.pending)
 	return err
 }
 
 func (l *lateWriter) Write(p []byte) (int, error) {
-	if !l.begun {
-		if err := l.begin(); err != nil {
-			return 0, err
-		}
+	if err := l.begin(); err != nil {
+		return 0, err
 	}
-	return l.w.Write(p)
+	return l.c.Response().Write(p)
+}
+
+func (l *lateWriter) head(p []byte) error {
+	if !l.begun {
+		l.pending = append(l.pending, p...)
+		return nil
+	}
+	_, err := l.c.Response().Write(p)
+	return err
+}
+
+func (l *lateWriter) close(err error) error {
+	if err == nil {
+		err = l.begin()
+	}
+	return err
 }
 
 // sendParts answers with a multipart/related message. The size is that of the
 // whole message when known, else -1. Decrypting the next bytes overlaps sending
 // the last ones where ahead is set, which pays for long answers.
-func sendParts(c echo.Context, status int, partType, boundary string, size int64, ahead bool, parts iter.Seq2[part, error]) (err error) {
+func sendParts(c echo.Context, status int, partType, boundary string, size int64, ahead bool, parts iter.Seq2[part, error]) error {
 	h := c.Response().Header()
 	h.Set("Content-Type", multipartType(partType, boundary))
 	h.Add("Vary", "Accept")
 	if size >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(size, 10))
 	}
-	ctx := c.Request().Context()
 	if c.Request().Method == http.MethodHead {
 		c.Response().WriteHeader(status)
 		return nil
 	}
-	l := &lateWriter{c: c, w: c.Response(), status: status}
 	if ahead {
-		s := newSender(c.Response())
-		// The sender's goroutine ends before the answer does.
-		defer func() {
-			if e := s.close(err == nil); err == nil {
-				err = e
-			}
-		}()
-		l.w = s
+		s := newSender(c.Response(), func() { c.Response().WriteHeader(status) })
+		return s.close(writeParts(c.Request().Context(), s, boundary, parts))
 	}
+	l := &lateWriter{c: c, status: status}
+	return l.close(writeParts(c.Request().Context(), l, boundary, parts))
+}
+
+func writeParts(ctx context.Context, w partWriter, boundary string, parts iter.Seq2[part, error]) error {
+	var head []byte
 	first := true
 	for p, err := range parts {
 		if err != nil {
 			return err
 		}
-		var head []byte
-		if !l.begun {
-			head = l.pending
-		}
-		head = appendPartHead(head, boundary, p.contentType, p.location, first)
+		head = appendPartHead(head[:0], boundary, p.contentType, p.location, first)
 		first = false
-		if l.begun {
-			if _, err := l.w.Write(head); err != nil {
-				return err
-			}
-		} else {
-			l.pending = head
+		if err := w.head(head); err != nil {
+			return err
 		}
-		if err := p.body.Write(ctx, l); err != nil {
+		if err := p.body.Write(ctx, w); err != nil {
 			return err
 		}
 	}
-	end := "\r\n--" + boundary + "--\r\n"
-	if first {
-		end = end[2:]
-	}
-	_, err = io.WriteString(l, end)
-	return err
+	head = append(head[:0], "\r\n--"+boundary+"--\r\n"...)
+	return w.head(head)
 }
 
 // sendBody answers with a single body: a range of it when asked (RFC 9110 §14),
@@ -140,19 +146,17 @@ func sendBody(c echo.Context, contentType, etag string, b *retrieve.Body) error 
 		c.Response().WriteHeader(status)
 		return nil
 	}
-	l := &lateWriter{c: c, w: c.Response(), status: status}
+	l := &lateWriter{c: c, status: status}
 	var err error
 	if b.Size < 0 {
 		err = b.Write(ctx, l)
 	} else {
 		err = b.WriteRange(ctx, l, off, n)
 	}
-	if err == nil {
-		err = l.begin() // an empty body
-	} else if !l.begun {
+	if err != nil && !l.begun {
 		h.Del("Content-Range")
 	}
-	return err
+	return l.close(err)
 }
 
 // ifRange reports whether a Range is to be honoured (RFC 9110 §13.1.5).
@@ -189,93 +193,4 @@ func parseRange(v string, size int64) (off, n int64, ok, satisfiable bool) {
 		end = min(end, k)
 	}
 	return off, end - off + 1, true, off < size
-}
-
-// Buffers of a sender: large enough that system calls cost nothing, and as many
-// as let both cores work.
-const (
-	sendBuffer  = 256 << 10
-	sendBuffers = 4
-)
-
-var sendPool = sync.Pool{New: func() any { return new([sendBuffer]byte) }}
-
-// sender writes in a goroutine of its own what has been written to it, so that
-// its user makes the next bytes meanwhile.
-type sender struct {
-	cur  *[sendBuffer]byte
-	n    int
-	free chan *[sendBuffer]byte
-	full chan filled
-	done chan struct{}
-	// failed says that err is set, which is the goroutine's until then.
-	failed atomic.Bool
-	err    error
-}
-
-type filled struct {
-	buf *[sendBuffer]byte
-	n   int
-}
-
-func newSender(w io.Writer) *sender {
-	s := &sender{free: make(chan *[sendBuffer]byte, sendBuffers), full: make(chan filled, sendBuffers), done: make(chan struct{})}
-	for range sendBuffers {
-		s.free <- nil // made when first needed
-	}
-	go func() {
-		defer close(s.done)
-		for f := range s.full {
-			if s.err == nil {
-				if _, s.err = w.Write(f.buf[:f.n]); s.err != nil {
-					s.failed.Store(true)
-				}
-			}
-			s.free <- f.buf
-		}
-	}()
-	return s
-}
-
-func (s *sender) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		if s.failed.Load() {
-			return 0, s.err
-		}
-		if s.cur == nil {
-			if s.cur = <-s.free; s.cur == nil {
-				s.cur = sendPool.Get().(*[sendBuffer]byte)
-			}
-		}
-		k := copy(s.cur[s.n:], p)
-		p, s.n = p[k:], s.n+k
-		if s.n == sendBuffer {
-			s.flush()
-		}
-	}
-	return n, nil
-}
-
-func (s *sender) flush() {
-	s.full <- filled{s.cur, s.n}
-	s.cur, s.n = nil, 0
-}
-
-// close sends what is left, if it is to be sent, and waits for the goroutine.
-func (s *sender) close(send bool) error {
-	if s.n > 0 && send {
-		s.flush()
-	}
-	close(s.full)
-	<-s.done
-	if s.cur != nil {
-		sendPool.Put(s.cur)
-	}
-	for len(s.free) > 0 {
-		if b := <-s.free; b != nil {
-			sendPool.Put(b)
-		}
-	}
-	return s.err
 }

@@ -33,6 +33,13 @@ func (b *Body) WriteRange(ctx context.Context, w io.Writer, off, n int64) error 
 	return b.write(ctx, w, off, n)
 }
 
+// Filler is optional in the writer that a Body is written to: FillFrom reads
+// all of r into the writer's own buffers, which saves a copy where they have
+// room for whole segments of a blob.
+type Filler interface {
+	FillFrom(r io.Reader) (int64, error)
+}
+
 // File returns the instance's Part 10 file in a transfer syntax; "" and the
 // stored one give the bytes as received, of known size. fault.NotAcceptable
 // unless the conversion is between uncompressed syntaxes.
@@ -68,7 +75,16 @@ func (r *Reader) writeStored(ctx context.Context, w io.Writer, in *Instance, off
 	if err != nil {
 		return err
 	}
-	got, err := s.WriteRange(ctx, w, off, n)
+	got, err := int64(0), error(nil)
+	if f, ok := w.(Filler); ok {
+		var src io.ReadCloser
+		if src, err = s.Stream(ctx, off, n); err == nil {
+			got, err = f.FillFrom(src)
+			src.Close()
+		}
+	} else {
+		got, err = s.WriteRange(ctx, w, off, n)
+	}
 	if err != nil {
 		return err
 	}

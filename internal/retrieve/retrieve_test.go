@@ -211,8 +211,10 @@ func TestDamageIsNeverServed(t *testing.T) {
 	px := retrievetest.Pattern(512 * 512 * 2)
 	file := retrievetest.Part10(retrievetest.Image{UIDs: ct, Rows: 512, Columns: 512, Pixels: px})
 	for name, damage := range map[string]func(a *retrievetest.Archive, row *archive.InstanceRow){
-		"a bit":     func(a *retrievetest.Archive, row *archive.InstanceRow) { a.Objects[row.At.Object][300_000] ^= 1 },
-		"cut off":   func(a *retrievetest.Archive, row *archive.InstanceRow) { a.Objects[row.At.Object] = a.Objects[row.At.Object][:300_000] },
+		"a bit": func(a *retrievetest.Archive, row *archive.InstanceRow) { a.Objects[row.At.Object][300_000] ^= 1 },
+		"cut off": func(a *retrievetest.Archive, row *archive.InstanceRow) {
+			a.Objects[row.At.Object] = a.Objects[row.At.Object][:300_000]
+		},
 		"no object": func(a *retrievetest.Archive, row *archive.InstanceRow) { delete(a.Objects, row.At.Object) },
 		"shorter":   func(_ *retrievetest.Archive, row *archive.InstanceRow) { row.Size -= 1 << 16 },
 		"blob":      func(_ *retrievetest.Archive, row *archive.InstanceRow) { row.Blob[0] ^= 1 },
