@@ -1,6 +1,7 @@
 package retrieve
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"io"
@@ -263,4 +264,18 @@ func pathSegment(uid string) string {
 		return uid
 	}
 	return strings.NewReplacer("'", "%27", "&", "%26").Replace(url.PathEscape(uid))
+}
+
+// JSON returns the metadata of the selection as one text, see WriteJSON. It is
+// for single instances: the text is held whole.
+func (r *Reader) JSON(ctx context.Context, t archive.Tenant, sel archive.UIDs, base string) ([]byte, error) {
+	m, err := r.Metadata(ctx, t, sel)
+	if err != nil {
+		return nil, err
+	}
+	var w bytes.Buffer
+	if err := m.WriteJSON(ctx, &w, base); err != nil {
+		return nil, err
+	}
+	return w.Bytes(), nil
 }
