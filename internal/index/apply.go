@@ -1,0 +1,357 @@
+package index
+
+import (
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// Outcome says what became of an instance when its fact was applied.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Visible       Outcome = iota // it is the version that is shown
+	HiddenVersion                // another version of the same UIDs is shown
+	SameDigest                   // another copy of the same bytes is shown
+	Deleted                      // a deletion names it already
+)
+
+// Placed is what became of one instance of a stored fact.
+type Placed struct {
+	ID      int64 // row identity
+	Outcome Outcome
+	// Conflicts are the patient, study and series attributes whose values differ
+	// from those that the index showed for the study and the series before.
+	Conflicts []dicom.Tag
+	// Elsewhere: the SOP Instance UID is also in another study or series.
+	Elsewhere bool
+}
+
+// Applied is the result of applying one entry.
+type Applied struct {
+	Known     bool     // the entry had been applied before; nothing was done and Instances is empty
+	Instances []Placed // as in the fact
+	Err       error    // why this entry was not applied
+}
+
+// batch is one transaction of the writer.
+type batch struct {
+	w    *writer
+	c    *conn
+	now  int64 // ms
+	bulk bool  // a rebuild: versions of the same UIDs are sorted out at its end
+
+	touched   []*study  // studies that the transaction has in hand
+	unsettled []*series // series that the entry changed
+	changed   []*series // series whose rows are to be written
+	grew      map[*tenant]mark
+	words     map[*tenant][]word
+
+	// What instances of an entry share.
+	patient, shared encoded
+
+	plain, sealed []byte // scratch
+}
+
+// encoded is a set of attributes with its encoding: instances of a fact share them.
+type encoded struct {
+	of    archive.Attrs
+	bytes []byte
+}
+
+func (e *encoded) encode(a archive.Attrs) []byte {
+	if len(e.bytes) > 0 && len(a) == len(e.of) && (len(a) == 0 || &a[0] == &e.of[0]) {
+		return e.bytes
+	}
+	e.of, e.bytes = a, appendAttrs(e.bytes[:0], a)
+	return e.bytes
+}
+
+// check refuses an entry that cannot be applied before anything is touched.
+func check(e *archive.Entry) error {
+	switch {
+	case e.Fact == nil:
+		return fault.New(fault.Invalid, "a log entry without a fact cannot be indexed")
+	case e.Session == "" || e.N == 0 || e.N > 1<<62:
+		return fault.New(fault.Invalid, "a log entry without its place in the log cannot be indexed")
+	}
+	switch k := e.Fact.Kind; k {
+	case archive.FactStored:
+		for i := range e.Fact.Instances {
+			in := &e.Fact.Instances[i]
+			if in.Study == "" || in.UIDs.Series == "" || in.UIDs.Instance == "" {
+				return fault.New(fault.Invalid, "a stored instance without its three UIDs cannot be indexed")
+			}
+			if n := len(e.Fact.Chunks); n > 0 && (in.JSON.Chunk < 0 || in.JSON.Chunk >= n) {
+				return fault.New(fault.Invalid, "a stored instance names a chunk of metadata that its fact does not have")
+			}
+			if in.Size < 0 || in.At.Offset < 0 || in.At.Length < 0 || in.JSON.Offset < 0 || in.JSON.Length < 0 {
+				return fault.New(fault.Invalid, "a stored instance has a negative size or offset")
+			}
+		}
+	case archive.FactDeleted, archive.FactUndeleted, archive.FactVoid, archive.FactCheckpoint:
+	default:
+		return fault.New(fault.Conflict, "the log has a fact of kind %d, which this version of Strata does not know; use a newer one", k)
+	}
+	return nil
+}
+
+// apply applies one entry. After an error the transaction is to be rolled back.
+func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
+	s, err := b.session(t, e.Session)
+	if err != nil {
+		return Applied{}, err
+	}
+	if known, err := b.mark(s, e.N); err != nil || known {
+		return Applied{Known: known}, err
+	}
+	var out Applied
+	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
+	switch e.Fact.Kind {
+	case archive.FactStored:
+		out.Instances, err = b.stored(t, e)
+	case archive.FactDeleted:
+		err = b.deleted(t, e.Fact)
+	case archive.FactUndeleted:
+		err = b.undeleted(t, e.Fact)
+	case archive.FactCheckpoint:
+		err = b.checkpoint(t, e.Fact)
+	}
+	if err != nil {
+		return Applied{}, err
+	}
+	return out, b.settle()
+}
+
+func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
+	f := e.Fact
+	placed := make([]Placed, len(f.Instances))
+	chunks := make([]int64, len(f.Chunks))
+	var st *study
+	var se *series
+	for i := range f.Instances {
+		in := &f.Instances[i]
+		var err error
+		if st == nil || st.uid != in.Study {
+			se = nil
+			if st, err = b.study(t, t.keys.Ref(in.Study), in.Study, true); err != nil {
+				return nil, err
+			}
+		}
+		if se == nil || se.uid != in.UIDs.Series {
+			if se, err = b.series(st, t.keys.Ref(in.UIDs.Series), in.UIDs.Series, true); err != nil {
+				return nil, err
+			}
+		}
+		if se.next > ordinalMask {
+			return nil, errTooMany
+		}
+		r := &row{}
+		r.Instance = *in
+		r.ID, r.SeriesID, r.StudyID = se.id<<ordinalBits|se.next, se.id, st.id
+		r.Source = archive.Source{Fact: f.ID, Blob: in.Blob}
+		r.Key = in.Key
+		if r.Key == (archive.KeyID{}) {
+			r.Key = f.Key
+		}
+		if r.At.Object == "" {
+			r.At.Object = e.Object
+		} else if err := b.usePack(t, e, r.At.Object); err != nil {
+			return nil, err
+		}
+		if len(chunks) > 0 {
+			at := &chunks[in.JSON.Chunk]
+			if *at == 0 {
+				*at = r.ID
+				if err := b.putChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
+					return nil, err
+				}
+			}
+			r.ChunkID = *at
+		}
+		if placed[i], err = b.place(se, r); err != nil {
+			return nil, err
+		}
+	}
+	return placed, nil
+}
+
+// place inserts a row and decides which version of its UIDs is shown.
+func (b *batch) place(e *series, r *row) (p Placed, err error) {
+	st, t := e.st, e.st.t
+	e.next++
+	b.unsettle(e)
+	if st.key == (archive.KeyID{}) || compareKeys(r.Key, st.key) < 0 {
+		st.key = r.Key
+	}
+	st.received = min(st.received, r.Source.Fact.Time().UnixMilli())
+	st.saw(r.Source.Fact)
+
+	p.ID = r.ID
+	if p.Conflicts, err = b.attributes(e, r); err != nil {
+		return p, err
+	}
+	gone := false
+	if t.tombstones {
+		if gone, err = b.isDeleted(t, r.Blob); err != nil {
+			return p, err
+		}
+	}
+	sop := t.sop(r.UIDs.Instance)
+	var others []*row
+	if !b.bulk {
+		if others, p.Elsewhere, err = b.siblings(e, sop, r.UIDs.Instance); err != nil {
+			return p, err
+		}
+	}
+	switch {
+	case gone:
+		r.state, p.Outcome = StateDeleted, Deleted
+	case len(others) > 0:
+		r.state = StateHidden
+	}
+	if err := b.insert(t, r, sop); err != nil || gone {
+		return p, err
+	}
+	if len(others) == 0 {
+		if err := b.appear(e, r); err != nil {
+			return p, err
+		}
+		return p, b.change(t, actionCreate, r.ID)
+	}
+	var before *row
+	for _, o := range others {
+		if o.state == StateVisible {
+			before = o
+		}
+	}
+	shown, err := b.resolve(e, append(others, r), before, actionCreate)
+	if err == nil && r.state != StateVisible {
+		p.Outcome = HiddenVersion
+		if shown != nil && shown.Digest == r.Digest {
+			p.Outcome = SameDigest
+		}
+	}
+	return p, err
+}
+
+// attributes gives the row the numbers of its sets and returns how they differ from those shown.
+func (b *batch) attributes(e *series, r *row) (conflicts []dicom.Tag, err error) {
+	st, t := e.st, e.st.t
+	enc := b.patient.encode(r.Patient)
+	var fresh bool
+	r.sv, fresh, err = b.variant(t, st.owner(), &st.set, st.instances, enc)
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		b.learn(t, r.Patient)
+		st.terms = st.terms || r.sv == st.set.winner
+	}
+	if r.sv != st.set.winner && st.instances > 0 {
+		conflicts = st.set.differing(r.Patient)
+	}
+	enc = b.shared.encode(r.Instance.Series)
+	if r.ev, _, err = b.variant(t, e.owner(), &e.set, e.instances, enc); err != nil {
+		return nil, err
+	}
+	if r.ev != e.set.winner && e.instances > 0 {
+		conflicts = append(conflicts, e.set.differing(r.Instance.Series)...)
+	}
+	return conflicts, nil
+}
+
+// resolve decides which row of the same UIDs is shown: of those that are not
+// deleted and not replaced by one that is not, the one of the smallest source. It
+// returns the one shown, nil when there is none. before was shown until now; a
+// first one to be shown is told to the feed as cause.
+func (b *batch) resolve(e *series, rows []*row, before *row, cause action) (shown *row, err error) {
+	replaced := map[archive.BlobID]bool{}
+	for _, r := range rows {
+		if r.state == StateDeleted {
+			continue
+		}
+		for _, o := range r.Replaces {
+			if o != r.Blob {
+				replaced[o] = true
+			}
+		}
+	}
+	better := func(r, o *row) bool {
+		if r, o := replaced[r.Blob], replaced[o.Blob]; r != o {
+			return o
+		}
+		if c := r.Source.Compare(o.Source); c != 0 {
+			return c < 0
+		}
+		return r.At.Object < o.At.Object || r.At.Object == o.At.Object && r.prefix < o.prefix // one fact written twice
+	}
+	for _, r := range rows {
+		if r.state != StateDeleted && (shown == nil || better(r, shown)) {
+			shown = r
+		}
+	}
+	for _, r := range rows {
+		if r != shown && r.state == StateVisible {
+			if err := b.setState(e, r, StateHidden); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if shown != nil {
+		if err := b.setState(e, shown, StateVisible); err != nil {
+			return nil, err
+		}
+	}
+	switch t := e.st.t; {
+	case shown == before:
+		return shown, nil
+	case shown == nil:
+		return nil, b.change(t, actionDelete, before.ID)
+	case before != nil:
+		return shown, b.change(t, actionReplace, shown.ID)
+	default:
+		return shown, b.change(t, cause, shown.ID)
+	}
+}
+
+// regroup brings the rows of one SOP Instance UID in a series in line with the
+// tombstones, and shows the one that is to be shown.
+func (b *batch) regroup(e *series, uid string, cause action) error {
+	rows, _, err := b.siblings(e, e.st.t.sop(uid), uid)
+	if err != nil {
+		return err
+	}
+	var before *row
+	for _, r := range rows {
+		if r.state == StateVisible {
+			before = r
+		}
+		gone, err := b.isDeleted(e.st.t, r.Blob)
+		if err != nil {
+			return err
+		}
+		s := r.state
+		switch {
+		case gone:
+			s = StateDeleted
+		case s == StateDeleted:
+			s = StateHidden
+		}
+		if err := b.setState(e, r, s); err != nil {
+			return err
+		}
+	}
+	_, err = b.resolve(e, rows, before, cause)
+	return err
+}
+
+func compareKeys(a, b archive.KeyID) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return int(a[i]) - int(b[i])
+		}
+	}
+	return 0
+}

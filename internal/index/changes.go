@@ -1,0 +1,211 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"slices"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// action is what an entry of the change feed says. Numbers are part of the database.
+type action int64
+
+const (
+	actionCreate   action = 1 // the index of rare ones leaves this one out
+	actionReplace  action = 2
+	actionDelete   action = 3
+	actionUndelete action = 4
+)
+
+var actionNames = [...]string{actionCreate: "create", actionReplace: "replace", actionDelete: "delete", actionUndelete: "undelete"}
+
+// change appends to the tenant's feed. Sequence numbers ascend in the order in
+// which transactions commit, since there is one writer, so no reader skips one.
+func (b *batch) change(t *tenant, a action, instance int64) error {
+	if _, ok := b.grew[t]; !ok {
+		b.grew[t] = mark{t.sequence, t.feedTime}
+		t.feedTime = max(t.feedTime, b.now) // never back, so that a time can be searched for
+	}
+	t.sequence++
+	return b.c.exec(`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
+		t.id<<sequenceBits|t.sequence, t.feedTime, int64(a), instance)
+}
+
+// mark is where a feed was before a transaction.
+type mark struct{ sequence, time int64 }
+
+func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
+	_, err = c.one(`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
+		sequence, ms = integer(v[0])&sequenceMask, integer(v[1])
+		return nil
+	}, tenant<<sequenceBits, tenant<<sequenceBits|sequenceMask)
+	return sequence, ms, err
+}
+
+// ChangeQuery selects from the change feed.
+type ChangeQuery struct {
+	After    int64     // sequence numbers above this
+	Limit    int       // at most so many: 100 when 0, at most 10,000
+	From, To time.Time // of the entries, From included, To not; zero is open
+	Actions  []string  // any when empty
+	Newest   bool      // descending from the newest
+}
+
+// Changes reads the change feed.
+func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery) ([]archive.Change, error) {
+	if q.Limit <= 0 {
+		q.Limit = 100
+	}
+	q.Limit = min(q.Limit, 10000)
+	want := map[action]bool{}
+	for _, s := range q.Actions {
+		a := slices.Index(actionNames[:], s)
+		if a < 1 {
+			return nil, fault.New(fault.Invalid, "the actions of the change feed are create, replace, delete and undelete")
+		}
+		want[action(a)] = true
+	}
+	var out []archive.Change
+	err := x.read(ctx, name, func(c *conn, t *tenant) error {
+		last, _, err := lastChange(c, t.id)
+		if err != nil {
+			return err
+		}
+		lo, hi := max(q.After, 0), last // lo is not included
+		if !q.From.IsZero() {
+			n, err := before(c, t, last, q.From.UnixMilli())
+			if err != nil {
+				return err
+			}
+			lo = max(lo, n)
+		}
+		if !q.To.IsZero() {
+			n, err := before(c, t, last, q.To.UnixMilli())
+			if err != nil {
+				return err
+			}
+			hi = min(hi, n)
+		}
+		if lo >= hi {
+			return nil
+		}
+		base := t.id << sequenceBits
+		found, err := selectChanges(ctx, c, base|lo, base|hi, q, want)
+		if err != nil {
+			return err
+		}
+		out, err = x.fillChanges(c, t, found)
+		return err
+	})
+	return out, err
+}
+
+// before returns the highest sequence number whose time is before ms, by bisection: times never descend.
+func before(c *conn, t *tenant, last, ms int64) (int64, error) {
+	lo, hi := int64(0), last
+	for lo < hi {
+		mid := lo + (hi-lo+1)/2
+		at, err := c.integer(`SELECT time FROM changes WHERE id = ?`, t.id<<sequenceBits|mid)
+		if err != nil {
+			return 0, err
+		}
+		if at < ms {
+			lo = mid
+		} else {
+			hi = mid - 1
+		}
+	}
+	return lo, nil
+}
+
+type changeRow struct{ id, time, action, instance int64 }
+
+func selectChanges(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, want map[action]bool) (out []changeRow, err error) {
+	add := func(v []driver.Value) error {
+		r := changeRow{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3])}
+		if len(want) > 0 && !want[action(r.action)] {
+			return nil
+		}
+		out = append(out, r)
+		return nil
+	}
+	limited := func(v []driver.Value) error {
+		if err := add(v); err != nil {
+			return err
+		}
+		if len(out) == q.Limit {
+			return errStop
+		}
+		return nil
+	}
+	const columns = `SELECT id, time, action, instance FROM changes `
+	switch {
+	case len(want) == 0 || want[actionCreate]:
+		query := columns + `WHERE id > ? AND id <= ? ORDER BY id`
+		if q.Newest {
+			query = columns + `WHERE id > ? AND id <= ? ORDER BY id DESC`
+		}
+		return out, c.query(ctx, query, limited, lo, hi)
+	default:
+		// Rare ones have an index; a few lists are merged.
+		query := columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id LIMIT ?`
+		if q.Newest {
+			query = columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?`
+		}
+		for a := range want {
+			if err := c.query(ctx, query, add, int64(a), lo, hi, int64(q.Limit)); err != nil {
+				return nil, err
+			}
+		}
+		slices.SortFunc(out, func(a, b changeRow) int {
+			if q.Newest {
+				a, b = b, a
+			}
+			return cmp.Compare(a.id, b.id)
+		})
+		return out[:min(len(out), q.Limit)], nil
+	}
+}
+
+func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Change, error) {
+	u := newParents(t)
+	out := make([]archive.Change, 0, len(rows))
+	for _, r := range rows {
+		in, err := x.instanceByID(c, u, r.instance)
+		if err != nil {
+			return nil, err
+		}
+		if in == nil {
+			return nil, errRow
+		}
+		out = append(out, archive.Change{
+			Sequence: r.id & sequenceMask, Time: time.UnixMilli(r.time).UTC(), Action: actionNames[r.action],
+			UIDs: in.UIDs, Blob: in.Blob,
+		})
+	}
+	return out, nil
+}
+
+// Last returns the highest sequence number of the tenant's feed, 0 when it is empty.
+func (x *Index) Last(ctx context.Context, name archive.Tenant) (last int64, err error) {
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		last, _, err = lastChange(c, t.id)
+		return err
+	})
+	return last, err
+}
+
+// Watch returns a channel that is closed when the tenant's feed next grows.
+// Take it before reading the feed, so that nothing is missed.
+func (x *Index) Watch(name archive.Tenant) <-chan struct{} {
+	any := x.tenants.watch()
+	t, err := x.tenants.get(context.Background(), name)
+	if err != nil || t == nil {
+		return any // closed when there is a new tenant
+	}
+	return t.watch()
+}

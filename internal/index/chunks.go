@@ -1,0 +1,71 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+// putChunk keeps a chunk of DICOM JSON, sealed, so that the metadata of a study
+// that came one instance at a time is one query. Its identity is that of its first instance.
+func (b *batch) putChunk(t *tenant, id int64, c *archive.Chunk) (err error) {
+	b.plain = binary.AppendUvarint(b.plain[:0], uint64(c.Size))
+	b.plain = append(b.plain, c.Data...)
+	if b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inChunks, id); err != nil {
+		return err
+	}
+	return b.c.exec(`INSERT INTO chunks (id, sealed) VALUES (?, ?)`, id, b.sealed)
+}
+
+// Chunks yields the metadata chunks of the given identities (InstanceRow.ChunkID)
+// in their order, one that repeats the one before it once; one that is not there is left out. Yield may call the index.
+func (x *Index) Chunks(ctx context.Context, name archive.Tenant, ids []int64, yield func(id int64, c archive.Chunk) bool) error {
+	const page, most = 64, 4 << 20 // chunks and bytes held at a time
+	type one struct {
+		id    int64
+		chunk archive.Chunk
+	}
+	t, err := x.tenants.get(ctx, name)
+	if err != nil || t == nil {
+		return err
+	}
+	last := int64(0)
+	for len(ids) > 0 {
+		var got []one
+		err := x.readers.with(ctx, func(c *conn) error {
+			for size := 0; len(ids) > 0 && len(got) < page && size < most; ids = ids[1:] {
+				id := ids[0]
+				if id == last {
+					continue
+				}
+				last = id
+				_, err := c.one(`SELECT sealed FROM chunks WHERE id = ?`, func(v []driver.Value) error {
+					plain, err := t.seal.open(blob(v[0]), inChunks, id)
+					if err != nil {
+						return err
+					}
+					d := decoder{b: plain}
+					n := d.int()
+					size += len(d.b)
+					got = append(got, one{id, archive.Chunk{Data: d.b, Size: int(n)}})
+					return d.err()
+				}, id)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, o := range got {
+			if !yield(o.id, o.chunk) {
+				return nil
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+	"strings"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+)
+
+// Postings are the studies of each token, newest first. On SQLite they are an FTS5 table that
+// keeps no text; this file is all that knows. Each token is 50 bits of a keyed hash, written in ten
+// letters: two texts may share one, and candidates are matched exactly anyway.
+
+type token [10]byte
+
+const tokenLetters = "abcdefghijklmnopqrstuvwxyz234567"
+
+func (t *tenant) termToken(use byte, tag dicom.Tag, s string) (out token) {
+	v := uint64(t.hash64(use, tag, s))
+	for i := range out {
+		out[i] = tokenLetters[v&31]
+		v >>= 5
+	}
+	return out
+}
+
+func (t *tenant) modalityToken(m string) token { return t.termToken(tokenModality, tagModality, m) }
+
+// queryToken returns the token of a search term.
+func (t *tenant) queryToken(q archive.Term) token {
+	if q.Full {
+		return t.termToken(tokenFull, q.Tag, archive.Cut(q.Word, archive.MaxFullBytes))
+	}
+	return t.termToken(tokenWord, q.Tag, archive.Cut(q.Word, archive.MaxWordBytes))
+}
+
+// terms returns all tokens of a study, separated by spaces.
+func (b *batch) terms(t *tenant, attrs archive.Attrs, modes []string) string {
+	var out strings.Builder
+	out.Grow(256)
+	add := func(k token) {
+		if out.Len() > 0 {
+			out.WriteByte(' ')
+		}
+		out.Write(k[:])
+	}
+	var buf [16]string
+	for i := range attrs {
+		a := &attrs[i]
+		lookup := b.w.x.lookups[a.Tag]
+		if lookup != archive.FullValue && lookup != archive.Words {
+			continue
+		}
+		for _, s := range archive.FoldFull(buf[:0], a.VR, a.Value) {
+			add(t.termToken(tokenFull, a.Tag, s))
+		}
+		if lookup == archive.Words {
+			for _, s := range archive.FoldWords(buf[:0], a.VR, a.Value) {
+				add(t.termToken(tokenWord, a.Tag, s))
+			}
+		}
+	}
+	for _, m := range modes {
+		add(t.modalityToken(m))
+	}
+	return out.String()
+}
+
+// post brings the postings of a study in line: they move when its date or its terms change.
+func (b *batch) post(s *study, skey int64) error {
+	if b.bulk || skey == s.skey && !(s.terms && skey != 0) {
+		return nil
+	}
+	if s.skey != 0 {
+		if err := b.c.exec(`DELETE FROM postings WHERE rowid = ?`, s.skey); err != nil {
+			return err
+		}
+	}
+	if skey == 0 {
+		return nil
+	}
+	d := decoder{b: s.set.attrs}
+	return b.putPostings(skey, b.terms(s.t, d.attrs(), s.modes.values))
+}
+
+func (b *batch) putPostings(skey int64, terms string) error {
+	return b.c.exec(`INSERT INTO postings (rowid, terms) VALUES (?, ?)`, skey, terms)
+}
+
+func (b *batch) clearPostings() error {
+	return b.c.exec(`INSERT INTO postings (postings) VALUES ('delete-all')`)
+}
+
+// expression is an FTS5 query: all of the groups, any of a group's tokens.
+func expression(groups [][]token) string {
+	var out strings.Builder
+	for i, g := range groups {
+		if i > 0 {
+			out.WriteString(" AND ")
+		}
+		out.WriteByte('(')
+		for j, k := range g {
+			if j > 0 {
+				out.WriteString(" OR ")
+			}
+			out.Write(k[:])
+		}
+		out.WriteByte(')')
+	}
+	return out.String()
+}
+
+// countPostings counts studies between the keys that match, up to limit.
+func countPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int) (n int, err error) {
+	err = c.query(ctx, `SELECT count(*) FROM (SELECT 1 FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?)`, func(v []driver.Value) error {
+		n = int(integer(v[0]))
+		return nil
+	}, expression(groups), lo, hi, int64(limit))
+	return n, err
+}
+
+// findPostings calls f with (skey, tenant, ref, sealed) of studies between the keys that match, newest first, up to limit.
+func findPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int, f func([]driver.Value) error) error {
+	return c.query(ctx, `SELECT p.rowid, s.tenant, s.ref, s.sealed FROM postings p CROSS JOIN studies s
+		WHERE p.postings MATCH ? AND p.rowid BETWEEN ? AND ? AND s.id = (p.rowid & 268435455)
+		ORDER BY p.rowid DESC LIMIT ?`, f, expression(groups), lo, hi, int64(limit))
+}

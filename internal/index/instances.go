@@ -1,0 +1,311 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"slices"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+var errNoStudy = fault.New(fault.Invalid, "a selection of instances has to name a study")
+
+// Instances yields the visible instances that sel names, with all three UIDs,
+// ordered by series number, series, instance number and source. sel names at least a study. Yield may call the index.
+func (x *Index) Instances(ctx context.Context, name archive.Tenant, sel archive.UIDs, yield func(*archive.InstanceRow) bool) error {
+	if sel.Study == "" {
+		return errNoStudy
+	}
+	if sel.Instance != "" {
+		rows, err := x.InstancesByUID(ctx, name, []string{sel.Instance})
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if rows[i].UIDs == sel && !yield(&rows[i]) {
+				return nil
+			}
+		}
+		return nil
+	}
+	var list []archive.SeriesRow
+	err := x.read(ctx, name, func(c *conn, t *tenant) error {
+		id, err := studyByUID(c, t, sel.Study)
+		if err != nil || id == 0 {
+			return err
+		}
+		if sel.Series == "" {
+			list, err = seriesOf(ctx, c, t, id)
+			return err
+		}
+		ref := t.keys.Ref(sel.Series)
+		_, err = c.one(`SELECT `+seriesColumns+` FROM series WHERE study = ? AND ref = ?`, func(v []driver.Value) error {
+			s, err := t.openSeries(v)
+			if err == nil && s.Instances > 0 {
+				list = append(list, *s)
+			}
+			return err
+		}, id, ref[:])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return x.instancesOf(ctx, name, list, sel.Study, yield)
+}
+
+// InstancesOf returns the visible instances of a series by instance number and
+// source. archive.SeriesRow.Instances says how many that is; Instances yields many a piece at a time.
+func (x *Index) InstancesOf(ctx context.Context, name archive.Tenant, series int64) (out []archive.InstanceRow, err error) {
+	var list []archive.SeriesRow
+	var study string
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		s, err := seriesByID(c, t, series)
+		if err != nil || s == nil || s.Instances == 0 {
+			return err
+		}
+		r := &row{}
+		r.SeriesID = series
+		u := newParents(t)
+		if _, err := x.fill(c, u, r); err != nil {
+			return err
+		}
+		study, list = u.by[series].uids.Study, append(list, *s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = x.instancesOf(ctx, name, list, study, func(r *archive.InstanceRow) bool {
+		out = append(out, *r)
+		return true
+	})
+	return out, err
+}
+
+const (
+	wholeSeries = 2048 // a series of no more is read at once
+	gathered    = 512  // small ones are read together up to so many instances
+	instPage    = 256
+)
+
+// instancesOf yields the visible instances of the series.
+func (x *Index) instancesOf(ctx context.Context, name archive.Tenant, list []archive.SeriesRow, study string, yield func(*archive.InstanceRow) bool) error {
+	for len(list) > 0 {
+		if list[0].Instances > wholeSeries {
+			more, err := x.longSeries(ctx, name, &list[0], study, yield)
+			if err != nil || !more {
+				return err
+			}
+			list = list[1:]
+			continue
+		}
+		var rows []*row
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			for first := true; len(list) > 0 && (first || len(rows)+list[0].Instances <= gathered); first = false {
+				from := len(rows)
+				s := &list[0]
+				err := c.query(context.Background(), `SELECT id, sealed FROM instances WHERE id BETWEEN ? AND ? AND state = 0`, func(v []driver.Value) error {
+					r, err := t.openInstance(integer(v[0]), StateVisible, blob(v[1]))
+					if err != nil {
+						return err
+					}
+					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
+					rows = append(rows, r)
+					return x.name(c, r)
+				}, s.ID<<ordinalBits, s.ID<<ordinalBits|ordinalMask)
+				if err != nil {
+					return err
+				}
+				order(rows[from:])
+				list = list[1:]
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if !yield(&r.InstanceRow) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func order(rows []*row) {
+	keys := make([]sortKey, len(rows))
+	for i, r := range rows {
+		keys[i] = sortKey{number(r.Attrs, tagInstanceNumber), r.Source, int64(i)}
+	}
+	if slices.IsSortedFunc(keys, sortKey.compare) {
+		return
+	}
+	slices.SortFunc(keys, sortKey.compare)
+	sorted := make([]*row, len(rows))
+	for i, k := range keys {
+		sorted[i] = rows[k.id]
+	}
+	copy(rows, sorted)
+}
+
+// sortKey is what instances of a series are ordered by, and whose they are.
+type sortKey struct {
+	number int64
+	source archive.Source
+	id     int64
+}
+
+func (k sortKey) compare(o sortKey) int {
+	return cmp.Or(cmp.Compare(k.number, o.number), k.source.Compare(o.source), cmp.Compare(k.id, o.id))
+}
+
+// longSeries orders first and then reads the rows a page at a time, so that memory holds 72 bytes an instance.
+func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.SeriesRow, study string, yield func(*archive.InstanceRow) bool) (more bool, err error) {
+	var keys []sortKey
+	for after, n := s.ID<<ordinalBits, instPage; n == instPage; {
+		n = 0
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			return c.query(context.Background(), `SELECT id, sealed, state FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, func(v []driver.Value) error {
+				after = integer(v[0])
+				n++
+				if State(integer(v[2])) != StateVisible {
+					return nil
+				}
+				r, err := t.openInstance(after, StateVisible, blob(v[1]))
+				if err == nil {
+					keys = append(keys, sortKey{number(r.Attrs, tagInstanceNumber), r.Source, after})
+				}
+				return err
+			}, after, s.ID<<ordinalBits|ordinalMask, int64(instPage))
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	slices.SortFunc(keys, sortKey.compare)
+	for len(keys) > 0 {
+		page := keys[:min(instPage, len(keys))]
+		keys = keys[len(page):]
+		rows := make([]*row, 0, len(page))
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			for _, k := range page {
+				_, err := c.one(`SELECT sealed FROM instances WHERE id = ? AND state = 0`, func(v []driver.Value) error {
+					r, err := t.openInstance(k.id, StateVisible, blob(v[0]))
+					if err != nil {
+						return err
+					}
+					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
+					rows = append(rows, r)
+					return x.name(c, r)
+				}, k.id)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		for _, r := range rows {
+			if !yield(&r.InstanceRow) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// Each yields every instance row of the tenant after the given row identity, in
+// the order of identities, hidden versions and deleted ones included. Yield may call the index.
+func (x *Index) Each(ctx context.Context, name archive.Tenant, after int64, yield func(*archive.InstanceRow, State) bool) error {
+	for n := instPage; n == instPage; {
+		var rows []*row
+		n = 0
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			var ids []int64
+			err := c.query(context.Background(), `SELECT id FROM instances WHERE id > ? ORDER BY id LIMIT ?`, func(v []driver.Value) error {
+				ids = append(ids, integer(v[0]))
+				return nil
+			}, after, int64(instPage))
+			if err != nil {
+				return err
+			}
+			u := newParents(t)
+			for _, id := range ids {
+				r, err := x.instanceByID(c, u, id)
+				if err != nil {
+					return err
+				}
+				if r != nil {
+					rows = append(rows, r)
+				}
+				after = id
+			}
+			n = len(ids)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if !yield(&r.InstanceRow, r.state) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// below calls f with every row below sel, whatever its state. f must not call the index.
+func (x *Index) below(ctx context.Context, name archive.Tenant, sel archive.UIDs, f func(*row)) error {
+	if sel.Study == "" {
+		return errNoStudy
+	}
+	return x.read(ctx, name, func(c *conn, t *tenant) error {
+		if sel.Instance != "" {
+			rows, err := x.bySOP(c, newParents(t), sel.Instance)
+			for _, r := range rows {
+				if r.UIDs == sel {
+					f(r)
+				}
+			}
+			return err
+		}
+		study, err := studyByUID(c, t, sel.Study)
+		if err != nil || study == 0 {
+			return err
+		}
+		var ids []int64
+		list := func(v []driver.Value) error {
+			ids = append(ids, integer(v[0]))
+			return nil
+		}
+		if sel.Series != "" {
+			ref := t.keys.Ref(sel.Series)
+			err = c.query(ctx, `SELECT id FROM series WHERE study = ? AND ref = ?`, list, study, ref[:])
+		} else {
+			err = c.query(ctx, `SELECT id FROM series WHERE study = ?`, list, study)
+		}
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			err := c.query(ctx, `SELECT id, state, sealed FROM instances WHERE id BETWEEN ? AND ?`, func(v []driver.Value) error {
+				r, err := t.openInstance(integer(v[0]), State(integer(v[1])), blob(v[2]))
+				if err == nil {
+					f(r)
+				}
+				return err
+			}, id<<ordinalBits, id<<ordinalBits|ordinalMask)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,181 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// sessionModel is the row of a session.
+type sessionModel struct {
+	ID     int64 `gorm:"primaryKey"`
+	Tenant int64
+	Name   string
+	High   int64
+	Last   int64
+	Ended  bool
+}
+
+// TableName names the table for GORM.
+func (sessionModel) TableName() string { return "sessions" }
+
+// session is a session in the writer's hands.
+type session struct {
+	id    int64
+	high  int64 // 1 to high are applied
+	ahead int64 // numbers above high+1 that are applied too
+	dirty bool
+}
+
+type sessionKey struct {
+	tenant int64
+	name   string
+}
+
+// session returns the session, making its row when it is new.
+func (b *batch) session(t *tenant, name string) (*session, error) {
+	k := sessionKey{t.id, name}
+	if s := b.w.sessions[k]; s != nil {
+		return s, nil
+	}
+	s := &session{}
+	load := func(v []driver.Value) error {
+		s.id, s.high = integer(v[0]), integer(v[1])
+		return nil
+	}
+	const query = `SELECT id, high FROM sessions WHERE tenant = ? AND name = ?`
+	found, err := b.c.one(query, load, t.id, name)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		m := sessionModel{Tenant: t.id, Name: name}
+		if err := b.w.x.gorm.Clauses(clause.OnConflict{DoNothing: true}).Create(&m).Error; err != nil {
+			return nil, fmt.Errorf("adding a session: %w", classify(err))
+		}
+		s.id = m.ID
+	}
+	if s.ahead, err = b.c.integer(`SELECT count(*) FROM ahead WHERE session = ?`, s.id); err != nil {
+		return nil, err
+	}
+	if len(b.w.sessions) > 1024 {
+		b.w.dropSessions()
+	}
+	b.w.sessions[k] = s
+	return s, nil
+}
+
+// mark notes that the number is applied and reports whether it was already.
+func (b *batch) mark(s *session, number uint64) (known bool, err error) {
+	n := int64(number)
+	if n <= s.high {
+		return true, nil
+	}
+	if n > s.high+1 {
+		v, err := b.c.integer(`SELECT 1 FROM ahead WHERE session = ? AND n = ?`, s.id, n)
+		if err != nil || v != 0 {
+			return v != 0, err
+		}
+		s.ahead++
+		return false, b.c.exec(`INSERT INTO ahead (session, n) VALUES (?, ?)`, s.id, n)
+	}
+	s.high, s.dirty = n, true
+	for s.ahead > 0 {
+		v, err := b.c.integer(`SELECT 1 FROM ahead WHERE session = ? AND n = ?`, s.id, s.high+1)
+		if err != nil {
+			return false, err
+		}
+		if v == 0 {
+			break
+		}
+		if err := b.c.exec(`DELETE FROM ahead WHERE session = ? AND n = ?`, s.id, s.high+1); err != nil {
+			return false, err
+		}
+		s.high++
+		s.ahead--
+	}
+	return false, nil
+}
+
+func (b *batch) storeSessions() error {
+	for _, s := range b.w.sessions {
+		if s.dirty {
+			if err := b.c.exec(`UPDATE sessions SET high = ? WHERE id = ?`, s.high, s.id); err != nil {
+				return err
+			}
+			s.dirty = false
+		}
+	}
+	return nil
+}
+
+// checkpoint notes what a checkpoint says about sessions.
+func (b *batch) checkpoint(t *tenant, f *archive.Fact) error {
+	for _, e := range f.Sessions {
+		if e.Session == "" || e.Last > 1<<62 {
+			return fault.New(fault.Invalid, "a checkpoint with a malformed session cannot be indexed")
+		}
+		s, err := b.session(t, e.Session)
+		if err != nil {
+			return err
+		}
+		err = b.c.exec(`UPDATE sessions SET last = max(last, ?), ended = ended OR ? WHERE id = ?`, int64(e.Last), e.Ended, s.id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Range is a run of numbers, both ends included.
+type Range struct{ From, To uint64 }
+
+// Progress is how much of a session's log is in the index.
+type Progress struct {
+	Applied []Range // ascending, apart
+	Last    uint64  // highest number that a checkpoint names; 0 when none does
+	Ended   bool    // a checkpoint says that no more will come
+}
+
+// Has reports whether the number is applied.
+func (p Progress) Has(n uint64) bool {
+	for _, r := range p.Applied {
+		if n >= r.From && n <= r.To {
+			return true
+		}
+	}
+	return false
+}
+
+// Progress returns the progress of every session of the tenant that the index has heard of.
+func (x *Index) Progress(ctx context.Context, name archive.Tenant) (map[string]Progress, error) {
+	out := map[string]Progress{}
+	err := x.read(ctx, name, func(c *conn, t *tenant) error {
+		// One statement, so that it is one moment.
+		return c.query(ctx, `SELECT s.name, s.high, s.last, s.ended, a.n FROM sessions s LEFT JOIN ahead a ON a.session = s.id
+			WHERE s.tenant = ? ORDER BY s.id, a.n`, func(v []driver.Value) error {
+			p, ok := out[text(v[0])]
+			if !ok {
+				p.Last, p.Ended = uint64(integer(v[2])), integer(v[3]) != 0
+				if high := integer(v[1]); high > 0 {
+					p.Applied = append(p.Applied, Range{1, uint64(high)})
+				}
+			}
+			if n := uint64(integer(v[4])); n > 0 {
+				if k := len(p.Applied); k > 0 && p.Applied[k-1].To+1 == n {
+					p.Applied[k-1].To = n
+				} else {
+					p.Applied = append(p.Applied, Range{n, n})
+				}
+			}
+			out[text(v[0])] = p
+			return nil
+		}, t.id)
+	})
+	return out, err
+}

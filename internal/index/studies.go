@@ -1,0 +1,267 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"math"
+	"slices"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+// Studies yields the candidates of the filter, newest first: by study date and
+// then by row, both descending, studies without a date last. UIDs, From, To and Modalities
+// hold exactly; the caller matches every candidate against All. Yield may call the index.
+//
+// Two ways lead to candidates: the walk along study dates, and the posting lists
+// of the rarest terms. Where the terms are so common that they cover much of the
+// archive, the walk finds matches sooner; whether they do shows after a short walk.
+func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.StudyFilter, yield func(*archive.StudyRow) bool) error {
+	t, err := x.tenants.get(ctx, name)
+	if err != nil || t == nil {
+		return err
+	}
+	q := &studyQuery{x: x, t: t, f: f, yield: yield, lo: 1, hi: math.MaxInt64, mask: modalityMask(f.Modalities)}
+	if f.From != "" || f.To != "" {
+		q.lo = 2 << idBits // a study without a date has day 1
+	}
+	if f.From != "" {
+		q.lo = max(q.lo, studyDay(f.From)<<idBits)
+	}
+	if f.To != "" {
+		q.hi = studyDay(f.To)<<idBits | idMask
+	}
+	switch {
+	case q.lo > q.hi:
+		return nil
+	case f.UIDs != nil:
+		return q.byUID(ctx)
+	}
+	return q.run(ctx)
+}
+
+// studyQuery is one call of Studies.
+type studyQuery struct {
+	x      *Index
+	t      *tenant
+	f      archive.StudyFilter
+	yield  func(*archive.StudyRow) bool
+	lo, hi int64 // of skey, both included; hi descends as pages are yielded
+	mask   int64
+	done   bool
+}
+
+type candidate struct {
+	skey int64
+	row  *archive.StudyRow
+}
+
+const (
+	firstPage  = 128
+	largePage  = 1024
+	fewWords   = 64   // a condition of no more terms is looked up at once
+	manyWords  = 2000 // a condition of more terms is not looked up
+	shortWalk  = 2000 // studies looked at before terms that are common are looked up
+	rareEnough = 200  // so few postings need not be narrowed down by other terms
+)
+
+func (q *studyQuery) byUID(ctx context.Context) error {
+	var found []candidate
+	err := q.x.readers.with(ctx, func(c *conn) error {
+		for _, uid := range q.f.UIDs {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			ref := q.t.keys.Ref(uid)
+			_, err := c.one(`SELECT skey, id, ref, sealed FROM studies WHERE tenant = ? AND ref = ? AND skey BETWEEN ? AND ?`, func(v []driver.Value) error {
+				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
+				if err == nil && s.UID == uid {
+					found = append(found, candidate{integer(v[0]), s})
+				}
+				return err
+			}, q.t.id, ref[:], q.lo, q.hi)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(b.skey, a.skey) })
+	found = slices.CompactFunc(found, func(a, b candidate) bool { return a.skey == b.skey })
+	q.emit(found)
+	return nil
+}
+
+// emit yields those that have the modalities.
+func (q *studyQuery) emit(page []candidate) {
+	for _, c := range page {
+		q.hi = c.skey - 1
+		if len(q.f.Modalities) > 0 && !slices.ContainsFunc(c.row.Modalities, func(m string) bool { return slices.Contains(q.f.Modalities, m) }) {
+			continue
+		}
+		if q.f.Skip > 0 {
+			q.f.Skip--
+			continue
+		}
+		if q.done = !q.yield(c.row); q.done {
+			return
+		}
+	}
+}
+
+func (q *studyQuery) run(ctx context.Context) error {
+	groups, common, err := q.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if groups == nil {
+		if common == nil {
+			return q.walk(ctx, math.MaxInt)
+		}
+		if err := q.walk(ctx, shortWalk); err != nil || q.done || q.hi < q.lo {
+			return err
+		}
+		groups = common
+	}
+	if slices.ContainsFunc(groups, func(g []token) bool { return len(g) == 0 }) {
+		return nil // a condition that no word meets
+	}
+	for size := firstPage; !q.done && q.lo <= q.hi; size = largePage {
+		var page []candidate
+		err := q.x.readers.with(ctx, func(c *conn) error {
+			return findPostings(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
+				skey := integer(v[0])
+				if integer(v[1]) != q.t.id {
+					page = append(page, candidate{skey, &archive.StudyRow{}}) // two tenants' tokens are the same by chance
+					return nil
+				}
+				s, err := q.t.openStudy(skey&idMask, blob(v[2]), blob(v[3]))
+				page = append(page, candidate{skey, s})
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		q.emit(slices.DeleteFunc(slices.Clone(page), func(c candidate) bool { return c.row.ID == 0 }))
+		if len(page) < size {
+			return nil
+		}
+		q.hi = min(q.hi, page[len(page)-1].skey-1)
+	}
+	return nil
+}
+
+// plan decides which postings to look up: groups at once; or, where groups is nil, common after a short walk.
+// Both nil: walk.
+func (q *studyQuery) plan(ctx context.Context) (groups, common [][]token, err error) {
+	for _, any := range q.f.All {
+		if len(any) > manyWords {
+			continue // the caller matches exactly anyway
+		}
+		g := make([]token, 0, len(any))
+		for _, term := range any {
+			g = append(g, q.t.queryToken(term))
+		}
+		if len(g) <= fewWords {
+			groups = append(groups, g)
+		} else {
+			common = append(common, g)
+		}
+	}
+	if len(groups) == 0 && len(common) == 0 {
+		return q.planModalities(ctx)
+	}
+	if len(groups) == 0 {
+		return nil, common, nil
+	}
+	// Drive from the rarest: when it is rare, the others would cost more than they save.
+	if len(groups) > 1 {
+		err = q.x.readers.with(ctx, func(c *conn) error {
+			for i := range groups {
+				if len(groups[i]) == 0 {
+					return nil
+				}
+				n, err := countPostings(ctx, c, groups[i:i+1], q.lo, q.hi, rareEnough)
+				if err != nil {
+					return err
+				}
+				if n < rareEnough {
+					groups, common = groups[i:i+1], nil
+					return nil
+				}
+			}
+			return nil
+		})
+	}
+	return append(groups, common...), nil, err
+}
+
+// planModalities decides for a filter of modalities and dates alone. A short time is
+// walked, a long one is looked up, for the modality may be rare.
+func (q *studyQuery) planModalities(context.Context) (groups, common [][]token, err error) {
+	const days = 45 << idBits
+	if len(q.f.Modalities) == 0 || q.hi-q.lo <= days || len(q.f.Modalities) > fewWords {
+		return nil, nil, nil
+	}
+	var g []token
+	for _, m := range q.f.Modalities {
+		g = append(g, q.t.modalityToken(m))
+	}
+	return nil, [][]token{g}, nil
+}
+
+// walk goes along study dates, over about so many studies at most.
+func (q *studyQuery) walk(ctx context.Context, most int) error {
+	if err := q.skip(ctx); err != nil {
+		return err
+	}
+	for size := firstPage; most > 0 && !q.done && q.lo <= q.hi; size = largePage {
+		var page []candidate
+		size = min(size, most)
+		err := q.x.readers.with(ctx, func(c *conn) error {
+			row := func(v []driver.Value) error {
+				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
+				page = append(page, candidate{integer(v[0]), s})
+				return err
+			}
+			if q.mask == 0 {
+				return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
+					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT ?`, row, q.t.id, q.lo, q.hi, int64(size))
+			}
+			return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
+				WHERE tenant = ? AND skey BETWEEN ? AND ? AND mods & ? <> 0 ORDER BY skey DESC LIMIT ?`, row, q.t.id, q.lo, q.hi, q.mask, int64(size))
+		})
+		if err != nil {
+			return err
+		}
+		q.emit(page)
+		if len(page) < size {
+			q.done = true // nothing is left, and postings would find nothing else
+			return nil
+		}
+		most -= len(page)
+	}
+	return nil
+}
+
+// skip passes over studies by the index alone, where every one counts.
+func (q *studyQuery) skip(ctx context.Context) error {
+	if q.f.Skip <= 0 || q.mask != 0 {
+		return nil
+	}
+	var hi int64
+	err := q.x.readers.with(ctx, func(c *conn) error {
+		return c.query(ctx, `SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
+			ORDER BY skey DESC LIMIT 1 OFFSET ?`, func(v []driver.Value) error {
+			hi = integer(v[0])
+			return nil
+		}, q.t.id, q.lo, q.hi, int64(q.f.Skip-1))
+	})
+	q.hi, q.f.Skip = hi-1, 0
+	return err
+}

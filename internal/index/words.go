@@ -1,0 +1,340 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+)
+
+// The vocabulary of a tenant is the distinct words (and, for attributes looked
+// up by full values, those) of each attribute, for wildcards to run over. Pages of
+// words are sealed whole, so that a million words open in some 20 ms. A
+// transaction adds its new words as one small page of any attributes (tag 0);
+// now and then these are folded into the attributes' own. Pages are never
+// changed: a page folded away is deleted, its words are in one of a higher id. A word that is
+// already there is recognised from memory, so a rare one may be there twice.
+
+type word struct {
+	tag  dicom.Tag
+	text string
+}
+
+const (
+	wordPage   = 32 << 10 // bytes at which a page is full
+	looseWords = 256      // more new words than this are folded at once
+	loosePages = 32       // as are so many small pages
+)
+
+// learn adds the words of study attributes to the vocabulary.
+func (b *batch) learn(t *tenant, attrs archive.Attrs) {
+	var buf [16]string
+	for i := range attrs {
+		a := &attrs[i]
+		var words []string
+		switch b.w.x.lookups[a.Tag] {
+		case archive.FullValue:
+			words = archive.FoldFull(buf[:0], a.VR, a.Value)
+		case archive.Words:
+			words = archive.FoldWords(buf[:0], a.VR, a.Value)
+		}
+		for _, s := range words {
+			if b.w.recent.add(t.id, a.Tag, s) {
+				b.words[t] = append(b.words[t], word{a.Tag, s})
+			}
+		}
+	}
+}
+
+// storeWords writes the transaction's new words.
+func (b *batch) storeWords() error {
+	for t, words := range b.words {
+		n, err := b.c.integer(`SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id)
+		if err != nil {
+			return err
+		}
+		if len(words) > looseWords || n >= loosePages {
+			err = b.foldWords(t, words)
+		} else {
+			var p []byte
+			for _, w := range words {
+				p = binary.BigEndian.AppendUint32(p, uint32(w.tag))
+				p = appendString(p, w.text)
+			}
+			err = b.putWords(t, 0, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) putWords(t *tenant, tag dicom.Tag, plain []byte) (err error) {
+	id := b.w.nextWords
+	b.w.nextWords++
+	if b.sealed, err = t.seal.seal(b.sealed[:0], plain, inWords, id); err != nil {
+		return err
+	}
+	return b.c.exec(`INSERT INTO words (id, tenant, tag, sealed) VALUES (?, ?, ?, ?)`, id, t.id, int64(tag), b.sealed)
+}
+
+// foldWords moves loose words and those given to the pages of their attributes.
+func (b *batch) foldWords(t *tenant, words []word) error {
+	byTag := map[dicom.Tag][]string{}
+	for _, w := range words {
+		byTag[w.tag] = append(byTag[w.tag], w.text)
+	}
+	err := b.c.query(context.Background(), `SELECT id, sealed FROM words WHERE tenant = ? AND tag = 0`, func(v []driver.Value) error {
+		plain, err := t.seal.open(blob(v[1]), inWords, integer(v[0]))
+		if err != nil {
+			return err
+		}
+		return eachWord(plain, 0, func(tag dicom.Tag, s string) { byTag[tag] = append(byTag[tag], s) })
+	}, t.id)
+	if err != nil {
+		return err
+	}
+	if err := b.c.exec(`DELETE FROM words WHERE tenant = ? AND tag = 0`, t.id); err != nil {
+		return err
+	}
+	for tag, words := range byTag {
+		var last int64
+		_, err := b.c.one(`SELECT id, sealed FROM words WHERE tenant = ? AND tag = ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
+			if len(blob(v[1])) >= wordPage {
+				return nil
+			}
+			last = integer(v[0])
+			plain, err := t.seal.open(blob(v[1]), inWords, last)
+			if err != nil {
+				return err
+			}
+			return eachWord(plain, tag, func(_ dicom.Tag, s string) { words = append(words, s) })
+		}, t.id, int64(tag))
+		if err != nil {
+			return err
+		}
+		if last != 0 {
+			if err := b.c.exec(`DELETE FROM words WHERE id = ?`, last); err != nil {
+				return err
+			}
+		}
+		slices.Sort(words)
+		var p []byte
+		for _, s := range slices.Compact(words) {
+			if p = appendString(p, s); len(p) >= wordPage {
+				if err := b.putWords(t, tag, p); err != nil {
+					return err
+				}
+				p = p[:0]
+			}
+		}
+		if len(p) > 0 {
+			if err := b.putWords(t, tag, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// eachWord calls f with the words of a page; of is the page's tag.
+func eachWord(plain []byte, of dicom.Tag, f func(dicom.Tag, string)) error {
+	d := decoder{b: plain}
+	for len(d.b) > 0 {
+		tag := of
+		if of == 0 {
+			if h := d.take(4); h != nil {
+				tag = dicom.Tag(binary.BigEndian.Uint32(h))
+			}
+		}
+		s := d.string()
+		if d.bad {
+			return errRow
+		}
+		f(tag, s)
+	}
+	return nil
+}
+
+// Words returns up to max distinct words of the attribute's vocabulary that
+// match, and whether there are more: folded full values for an attribute of
+// lookup FullValue, folded words for Words. Words of studies that are gone may be among them.
+func (x *Index) Words(ctx context.Context, name archive.Tenant, tag dicom.Tag, match func(word string) bool, max int) (words []string, more bool, err error) {
+	seen, done := map[string]bool{}, map[int64]bool{}
+	for complete := false; !complete; {
+		var ids []int64
+		list := func(v []driver.Value) error {
+			if id := integer(v[0]); !done[id] {
+				ids = append(ids, id)
+			}
+			return nil
+		}
+		var t *tenant
+		err := x.read(ctx, name, func(c *conn, tn *tenant) error {
+			t = tn
+			const query = `SELECT id FROM words WHERE tenant = ? AND tag IN (0, ?)`
+			return c.query(ctx, query, list, t.id, int64(tag))
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		complete = true
+		for _, id := range ids {
+			plain, of, err := x.wordPage(ctx, name, t, id)
+			if err != nil {
+				return nil, false, err
+			}
+			if plain == nil {
+				complete = false // folded meanwhile: its words are in a newer page
+				continue
+			}
+			done[id] = true
+			err = eachWord(plain, of, func(got dicom.Tag, s string) {
+				if got == tag && !more && !seen[s] && match(s) {
+					if more = len(words) >= max; !more {
+						seen[s] = true
+						words = append(words, s)
+					}
+				}
+			})
+			if err != nil || more {
+				return words, more, err
+			}
+		}
+	}
+	return words, false, nil
+}
+
+// wordPage returns a page from memory or the database, nil when it is gone.
+func (x *Index) wordPage(ctx context.Context, name archive.Tenant, t *tenant, id int64) (plain []byte, tag dicom.Tag, err error) {
+	if p, ok := x.pages.get(id); ok {
+		return p.plain, p.tag, nil
+	}
+	err = x.read(ctx, name, func(c *conn, _ *tenant) error {
+		_, err := c.one(`SELECT tag, sealed FROM words WHERE id = ?`, func(v []driver.Value) error {
+			tag = dicom.Tag(integer(v[0]))
+			plain, err = t.seal.open(blob(v[1]), inWords, id)
+			return err
+		}, id)
+		return err
+	})
+	if err == nil && plain != nil {
+		x.pages.put(id, page{tag, plain})
+	}
+	return plain, tag, err
+}
+
+type page struct {
+	tag   dicom.Tag
+	plain []byte
+}
+
+// pageCache holds opened pages of words, of which those used least recently go
+// first, half a cache at a time. Pages never change, so it cannot be stale.
+type pageCache struct {
+	mu       sync.Mutex
+	now, old map[int64]page
+	bytes    int // of now
+}
+
+const pageCacheBytes = 12 << 20 // of each half
+
+func (c *pageCache) get(id int64) (page, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.now[id]
+	if !ok {
+		if p, ok = c.old[id]; ok {
+			c.add(id, p)
+		}
+	}
+	return p, ok
+}
+
+func (c *pageCache) put(id int64, p page) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(id, p)
+}
+
+func (c *pageCache) add(id int64, p page) {
+	if c.bytes > pageCacheBytes || c.now == nil {
+		c.old, c.now, c.bytes = c.now, map[int64]page{}, 0
+	}
+	c.now[id] = p
+	c.bytes += len(p.plain) + 64
+}
+
+// clear wipes and drops everything.
+func (c *pageCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range [...]map[int64]page{c.now, c.old} {
+		for _, p := range m {
+			clear(p.plain)
+		}
+	}
+	c.now, c.old, c.bytes = nil, nil, 0
+}
+
+// recentWords remembers the words that are known to be in the vocabulary, the latest of them.
+type recentWords struct {
+	seed     maphash.Seed
+	now, old map[uint64]struct{}
+}
+
+const recentMax = 1 << 16
+
+// add reports whether the word was not remembered.
+func (r *recentWords) add(tenant int64, tag dicom.Tag, s string) bool {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	var head [12]byte
+	binary.BigEndian.PutUint64(head[:], uint64(tenant))
+	binary.BigEndian.PutUint32(head[8:], uint32(tag))
+	_, _ = h.Write(head[:])
+	_, _ = h.WriteString(s)
+	k := h.Sum64()
+	if _, ok := r.now[k]; ok {
+		return false
+	}
+	_, known := r.old[k]
+	if len(r.now) >= recentMax || r.now == nil {
+		r.old, r.now = r.now, make(map[uint64]struct{}, 1024)
+	}
+	r.now[k] = struct{}{}
+	return !known
+}
+
+// forget empties it: after a transaction failed, and when it is first used.
+func (r *recentWords) forget() { *r = recentWords{seed: maphash.MakeSeed()} }
+
+// warmWords remembers the newest words of a tenant, so that starting again does not add them again.
+func (w *writer) warmWords(t *tenant) error {
+	if w.warm[t.id] {
+		return nil
+	}
+	var n int
+	err := w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC`, func(v []driver.Value) error {
+		plain, err := t.seal.open(blob(v[2]), inWords, integer(v[0]))
+		if err != nil {
+			return err
+		}
+		err = eachWord(plain, dicom.Tag(integer(v[1])), func(tag dicom.Tag, s string) {
+			w.recent.add(t.id, tag, s)
+			n++
+		})
+		if err == nil && n > recentMax {
+			return errStop
+		}
+		return err
+	}, t.id)
+	w.warm[t.id] = err == nil
+	return err
+}
