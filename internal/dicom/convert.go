@@ -32,10 +32,12 @@ func Convert(ctx context.Context, w io.Writer, r io.Reader, to string) error {
 		return errCompressed()
 	}
 	c := &converter{decoder: &rd.decoder, encoder: newEncoder(w)}
-	if err := c.begin(f.Meta, nil, to); err != nil {
+	defer c.encoder.release()
+	c.encoder.begin(f.Meta, nil, to)
+	if err := rd.walk(c, sc); err != nil {
 		return err
 	}
-	if err := rd.walk(c, sc); err != nil {
+	if err := rd.finish(f); err != nil {
 		return err
 	}
 	if err := c.finish(); err != nil {

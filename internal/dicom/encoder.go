@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 )
@@ -28,20 +29,35 @@ func newEncoder(w io.Writer) *encoder {
 
 // begin writes the preamble and the File Meta Information and turns to the
 // transfer syntax of the data set.
-func (e *encoder) begin(meta *Dataset, own []Element, syntax string) error {
+func (e *encoder) begin(meta *Dataset, own []Element, syntax string) {
 	e.writeMeta(meta, own, syntax)
 	ts := Syntax(syntax)
 	e.enc = encoding{implicit: ts.Implicit, big: ts.BigEndian}
 	if !ts.Deflated {
-		return nil
+		return
 	}
 	e.size = &counter{w: e.file}
-	var err error
-	if e.fl, err = flate.NewWriter(e.size, flate.DefaultCompression); err != nil {
-		return err
-	}
+	e.fl = deflaters.Get().(*flate.Writer)
+	e.fl.Reset(e.size)
 	e.w = bufio.NewWriterSize(e.fl, encoderBuffer)
-	return nil
+}
+
+// deflaters are large: a megabyte each.
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.DefaultCompression)
+	if err != nil { // the level is a constant
+		panic(err)
+	}
+	return w
+}}
+
+// release gives back what was taken for deflating. The encoder is not used after it.
+func (e *encoder) release() {
+	if e.fl != nil {
+		e.fl.Reset(nil)
+		deflaters.Put(e.fl)
+		e.fl = nil
+	}
 }
 
 // finish writes what is buffered.

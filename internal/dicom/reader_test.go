@@ -78,6 +78,7 @@ func TestReadStructures(t *testing.T) {
 			"0 00880200 SQ -; 1 FFFEE000 na -; 2 7FE00010 OB u/l; 3 FFFEE000 pi 0; 3 FFFEE000 pi 4; 0 00880904 LO 2", ""},
 		{"fragments without delimiter", JPEGBaseline8Bit, explicit().head(pixelDataTag, "OB", undefined).frag("").frag("abcd"),
 			"0 7FE00010 OB u/l; 1 FFFEE000 pi 0; 1 FFFEE000 pi 4", "no delimiter"},
+		{"no sequence though it should be", ii, implicit().el(0x00400275, "SQ", "no items").el(0x00400276, "SQ", "ab"), "0 00400275 UN 8; 0 00400276 UN 2", "should be a sequence"},
 		{"element without VR", ei, explicit().el(0x00080060, "CS", "CT").raw(string(implicit().el(0x00080070, "LO", "ACME").b)),
 			"0 00080060 CS 2; 0 00080070 LO 4", "no VR"},
 	} {

@@ -1,6 +1,10 @@
 package dicom
 
-import "io"
+import (
+	"encoding/binary"
+	"io"
+	"math/bits"
+)
 
 // Size returns the bytes of one value of the VR whose order depends on the
 // transfer syntax: 2, 4 or 8, and 1 for text, bytes and unknown values
@@ -20,19 +24,24 @@ func (v VR) Size() int {
 // Swap reverses the order of bytes in every word of b, of 1, 2, 4 or 8 bytes.
 // Bytes after the last whole word stay.
 func Swap(b []byte, word int) {
+	le := binary.LittleEndian
 	switch word {
 	case 2:
-		for i := 0; i+2 <= len(b); i += 2 {
-			b[i], b[i+1] = b[i+1], b[i]
+		const odd = 0x00FF00FF00FF00FF
+		for ; len(b) >= 8; b = b[8:] {
+			v := le.Uint64(b)
+			le.PutUint64(b, v>>8&odd|v&odd<<8)
+		}
+		for ; len(b) >= 2; b = b[2:] {
+			b[0], b[1] = b[1], b[0]
 		}
 	case 4:
-		for i := 0; i+4 <= len(b); i += 4 {
-			b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]
+		for ; len(b) >= 4; b = b[4:] {
+			le.PutUint32(b, bits.ReverseBytes32(le.Uint32(b)))
 		}
 	case 8:
-		for i := 0; i+8 <= len(b); i += 8 {
-			b[i], b[i+1], b[i+2], b[i+3], b[i+4], b[i+5], b[i+6], b[i+7] =
-				b[i+7], b[i+6], b[i+5], b[i+4], b[i+3], b[i+2], b[i+1], b[i]
+		for ; len(b) >= 8; b = b[8:] {
+			le.PutUint64(b, bits.ReverseBytes64(le.Uint64(b)))
 		}
 	}
 }

@@ -88,10 +88,23 @@ func (d *decoder) element(to sink, h header, sc *scope) error {
 		return d.undefinedLength(to, h, sc)
 	case sc.end >= 0 && start+int64(h.length) > sc.end:
 		return fault.New(fault.Invalid, "the length of %s reaches past the end of the item that holds it", name(h.tag))
-	case h.vr == SQ:
+	case h.vr == SQ && (!sc.enc.implicit || d.itemsFollow(h)):
 		return d.sequence(to, h, sc, sc.enc, start+int64(h.length))
+	case h.vr == SQ:
+		d.warn("%s should be a sequence and is none", name(h.tag))
+		h.vr = UN
 	}
 	return to.value(h, sc)
+}
+
+// itemsFollow reports whether the value of an element that the dictionary says is a
+// sequence, begins as one.
+func (d *decoder) itemsFollow(h header) bool {
+	if h.length == 0 {
+		return true
+	}
+	b := d.s.window(4)
+	return len(b) >= 4 && h.length >= 8 && tagAt(b, false)>>16 == 0xFFFE
 }
 
 // undefinedLength reads a value that a delimiter ends (PS3.5 §7.5).

@@ -29,9 +29,8 @@ func Write(w io.Writer, f *File, bulk func(e *Element) (io.ReadCloser, error)) e
 		}
 	}
 	p := &printer{encoder: newEncoder(w), bulk: bulk}
-	if err := p.begin(f.Meta, own, f.Syntax); err != nil {
-		return err
-	}
+	defer p.release()
+	p.begin(f.Meta, own, f.Syntax)
 	if e := f.Data.Lookup(bitsAllocated); e != nil && len(e.Value) >= 2 {
 		p.allocated = f.Data.byteOrder().Uint16(e.Value)
 	}
