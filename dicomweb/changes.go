@@ -16,19 +16,10 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// ChangeQuery selects changes.
-type ChangeQuery struct {
-	After    int64 // sequence; changes after it
-	Limit    int
-	From, To time.Time // zero is open
-	Actions  []string  // empty is all
-	Newest   bool      // newest first
-}
-
 // Feed is the tenant's change feed.
 type Feed interface {
 	// Changes returns changes in ascending order, or descending when the newest are asked for.
-	Changes(ctx context.Context, t archive.Tenant, q ChangeQuery) ([]archive.Change, error)
+	Changes(ctx context.Context, t archive.Tenant, q archive.ChangeQuery) ([]archive.Change, error)
 	// Last is the sequence of the newest change, 0 when there is none.
 	Last(ctx context.Context, t archive.Tenant) (int64, error)
 	// Watch returns a channel that is closed when the feed next grows. It is
@@ -130,7 +121,7 @@ func changeOf(ch *archive.Change, base string) change {
 }
 
 // parseChangeQuery also says whether the query names where to begin.
-func parseChangeQuery(v url.Values) (q ChangeQuery, given bool, err error) {
+func parseChangeQuery(v url.Values) (q archive.ChangeQuery, given bool, err error) {
 	q.Limit = defaultChanges
 	if t := v.Get("after"); t != "" {
 		given = true

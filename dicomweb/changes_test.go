@@ -20,7 +20,7 @@ type fakeFeed struct {
 	mu    sync.Mutex
 	list  []archive.Change
 	grown chan struct{}
-	asked []ChangeQuery
+	asked []archive.ChangeQuery
 }
 
 func (f *fakeFeed) add(action string) {
@@ -35,7 +35,7 @@ func (f *fakeFeed) add(action string) {
 	}
 }
 
-func (f *fakeFeed) Changes(ctx context.Context, _ archive.Tenant, q ChangeQuery) ([]archive.Change, error) {
+func (f *fakeFeed) Changes(ctx context.Context, _ archive.Tenant, q archive.ChangeQuery) ([]archive.Change, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, q)

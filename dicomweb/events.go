@@ -20,7 +20,7 @@ const heartbeat = 15 * time.Second
 // follow streams changes as Server-Sent Events (HTML §9.2) until the client goes
 // or the server stops. It begins behind Last-Event-ID, else behind the after
 // parameter, else with what happens from now on.
-func (s *Server) follow(c echo.Context, q ChangeQuery, given bool) error {
+func (s *Server) follow(c echo.Context, q archive.ChangeQuery, given bool) error {
 	r := c.Request()
 	ctx := r.Context()
 	if !s.streams.TryAcquire(1) {

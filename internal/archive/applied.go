@@ -40,7 +40,7 @@ type Deletion struct {
 	By   []FactID
 }
 
-// State is what an instance row counts as.
+// State is what an instance row counts as. Numbers are part of the database.
 type State uint8
 
 const (
@@ -71,9 +71,9 @@ func (p Progress) Has(n uint64) bool {
 
 // ChangeQuery selects from the change feed.
 type ChangeQuery struct {
-	After    int64 // sequence numbers above this
-	Limit    int   // at most so many; 100 when 0, 10,000 at most
-	From, To time.Time
-	Actions  []string // any when empty
-	Newest   bool     // descending from the newest
+	After    int64     // sequence numbers above this
+	Limit    int       // at most so many; 100 when 0, 10,000 at most
+	From, To time.Time // of the entries, From included, To not; zero is open
+	Actions  []string  // any when empty
+	Newest   bool      // descending from the newest
 }

@@ -6,35 +6,6 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// Outcome says what became of an instance when its fact was applied.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Visible       Outcome = iota // it is the version that is shown
-	HiddenVersion                // another version of the same UIDs is shown
-	SameDigest                   // another copy of the same bytes is shown
-	Deleted                      // a deletion names it already
-)
-
-// Placed is what became of one instance of a stored fact.
-type Placed struct {
-	ID      int64 // row identity
-	Outcome Outcome
-	// Conflicts are the patient, study and series attributes whose values differ
-	// from those that the index showed for the study and the series before.
-	Conflicts []dicom.Tag
-	// Elsewhere: the SOP Instance UID is also in another study or series.
-	Elsewhere bool
-}
-
-// Applied is the result of applying one entry.
-type Applied struct {
-	Known     bool     // the entry had been applied before; nothing was done and Instances is empty
-	Instances []Placed // as in the fact
-	Err       error    // why this entry was not applied
-}
-
 // batch is one transaction of the writer.
 type batch struct {
 	w    *writer

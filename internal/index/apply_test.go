@@ -214,7 +214,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := p[testSession]
-	if len(got.Applied) != 4 || got.Applied[1] != (Range{3, 4}) || got.Last != 9 || !got.Ended || got.Has(2) || !got.Has(7) {
+	if len(got.Applied) != 4 || got.Applied[1] != (Range{From: 3, To: 4}) || got.Last != 9 || !got.Ended || got.Has(2) || !got.Has(7) {
 		t.Errorf("%+v", got)
 	}
 	if o := p["other"]; len(o.Applied) != 0 || o.Last != 4 || o.Ended {
@@ -222,7 +222,7 @@ func TestProgress(t *testing.T) {
 	}
 	apply(t, x, void(2), void(5), void(6), void(8))
 	p, _ = x.Progress(context.Background(), hospital)
-	if got = p[testSession]; len(got.Applied) != 1 || got.Applied[0] != (Range{1, 9}) {
+	if got = p[testSession]; len(got.Applied) != 1 || got.Applied[0] != (Range{From: 1, To: 9}) {
 		t.Errorf("%+v", got)
 	}
 }

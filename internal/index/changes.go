@@ -46,15 +46,6 @@ func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
 	return sequence, ms, err
 }
 
-// ChangeQuery selects from the change feed.
-type ChangeQuery struct {
-	After    int64     // sequence numbers above this
-	Limit    int       // at most so many: 100 when 0, at most 10,000
-	From, To time.Time // of the entries, From included, To not; zero is open
-	Actions  []string  // any when empty
-	Newest   bool      // descending from the newest
-}
-
 // Changes reads the change feed.
 func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery) ([]archive.Change, error) {
 	if q.Limit <= 0 {

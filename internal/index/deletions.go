@@ -183,12 +183,6 @@ func (b *batch) undeleteIn(e *series, names map[archive.BlobID]bool) error {
 	})
 }
 
-// Deletion is a deleted blob and the deletions that hold for it.
-type Deletion struct {
-	Blob archive.BlobID
-	By   []archive.FactID
-}
-
 // Deletions returns every deleted blob below sel: what an undeletion of sel has to name.
 func (x *Index) Deletions(ctx context.Context, name archive.Tenant, sel archive.UIDs) (out []Deletion, err error) {
 	var ids []archive.BlobID

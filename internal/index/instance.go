@@ -9,16 +9,6 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
-// State is what an instance row counts as.
-type State uint8
-
-// The states. Numbers are part of the database.
-const (
-	StateVisible State = 0
-	StateHidden  State = 1 // live, but another version is shown
-	StateDeleted State = 2
-)
-
 // row is an instance row.
 type row struct {
 	archive.InstanceRow

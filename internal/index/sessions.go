@@ -132,26 +132,6 @@ func (b *batch) checkpoint(t *tenant, f *archive.Fact) error {
 	return nil
 }
 
-// Range is a run of numbers, both ends included.
-type Range struct{ From, To uint64 }
-
-// Progress is how much of a session's log is in the index.
-type Progress struct {
-	Applied []Range // ascending, apart
-	Last    uint64  // highest number that a checkpoint names; 0 when none does
-	Ended   bool    // a checkpoint says that no more will come
-}
-
-// Has reports whether the number is applied.
-func (p Progress) Has(n uint64) bool {
-	for _, r := range p.Applied {
-		if n >= r.From && n <= r.To {
-			return true
-		}
-	}
-	return false
-}
-
 // Progress returns the progress of every session of the tenant that the index has heard of.
 func (x *Index) Progress(ctx context.Context, name archive.Tenant) (map[string]Progress, error) {
 	out := map[string]Progress{}
@@ -163,14 +143,14 @@ func (x *Index) Progress(ctx context.Context, name archive.Tenant) (map[string]P
 			if !ok {
 				p.Last, p.Ended = uint64(integer(v[2])), integer(v[3]) != 0
 				if high := integer(v[1]); high > 0 {
-					p.Applied = append(p.Applied, Range{1, uint64(high)})
+					p.Applied = append(p.Applied, Range{From: 1, To: uint64(high)})
 				}
 			}
 			if n := uint64(integer(v[4])); n > 0 {
 				if k := len(p.Applied); k > 0 && p.Applied[k-1].To+1 == n {
 					p.Applied[k-1].To = n
 				} else {
-					p.Applied = append(p.Applied, Range{n, n})
+					p.Applied = append(p.Applied, Range{From: n, To: n})
 				}
 			}
 			out[text(v[0])] = p

@@ -32,7 +32,6 @@ import (
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
-	"github.com/strata-pacs/strata/storage/retrystore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
@@ -169,10 +168,9 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("opening the object store: %w", err)
 		}
-		n.closer = append(n.closer, fs.Close)
 		d = fs
 	}
-	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
+	n.Bucket = storage.New(d)
 	n.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: n.o.KEK, Tenant: n.Tenant, Now: n.o.Now})
 	if err != nil {
 		return fmt.Errorf("opening the tenant's keys: %w", err)

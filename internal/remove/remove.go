@@ -44,25 +44,25 @@ func New(index Index, log Log, refs Refs) *Remover { return &Remover{index, log,
 // maxBlobs bounds a fact: a larger deletion becomes several.
 const maxBlobs = 10_000
 
-// Delete hides every instance of the scope, all versions of it, durably. It
-// returns how many blobs are hidden, and fault.NotFound when there are none.
-func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) (int, error) {
+// Delete hides every instance of the scope, all versions of it, durably.
+// fault.NotFound when there are none.
+func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error {
 	blobs, err := r.index.Blobs(ctx, t, scope)
 	if err != nil {
-		return 0, fmt.Errorf("looking up what to delete: %w", err)
+		return fmt.Errorf("looking up what to delete: %w", err)
 	}
 	if len(blobs) == 0 {
-		return 0, fault.New(fault.NotFound, "there is nothing to delete")
+		return fault.New(fault.NotFound, "there is nothing to delete")
 	}
 	for rest := blobs; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)
 		f := &archive.Fact{ID: r.log.NewFactID(), Kind: archive.FactDeleted, Study: r.refs.Ref(scope.Study), Blobs: rest[:n], Scope: scope}
 		if err := r.state(ctx, t, f); err != nil {
-			return len(blobs) - len(rest), fmt.Errorf("deleting: %w", err)
+			return fmt.Errorf("deleting: %w", err)
 		}
 		rest = rest[n:]
 	}
-	return len(blobs), nil
+	return nil
 }
 
 // Undelete shows again every deleted instance of the scope. It returns how many
