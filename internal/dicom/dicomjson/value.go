@@ -131,8 +131,8 @@ func appendName(dst, v []byte) []byte {
 		} else {
 			v = nil
 		}
-		if group = trim(dicom.PN, group); len(group) == 0 {
-			continue
+		if group = trim(dicom.PN, group); len(bytes.Trim(group, "^ ")) == 0 {
+			continue // delimiters of empty components say nothing (PS3.5 §6.2.1.1)
 		}
 		if len(dst) > mark+1 {
 			dst = append(dst, ',')
