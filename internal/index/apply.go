@@ -249,17 +249,32 @@ func (b *batch) resolve(e *series, rows []*row, before *row, cause action) (show
 			}
 		}
 	}
-	better := func(r, o *row) bool {
+	better := func(r, o *row) (bool, error) {
 		if r, o := replaced[r.Blob], replaced[o.Blob]; r != o {
-			return o
+			return o, nil
 		}
 		if c := r.Source.Compare(o.Source); c != 0 {
-			return c < 0
+			return c < 0, nil
 		}
-		return r.At.Object < o.At.Object || r.At.Object == o.At.Object && r.prefix < o.prefix // one fact written twice
+		// One fact written twice: a write to the log that seemed to fail.
+		a, err := b.object(r)
+		if err != nil {
+			return false, err
+		}
+		name, err := b.object(o)
+		return a < name, err
 	}
 	for _, r := range rows {
-		if r.state != StateDeleted && (shown == nil || better(r, shown)) {
+		if r.state == StateDeleted {
+			continue
+		}
+		first := shown == nil
+		if !first {
+			if first, err = better(r, shown); err != nil {
+				return nil, err
+			}
+		}
+		if first {
 			shown = r
 		}
 	}

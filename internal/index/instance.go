@@ -121,6 +121,18 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 	return b.c.exec(`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`, r.ID, sop, int64(r.state), b.sealed)
 }
 
+// object returns the name of the object that the row's blob lies in.
+func (b *batch) object(r *row) (name string, err error) {
+	if r.prefix == 0 {
+		return r.At.Object, nil // not inserted by an earlier entry
+	}
+	_, err = b.c.one(`SELECT text FROM prefixes WHERE id = ?`, func(v []driver.Value) error {
+		name = text(v[0]) + r.At.Object
+		return nil
+	}, r.prefix)
+	return name, err
+}
+
 // siblings returns the rows with the same SOP Instance UID in the series, and
 // whether the UID is also elsewhere in the tenant.
 func (b *batch) siblings(e *series, sop int64, uid string) (rows []*row, elsewhere bool, err error) {
