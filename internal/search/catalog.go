@@ -25,8 +25,6 @@ type Catalog interface {
 	Studies(ctx context.Context, t archive.Tenant, f archive.StudyFilter, yield func(*archive.StudyRow) bool) error
 	// SeriesOf returns the visible series of a study by series number.
 	SeriesOf(ctx context.Context, t archive.Tenant, studyID int64) ([]archive.SeriesRow, error)
-	// InstancesOf yields the visible instances of a series by instance number.
-	InstancesOf(ctx context.Context, t archive.Tenant, seriesID int64, yield func(*archive.InstanceRow) bool) error
 	// SeriesByUID and InstancesByUID return the visible ones that have one of the UIDs, in any study.
 	SeriesByUID(ctx context.Context, t archive.Tenant, uids []string) ([]archive.SeriesRow, error)
 	InstancesByUID(ctx context.Context, t archive.Tenant, uids []string) ([]archive.InstanceRow, error)

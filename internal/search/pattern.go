@@ -121,22 +121,22 @@ func (p pattern) text() (string, bool) {
 // matcher returns a function that matches as match does, quickly where '*' is
 // only at the ends: it runs over a whole vocabulary.
 func (p pattern) matcher() func(string) bool {
-	inner, open, close := p, false, false
+	inner, before, after := p, false, false
 	if len(inner) > 0 && inner[0] == anyRunes {
-		inner, open = inner[1:], true
+		inner, before = inner[1:], true
 	}
 	if n := len(inner); n > 0 && inner[n-1] == anyRunes {
-		inner, close = inner[:n-1], true
+		inner, after = inner[:n-1], true
 	}
 	text, plain := inner.text()
 	switch {
 	case !plain:
 		return p.match
-	case open && close:
+	case before && after:
 		return func(s string) bool { return strings.Contains(s, text) }
-	case open:
+	case before:
 		return func(s string) bool { return strings.HasSuffix(s, text) }
-	case close:
+	case after:
 		return func(s string) bool { return strings.HasPrefix(s, text) }
 	}
 	return func(s string) bool { return s == text }

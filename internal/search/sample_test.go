@@ -147,15 +147,6 @@ func (c *scan) SeriesOf(_ context.Context, _ archive.Tenant, study int64) ([]arc
 	return c.series[study], nil
 }
 
-func (c *scan) InstancesOf(_ context.Context, _ archive.Tenant, series int64, yield func(*archive.InstanceRow) bool) error {
-	for i := range c.instances[series] {
-		if !yield(&c.instances[series][i]) {
-			break
-		}
-	}
-	return nil
-}
-
 func (c *scan) SeriesByUID(_ context.Context, _ archive.Tenant, uids []string) (out []archive.SeriesRow, _ error) {
 	for _, list := range c.series {
 		for _, r := range list {

@@ -21,11 +21,16 @@ func metadata(_ context.Context, _ archive.Tenant, u archive.UIDs, base string) 
 // found returns the matched UIDs of the query's level.
 func found(t testing.TB, s *Searcher, level archive.Level, scope archive.UIDs, raw string) (uids []string, out Outcome) {
 	t.Helper()
+	return foundOf(t, s, archive.DefaultTenant, level, scope, raw)
+}
+
+func foundOf(t testing.TB, s *Searcher, tenant archive.Tenant, level archive.Level, scope archive.UIDs, raw string) (uids []string, out Outcome) {
+	t.Helper()
 	q, err := Parse(level, scope, raw)
 	if err != nil {
 		t.Fatalf("%q: %v", raw, err)
 	}
-	out, err = s.Search(context.Background(), archive.DefaultTenant, q, func(m *Match) bool {
+	out, err = s.Search(context.Background(), tenant, q, func(m *Match) bool {
 		uids = append(uids, [...]string{m.UIDs.Study, m.UIDs.Series, m.UIDs.Instance}[level])
 		return true
 	})

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,9 +31,8 @@ type walk struct {
 	extra                 []dicom.Tag
 	noMetadata            bool
 
-	m    Match
-	get  valueFunc // of m, made once
-	rows []archive.InstanceRow
+	m   Match
+	get valueFunc // of m, made once
 }
 
 func (w *walk) warn(text string) {
@@ -44,10 +44,8 @@ func (w *walk) warn(text string) {
 func (w *walk) run() error {
 	w.get = w.m.value
 	if w.direct() {
-		if err := w.instances(archive.UIDs{Study: w.q.Scope.Study, Series: w.q.Scope.Series}); err != nil {
-			return err
-		}
-		return w.err
+		err := w.s.catalog.Instances(w.ctx, w.t, w.q.Scope, w.instance)
+		return cmp.Or(w.err, err)
 	}
 	var err error
 	if w.p, err = w.s.plan(w.ctx, w.t, w.q); err != nil || w.p.none {
@@ -60,10 +58,7 @@ func (w *walk) run() error {
 		w.warn("the query matches attributes that are not indexed, on one instance of each candidate; that is slow")
 	}
 	err = w.s.catalog.Studies(w.ctx, w.t, w.p.filter, w.study)
-	if w.err != nil {
-		return w.err
-	}
-	return err
+	return cmp.Or(w.err, err)
 }
 
 // direct reports whether the instances of a path can be read without their study and series rows.
@@ -94,7 +89,7 @@ func (w *walk) study(st *archive.StudyRow) bool {
 	case q.Level > archive.LevelStudy && !lower && len(q.unindexed) == 0 && w.pass(st):
 		return true
 	}
-	return w.seriesOf(st, lower)
+	return w.seriesOf(st)
 }
 
 // pass passes over a whole study when offset does, by its counts.
@@ -110,28 +105,32 @@ func (w *walk) pass(st *archive.StudyRow) bool {
 	return true
 }
 
-func (w *walk) seriesOf(st *archive.StudyRow, lower bool) bool {
+// seriesOf looks at the series of a candidate, and below.
+func (w *walk) seriesOf(st *archive.StudyRow) bool {
 	q := w.q
 	list, err := w.s.catalog.SeriesOf(w.ctx, w.t, st.ID)
 	if err != nil {
 		return w.fail(err)
 	}
+	whole := true
+	if len(q.at[archive.LevelSeries]) > 0 || q.Scope.Series != "" {
+		kept := make([]archive.SeriesRow, 0, len(list))
+		for i := range list {
+			se := &list[i]
+			w.m = Match{UIDs: archive.UIDs{Study: st.UID, Series: se.UID}, Study: st, Series: se}
+			if (q.Scope.Series == "" || se.UID == q.Scope.Series) && all(q.at[archive.LevelSeries], w.get) {
+				kept = append(kept, *se)
+			}
+		}
+		whole = len(kept) == len(list)
+		list = kept
+	}
+	if q.Level == archive.LevelInstance {
+		return w.instancesOf(st, list, whole)
+	}
 	for i := range list {
 		se := &list[i]
-		if q.Scope.Series != "" && se.UID != q.Scope.Series {
-			continue
-		}
-		w.m = Match{UIDs: archive.UIDs{Study: st.UID, Series: se.UID}, Study: st, Series: se}
-		if !all(q.at[archive.LevelSeries], w.get) {
-			continue
-		}
-		switch {
-		case q.Level == archive.LevelInstance:
-			if !w.instancesOf(st, se) {
-				return false
-			}
-			continue
-		case len(q.at[archive.LevelInstance]) > 0:
+		if len(q.at[archive.LevelInstance]) > 0 {
 			if has, err := w.hasInstance(st, se); err != nil {
 				return w.fail(err)
 			} else if !has {
@@ -155,68 +154,80 @@ func (w *walk) fail(err error) bool {
 	return false
 }
 
-// load reads the series' instances, those of the UIDs that the query names if it does.
-func (w *walk) load(se *archive.SeriesRow) ([]archive.InstanceRow, error) {
-	if w.p.rows != nil {
-		return w.p.rows[se.ID], nil
+// hasInstance reports whether an instance of the series fulfils the conditions on instances.
+func (w *walk) hasInstance(st *archive.StudyRow, se *archive.SeriesRow) (has bool, err error) {
+	match := func(r *archive.InstanceRow) bool {
+		m := Match{UIDs: r.UIDs, Study: st, Series: se, Instance: r}
+		has = all(w.q.at[archive.LevelInstance], m.value)
+		return !has
 	}
-	w.rows = w.rows[:0]
-	err := w.s.catalog.InstancesOf(w.ctx, w.t, se.ID, func(r *archive.InstanceRow) bool {
-		w.rows = append(w.rows, *r)
-		return true
-	})
-	return w.rows, err
+	if w.p.rows != nil {
+		for i := range w.p.rows[se.ID] {
+			if !match(&w.p.rows[se.ID][i]) {
+				break
+			}
+		}
+		return has, nil
+	}
+	err = w.s.catalog.Instances(w.ctx, w.t, archive.UIDs{Study: st.UID, Series: se.UID}, match)
+	return has, err
 }
 
-func (w *walk) hasInstance(st *archive.StudyRow, se *archive.SeriesRow) (bool, error) {
-	rows, err := w.load(se)
-	for i := range rows {
-		m := Match{UIDs: rows[i].UIDs, Study: st, Series: se, Instance: &rows[i]}
-		if all(w.q.at[archive.LevelInstance], m.value) {
-			return true, err
+// instancesOf looks at the instances of the series of one study; whole says that these are all it has.
+func (w *walk) instancesOf(st *archive.StudyRow, list []archive.SeriesRow, whole bool) bool {
+	if w.p.rows != nil {
+		for i := range list {
+			rows := w.p.rows[list[i].ID]
+			for k := range rows {
+				if !w.instanceOf(st, &list[i], &rows[k]) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	if len(w.q.at[archive.LevelInstance]) == 0 && len(w.q.unindexed) == 0 {
+		for len(list) > 0 && list[0].Instances <= w.skip {
+			w.skip -= list[0].Instances
+			list, whole = list[1:], false
 		}
 	}
-	return false, err
-}
-
-func (w *walk) instancesOf(st *archive.StudyRow, se *archive.SeriesRow) bool {
-	q := w.q
-	if len(q.at[archive.LevelInstance]) == 0 && len(q.unindexed) == 0 && se.Instances <= w.skip {
-		w.skip -= se.Instances
-		return true
+	if whole && len(list) > 0 {
+		return w.read(st, list, archive.UIDs{Study: st.UID})
 	}
-	rows, err := w.load(se)
-	if err != nil {
-		return w.fail(err)
-	}
-	for i := range rows {
-		uids := archive.UIDs{Study: st.UID, Series: se.UID, Instance: rows[i].UIDs.Instance}
-		w.m = Match{UIDs: uids, Study: st, Series: se, Instance: &rows[i]}
-		if all(q.at[archive.LevelInstance], w.get) && !w.emit() {
+	for i := range list {
+		if !w.read(st, list[i:i+1], archive.UIDs{Study: st.UID, Series: list[i].UID}) {
 			return false
 		}
 	}
 	return true
 }
 
-// instances is the walk over the instances of one series of which nothing else is asked.
-func (w *walk) instances(sel archive.UIDs) error {
-	if len(w.extra) == 0 && len(w.q.unindexed) == 0 {
-		return w.s.catalog.Instances(w.ctx, w.t, sel, w.instance)
-	}
-	// Metadata is read from the same catalog: not while it yields.
+// read looks at the instances of the selection, whose series are in the list.
+func (w *walk) read(st *archive.StudyRow, list []archive.SeriesRow, sel archive.UIDs) bool {
+	going, at := true, 0
 	err := w.s.catalog.Instances(w.ctx, w.t, sel, func(r *archive.InstanceRow) bool {
-		w.rows = append(w.rows, *r)
-		return true
-	})
-	for i := range w.rows {
-		if !w.instance(&w.rows[i]) {
-			break
+		if list[at].ID != r.SeriesID {
+			if at = slices.IndexFunc(list, func(se archive.SeriesRow) bool { return se.ID == r.SeriesID }); at < 0 {
+				at = 0
+				return true // a series that has come since the list was read
+			}
 		}
+		going = w.instanceOf(st, &list[at], r)
+		return going
+	})
+	if err != nil {
+		return w.fail(err)
 	}
-	return err
+	return going
 }
 
+func (w *walk) instanceOf(st *archive.StudyRow, se *archive.SeriesRow, r *archive.InstanceRow) bool {
+	w.m = Match{UIDs: archive.UIDs{Study: st.UID, Series: se.UID, Instance: r.UIDs.Instance}, Study: st, Series: se, Instance: r}
+	return !all(w.q.at[archive.LevelInstance], w.get) || w.emit()
+}
+
+// instance looks at one of a path of which nothing else is asked.
 func (w *walk) instance(r *archive.InstanceRow) bool {
 	w.m = Match{UIDs: r.UIDs, Instance: r}
 	return !all(w.q.at[archive.LevelInstance], w.get) || w.emit()
