@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 	"github.com/zeebo/blake3"
@@ -69,15 +70,19 @@ const (
 	cachePixels   = "private, max-age=600"
 )
 
+var hashers = sync.Pool{New: func() any { return blake3.New() }}
+
 // etagOf makes a strong entity tag of what distinguishes a representation.
 func etagOf(parts ...string) string {
-	h := blake3.New()
+	h := hashers.Get().(*blake3.Hasher)
+	defer hashers.Put(h)
+	h.Reset()
 	for _, p := range parts {
 		_, _ = h.WriteString(p)
 		_, _ = h.Write([]byte{0})
 	}
 	var sum [16]byte
-	copy(sum[:], h.Sum(nil))
+	_, _ = h.Digest().Read(sum[:])
 	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/zeebo/blake3"
 
@@ -42,6 +43,8 @@ func (s *selection) bytes() int64 {
 	return int64(cap(s.entries))*(perEntry+perUID) + 300
 }
 
+var hashers = sync.Pool{New: func() any { return blake3.New() }}
+
 // Metadata is the DICOM JSON of a selection of instances.
 type Metadata struct {
 	// Version changes whenever the text does: what an ETag is made of.
@@ -66,7 +69,9 @@ func (r *Reader) Metadata(ctx context.Context, t archive.Tenant, sel archive.UID
 		}
 	}
 	s := &selection{revision: revision}
-	h := blake3.New()
+	h := hashers.Get().(*blake3.Hasher)
+	defer hashers.Put(h)
+	h.Reset()
 	var err error
 	listErr := r.o.Index.Instances(ctx, t, sel, func(row *archive.InstanceRow) bool {
 		if row.ChunkID == 0 {
@@ -97,7 +102,7 @@ func (r *Reader) Metadata(ctx context.Context, t archive.Tenant, sel archive.UID
 		return nil, fault.New(fault.NotFound, "there is no such study, series or instance")
 	}
 	var sum [16]byte
-	copy(sum[:], h.Sum(nil))
+	_, _ = h.Digest().Read(sum[:])
 	s.version = hex.EncodeToString(sum[:])
 	if r.revisions != nil {
 		r.cache.putSelection(t, sel, s)
@@ -108,8 +113,11 @@ func (r *Reader) Metadata(ctx context.Context, t archive.Tenant, sel archive.UID
 // Len is the number of instances.
 func (m *Metadata) Len() int { return len(m.list.entries) }
 
-// windowBytes is how much JSON is held at a time.
-const windowBytes = 4 << 20
+// What is held at a time: so much JSON that is wanted, in so many chunks.
+const (
+	windowBytes  = 4 << 20
+	windowChunks = 128
+)
 
 // each calls yield for every instance in turn with its text, reading chunks
 // a window at a time. Nothing is yielded of a window before all of it is there.
@@ -127,7 +135,7 @@ func (m *Metadata) each(ctx context.Context, yield func(i int, e *entry, x *text
 		}
 		hi, size := lo, 0
 		needed := make(map[int64]struct{})
-		for hi < len(entries) && (hi == lo || size+int(entries[hi].length) <= windowBytes) {
+		for hi < len(entries) && (hi == lo || size+int(entries[hi].length) <= windowBytes && len(needed) < windowChunks) {
 			size += int(entries[hi].length)
 			needed[entries[hi].chunk] = struct{}{}
 			hi++
