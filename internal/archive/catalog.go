@@ -61,6 +61,9 @@ type StudyFilter struct {
 	// Skip passes over so many studies first. Only without UIDs, IDs and All, where every
 	// candidate is a match.
 	Skip int
+	// Want is how many candidates the caller expects to look at, 0 when it does
+	// not know: a hint for how much to read at first.
+	Want int
 }
 
 // Term is one folded word, or one folded full value, of an attribute.

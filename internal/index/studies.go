@@ -130,7 +130,7 @@ func (q *studyQuery) run(ctx context.Context) error {
 	if slices.ContainsFunc(groups, func(g []token) bool { return len(g) == 0 }) {
 		return nil // a condition that no word meets
 	}
-	for size := firstPage; !q.done && q.lo <= q.hi; size = largePage {
+	for size := q.firstPage(); !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
 		err := q.x.readers.with(ctx, func(c *conn) error {
 			return findPostings(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
@@ -154,6 +154,14 @@ func (q *studyQuery) run(ctx context.Context) error {
 		q.hi = min(q.hi, page[len(page)-1].skey-1)
 	}
 	return nil
+}
+
+// firstPage is how many rows are read at first.
+func (q *studyQuery) firstPage() int {
+	if q.f.Want > 0 {
+		return min(q.f.Want, firstPage)
+	}
+	return firstPage
 }
 
 // plan decides which postings to look up: groups at once; or, where groups is nil, common after a short walk.
@@ -220,7 +228,7 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 	if err := q.skip(ctx); err != nil {
 		return err
 	}
-	for size := firstPage; most > 0 && !q.done && q.lo <= q.hi; size = largePage {
+	for size := q.firstPage(); most > 0 && !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
 		size = min(size, most)
 		err := q.x.readers.with(ctx, func(c *conn) error {

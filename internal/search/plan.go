@@ -54,6 +54,12 @@ func (s *Searcher) plan(ctx context.Context, t archive.Tenant, q *Query) (*plan,
 	f := &p.filter
 	p.none = p.none || f.UIDs != nil && len(f.UIDs) == 0 || f.IDs != nil && len(f.IDs) == 0
 	p.exact = p.exact && f.UIDs == nil && f.IDs == nil && f.All == nil
+	if len(q.unindexed) == 0 {
+		f.Want = s.limit(q) + 1
+		if !p.exact {
+			f.Want += q.Offset
+		}
+	}
 	return p, nil
 }
 
