@@ -361,6 +361,11 @@ func (p *messagePart) Read(b []byte) (int, error) {
 	if m == nil {
 		return 0, io.EOF
 	}
+	if len(b) >= directFrom {
+		if n := m.direct(b); n > 0 {
+			return n, nil
+		}
+	}
 	for m.pos == m.safe {
 		if m.found != 0 {
 			return 0, io.EOF
@@ -372,6 +377,33 @@ func (p *messagePart) Read(b []byte) (int, error) {
 	n := copy(b, m.buf[m.pos:m.safe])
 	m.pos += n
 	return n, nil
+}
+
+// A reader who brings a large buffer is given content without a copy, once the
+// window holds next to nothing.
+const (
+	directFrom = 32 << 10
+	directHeld = 4 << 10
+)
+
+// direct reads into b, as far as it fits into the window, and moves what is not
+// certain to be content there. It returns 0 when the window has to be used.
+func (m *multipartReader) direct(b []byte) int {
+	if m.pos != m.safe || m.found != 0 || m.err != nil || m.end-m.safe > directHeld {
+		return 0
+	}
+	held := copy(b, m.buf[m.safe:m.end])
+	n, err := m.r.Read(b[held:min(len(b), len(m.buf))])
+	if err != nil {
+		m.err = err
+	}
+	b = b[:held+n]
+	i := bytes.Index(b, m.delim)
+	if i < 0 {
+		i = max(0, len(b)-len(m.delim)+1)
+	}
+	m.pos, m.safe, m.end = 0, 0, copy(m.buf, b[i:])
+	return i
 }
 
 // WriteTo implements io.WriterTo, without copying.

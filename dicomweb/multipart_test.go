@@ -17,6 +17,11 @@ type gotPart struct{ typ, location, content string }
 
 // readAll reads a message whole. The error is that of the part or the message that ended it.
 func readAll(r io.Reader, boundary string) ([]gotPart, error) {
+	return readWith(r, boundary, func(p *messagePart) ([]byte, error) { return io.ReadAll(p) })
+}
+
+// readWith reads parts in some way.
+func readWith(r io.Reader, boundary string, read func(*messagePart) ([]byte, error)) ([]gotPart, error) {
 	m, err := newMultipartReader(r, boundary, 16<<10)
 	if err != nil {
 		return nil, err
@@ -31,12 +36,35 @@ func readAll(r io.Reader, boundary string) ([]gotPart, error) {
 		if err != nil {
 			return out, err
 		}
-		b, err := io.ReadAll(p)
+		b, err := read(p)
 		out = append(out, gotPart{p.Type, p.Location, string(b)})
 		if err != nil {
 			return out, err
 		}
 	}
+}
+
+// into reads with buffers of one size.
+func into(size int) func(*messagePart) ([]byte, error) {
+	buf := make([]byte, size)
+	return func(p *messagePart) (out []byte, err error) {
+		for {
+			n, err := p.Read(buf)
+			out = append(out, buf[:n]...)
+			if err == io.EOF {
+				return out, nil
+			}
+			if err != nil {
+				return out, err
+			}
+		}
+	}
+}
+
+func written(p *messagePart) ([]byte, error) {
+	var b bytes.Buffer
+	_, err := p.WriteTo(&b)
+	return b.Bytes(), err
 }
 
 func TestMultipartReader(t *testing.T) {
@@ -82,12 +110,14 @@ func TestMultipartReader(t *testing.T) {
 			"data and EOF": iotest.DataErrReader,
 		} {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {
-				got, err := readAll(wrap(strings.NewReader(tt.body)), tt.boundary)
-				if !errors.Is(err, tt.err) {
-					t.Fatalf("error %v, want %v", err, tt.err)
-				}
-				if fmt.Sprint(got) != fmt.Sprint(tt.want) {
-					t.Fatalf("got %q, want %q", got, tt.want)
+				for how, read := range map[string]func(*messagePart) ([]byte, error){"small": into(3), "large": into(directFrom), "WriteTo": written} {
+					got, err := readWith(wrap(strings.NewReader(tt.body)), tt.boundary, read)
+					if !errors.Is(err, tt.err) {
+						t.Fatalf("%s: error %v, want %v", how, err, tt.err)
+					}
+					if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+						t.Fatalf("%s: got %q, want %q", how, got, tt.want)
+					}
 				}
 			})
 		}
@@ -178,7 +208,8 @@ func TestMultipartAgainstWriter(t *testing.T) {
 		if int64(buf.Len()) != size {
 			t.Fatalf("round %d: %d bytes, computed %d", round, buf.Len(), size)
 		}
-		got, err := readAll(&chopper{&buf, rnd}, boundary)
+		read := []func(*messagePart) ([]byte, error){into(1000), into(directFrom), into(1 << 20), written}[rnd.IntN(4)]
+		got, err := readWith(&chopper{&buf, rnd}, boundary, read)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,6 +244,10 @@ func FuzzMultipart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, boundary string) {
 		whole, errWhole := readAll(bytes.NewReader(body), boundary)
 		bytewise, errBytes := readAll(iotest.OneByteReader(bytes.NewReader(body)), boundary)
+		direct, errDirect := readWith(bytes.NewReader(body), boundary, into(directFrom))
+		if fmt.Sprint(whole) != fmt.Sprint(direct) || fault.KindOf(errWhole) != fault.KindOf(errDirect) {
+			t.Fatalf("large buffers give something else:\n%q %v\n%q %v", whole, errWhole, direct, errDirect)
+		}
 		if fmt.Sprint(whole) != fmt.Sprint(bytewise) || fault.KindOf(errWhole) != fault.KindOf(errBytes) {
 			t.Fatalf("reads of other sizes give something else:\n%q %v\n%q %v", whole, errWhole, bytewise, errBytes)
 		}
@@ -241,7 +276,7 @@ func BenchmarkMultipartReader(b *testing.B) {
 		_, _ = p.Write(content)
 	}
 	_ = w.Close()
-	sink := make([]byte, 64<<10)
+	sink := make([]byte, 1<<20)
 	b.SetBytes(int64(buf.Len()))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -36,7 +36,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		aborted := err != nil && w.Committed
 		if err != nil {
 			// Who waits for "100 Continue" has sent nothing yet.
-			if !aborted && r.Header.Get("Expect") == "" {
+			if !aborted && r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) {
 				body.drain()
 			}
 			s.problem(c, err)

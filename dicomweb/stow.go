@@ -219,6 +219,8 @@ func (in *intake) readParts(ctx context.Context, r io.Reader) error {
 		p, err := m.Next()
 		switch {
 		case err == io.EOF:
+			// What may follow the message is read, so that the connection can be used again.
+			_, _ = io.CopyN(io.Discard, in.body.Reader, maxEpilogue)
 			return nil
 		case in.broken(nil) != nil:
 			return in.broken(nil)
@@ -241,6 +243,9 @@ func (in *intake) readParts(ctx context.Context, r io.Reader) error {
 		}
 	}
 }
+
+// maxEpilogue is how many bytes behind the closing boundary are read.
+const maxEpilogue = 64 << 10
 
 // part takes in one part of the message.
 func (in *intake) part(ctx context.Context, p *messagePart, first bool) error {
