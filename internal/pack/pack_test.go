@@ -226,10 +226,10 @@ func TestStageErrors(t *testing.T) {
 		body, ferr := s.Finish(ctx)
 		body.Release()
 		s.Abort()
-		if w.commit == nil && (werr != boom || again != boom) {
+		if w.create != nil && (werr != boom || again != boom) {
 			t.Errorf("%+v: Write: %v, %v", w, werr, again)
 		}
-		if w.create == nil && ferr != boom {
+		if ferr != boom {
 			t.Errorf("%+v: Finish: %v", w, ferr)
 		}
 		if budget.left.Load() != 10*chunkSize {

@@ -41,7 +41,7 @@ func (s *spill) run() {
 		if s.failed() == nil {
 			s.hash.Write(p.chunk[:p.n])
 			if err := writeAll(s.w, p.chunk[:p.n]); err != nil {
-				s.err.Store(&err)
+				s.err.CompareAndSwap(nil, &err)
 			}
 		}
 		chunks.Put(p.chunk)
@@ -58,6 +58,9 @@ func (s *spill) failed() error {
 	}
 	return nil
 }
+
+// abandon keeps what waits from being written.
+func (s *spill) abandon() { s.err.CompareAndSwap(nil, &errFinished) }
 
 // close waits until everything has been written, or has failed.
 func (s *spill) close() error {

@@ -1,12 +1,10 @@
 package pack
 
 import (
+	"cmp"
 	"context"
-	"io"
 	"sync"
 	"sync/atomic"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -58,19 +56,22 @@ type Creator interface {
 // Stage receives the sealed blobs of one study. It is an io.Writer for
 // seal.Writer, and not safe for concurrent use. It ends with one of Finish and Abort.
 type Stage struct {
-	ctx    context.Context // of the request: what Write and a spill run under
+	ctx    context.Context // of the request: what a pack is written under
 	store  Creator
 	name   func() string
 	limit  int64
 	budget *Budget
 
-	mem    []*[chunkSize]byte
-	off    int64
-	blobs  []Entry
-	object string        // of the pack, once spilled
-	w      driver.Writer // the same
-	hash   *blake3.Hasher
-	err    error
+	mem   []*[chunkSize]byte // before the spill
+	off   int64
+	blobs []Entry
+	err   error
+
+	// After the spill:
+	object string // key of the pack
+	w      driver.Writer
+	out    *spill // nil again when closed
+	last   piece  // the chunk being filled
 }
 
 // NewStage returns an empty stage. name gives the key of a pack when one
@@ -89,7 +90,8 @@ func (s *Stage) Offset() int64 { return s.off }
 // Spilled reports whether the blobs go to a pack.
 func (s *Stage) Spilled() bool { return s.w != nil }
 
-// Write appends p. Its errors are those of the store, fault.Full among them.
+// Write appends p. Its errors are those of the store, fault.Full among them; an
+// error may be told later than the write that it belongs to, by Finish at the latest.
 func (s *Stage) Write(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
@@ -127,35 +129,54 @@ func (s *Stage) spill() error {
 	if err != nil {
 		return err
 	}
-	end := s.off
-	s.w, s.object, s.hash, s.off = w, key, blake3.New(), 0
-	if len(s.mem) == 0 {
-		_, err = s.through([]byte(magic))
-	} else {
-		copy(s.mem[0][:], magic)
+	s.w, s.object, s.out = w, key, newSpill(w, s.budget)
+	if s.off == HeaderSize {
+		s.last = piece{chunk: chunks.Get().(*[chunkSize]byte), n: HeaderSize}
+		copy(s.last.chunk[:], magic)
+		s.drop(0)
+		return nil
 	}
-	for _, c := range s.mem {
-		n := min(chunkSize, end-s.off)
-		if err != nil || n <= 0 {
-			break
-		}
-		_, err = s.through(c[:n])
+	copy(s.mem[0][:], magic)
+	for at := int64(0); at+chunkSize <= s.off; at += chunkSize {
+		s.out.todo <- piece{s.mem[0], chunkSize, true}
+		s.mem = s.mem[1:]
+	}
+	if n := int(s.off % chunkSize); n > 0 {
+		s.last = piece{s.mem[0], n, true}
+		s.mem = s.mem[1:]
 	}
 	s.drop(0)
-	return err
+	return nil
 }
 
+// through gives p to the pack.
 func (s *Stage) through(p []byte) (int, error) {
-	n, err := s.w.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
+	if s.err = s.out.failed(); s.err != nil {
+		return 0, s.err
 	}
-	s.hash.Write(p[:n])
-	s.off += int64(n)
-	if err != nil {
-		s.err = err
+	for rest := p; len(rest) > 0; {
+		if s.last.chunk == nil {
+			s.last = piece{chunk: chunks.Get().(*[chunkSize]byte)}
+		}
+		n := copy(s.last.chunk[s.last.n:], rest)
+		rest, s.off, s.last.n = rest[n:], s.off+int64(n), s.last.n+n
+		if s.last.n == chunkSize {
+			s.out.todo <- s.last
+			s.last = piece{}
+		}
 	}
-	return n, err
+	return len(p), nil
+}
+
+// close ends the spill when everything before is written.
+func (s *Stage) close() error {
+	if s.last.chunk != nil {
+		s.out.todo <- s.last
+		s.last = piece{}
+	}
+	out := s.out
+	s.out = nil
+	return out.close()
 }
 
 // drop gives memory back but for the first keep chunks.
@@ -196,34 +217,30 @@ func (s *Stage) Truncate(off int64) {
 func (s *Stage) Finish(ctx context.Context) (Body, error) {
 	body := Body{Object: s.object, Size: s.off - HeaderSize, Blobs: s.blobs, mem: s.mem, budget: s.budget}
 	s.mem = nil
-	if s.w == nil {
+	if s.w == nil || s.out == nil {
+		err := s.err
 		s.err = errFinished
-		return body, nil
+		return body, err
 	}
-	if s.err != nil {
-		s.Abort()
+	if s.err == nil && len(s.blobs) > MaxBlobs {
+		s.err = fault.New(fault.TooLarge, "more than %d instances of one study in one request; send fewer at a time", MaxBlobs)
+	}
+	hash := s.out.hash
+	err := s.close()
+	if s.err == nil && err == nil {
+		foot := footer(s.blobs, s.off)
+		hash.Write(foot[:len(foot)-TrailerSize+16])
+		hash.Sum(foot[:len(foot)-TrailerSize+16])
+		err = writeAll(s.w, foot)
+	}
+	if s.err = cmp.Or(s.err, err); s.err != nil {
+		s.w.Abort()
 		return body, s.err
 	}
-	if len(s.blobs) > MaxBlobs {
-		s.Abort()
-		return body, fault.New(fault.TooLarge, "more than %d instances of one study in one request; send fewer at a time", MaxBlobs)
-	}
-	foot := footer(s.blobs, s.off)
-	digest := foot[len(foot)-TrailerSize+16:]
-	s.hash.Write(foot[:len(foot)-TrailerSize+16])
-	s.hash.Sum(digest[:0])
-	if _, err := s.through(foot); err != nil {
-		s.Abort()
-		return body, err
-	}
-	w := s.w
 	s.err = errFinished
-	attrs, err := w.Commit(ctx)
-	if err != nil {
-		return body, err
-	}
+	attrs, err := s.w.Commit(ctx)
 	body.ETag = attrs.ETag
-	return body, nil
+	return body, err
 }
 
 var errFinished = fault.New(fault.Internal, "staging: the stage is finished")
@@ -232,8 +249,10 @@ var errFinished = fault.New(fault.Internal, "staging: the stage is finished")
 // nothing after Finish.
 func (s *Stage) Abort() {
 	s.drop(0)
-	s.blobs = nil
-	if s.w != nil {
+	if s.out != nil {
+		s.out.abandon()
+		// What the store said of the last bytes no longer matters.
+		_ = s.close()
 		s.w.Abort()
 	}
 	if s.err == nil {
