@@ -43,6 +43,9 @@ func Parse(terms []string) Set {
 	return s
 }
 
+// Known reports whether the term names a repertoire that is not the default one.
+func Known(term string) bool { return repertoireOf(term) != nil }
+
 // Decode returns the value as UTF-8: [Set.Append] with [Parse].
 func Decode(b []byte, terms []string, k Kind) string {
 	if IsASCII(b) {

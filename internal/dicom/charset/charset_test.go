@@ -100,6 +100,14 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+func TestKnown(t *testing.T) {
+	for term, want := range map[string]bool{"ISO-8859-1": true, "utf-8": true, "ISO_IR 192": true, "": false, "ISO 2022 IR 6": false, "UTF-16": false} {
+		if Known(term) != want {
+			t.Errorf("Known(%q) is %v", term, !want)
+		}
+	}
+}
+
 func TestIsASCII(t *testing.T) {
 	for n := range 20 {
 		b := bytes.Repeat([]byte{'a'}, n)

@@ -105,21 +105,23 @@ func (w *writer) value(e *dicomjson.Stored) {
 			w.close("Item")
 		}
 	case e.VR.IsMultiple() || dicom.NumberSize(e.VR) > 0:
-		n := 0
-		for v := range strings.SplitSeq(e.Value, `\`) {
-			n++
-			w.single(e.VR, v, n)
+		values := strings.Split(e.Value, `\`)
+		for i, v := range values {
+			// An empty one is left out, the numbers of the others tell; but not
+			// at the end, where none would.
+			if v != "" || i == len(values)-1 {
+				w.single(e.VR, v, i+1)
+			}
 		}
 	default:
 		w.single(e.VR, e.Value, 1)
 	}
 }
 
-// single writes one value. An empty one is left out: the numbers of the others tell.
+// single writes one value.
 func (w *writer) single(vr dicom.VR, v string, n int) {
-	switch {
-	case v == "":
-	case vr == dicom.PN:
+	switch vr {
+	case dicom.PN:
 		w.open("PersonName", n)
 		w.name(v)
 		w.close("PersonName")

@@ -11,12 +11,14 @@ import (
 	"strings"
 
 	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/dicom/charset"
 	"github.com/strata-pacs/strata/internal/dicom/dicomjson"
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// Parse reads one Native DICOM Model document in UTF-8. Entities of a document
-// type are not known, let alone fetched. What clients leave out is made up for
+// Parse reads one Native DICOM Model document, in UTF-8 or an encoding that
+// package charset knows. Entities of a document type are not known, let alone
+// fetched. What clients leave out is made up for
 // as [dicomjson.Parse] does: VRs, numbers, keyword in place of tag. Errors are
 // fault.Invalid and fault.TooLarge.
 func Parse(text []byte, l dicomjson.Limits) (*dicomjson.Parsed, error) {
@@ -25,6 +27,16 @@ func Parse(text []byte, l dicomjson.Limits) (*dicomjson.Parsed, error) {
 		depth = 64
 	}
 	r := reader{d: xml.NewDecoder(bytes.NewReader(text)), depth: depth, gaps: len(text) / 8}
+	r.d.CharsetReader = func(label string, rest io.Reader) (io.Reader, error) {
+		if !charset.Known(label) {
+			return nil, errors.New("the encoding is not known")
+		}
+		b, err := io.ReadAll(rest)
+		if err != nil {
+			return nil, err
+		}
+		return strings.NewReader(charset.Decode(b, []string{label}, charset.Text)), nil
+	}
 	root, err := r.start()
 	switch {
 	case err != nil:

@@ -21,6 +21,8 @@ func TestFromJSON(t *testing.T) {
 		{"empty", `{"00081030":{"vr":"LO"}}`, `<DicomAttribute tag="00081030" vr="LO" keyword="StudyDescription"></DicomAttribute>`},
 		{"values", `{"00080008":{"vr":"CS","Value":["A",null,"B"]}}`,
 			`<DicomAttribute tag="00080008" vr="CS" keyword="ImageType"><Value number="1">A</Value><Value number="3">B</Value></DicomAttribute>`},
+		{"empty last value", `{"00101001":{"vr":"PN","Value":[{"Alphabetic":"A"},null]}}`,
+			`<DicomAttribute tag="00101001" vr="PN" keyword="OtherPatientNames"><PersonName number="1"><Alphabetic><FamilyName>A</FamilyName></Alphabetic></PersonName><PersonName number="2"></PersonName></DicomAttribute>`},
 		{"numbers", `{"00280010":{"vr":"US","Value":[512]},"00180050":{"vr":"DS","Value":[1.50,"x"]}}`,
 			`<DicomAttribute tag="00280010" vr="US" keyword="Rows"><Value number="1">512</Value></DicomAttribute>` +
 				`<DicomAttribute tag="00180050" vr="DS" keyword="SliceThickness"><Value number="1">1.50</Value><Value number="2">x</Value></DicomAttribute>`},
@@ -71,6 +73,8 @@ func TestParse(t *testing.T) {
 			`{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00204000":{"vr":"LT","Value":["<a> &b\r\né"]}}`},
 		{"name", `<DicomAttribute tag="00100010" vr="PN"><PersonName number="1"><Alphabetic><FamilyName>A</FamilyName><MiddleName>C</MiddleName><x/></Alphabetic><x/><Ideographic><GivenName>B</GivenName></Ideographic></PersonName></DicomAttribute>`,
 			`{"00100010":{"vr":"PN","Value":[{"Alphabetic":"A^^C","Ideographic":"^B"}]}}`},
+		{"empty last value", `<DicomAttribute tag="00101001" vr="PN"><PersonName number="1"><Alphabetic><FamilyName>A</FamilyName></Alphabetic></PersonName><PersonName number="2"/></DicomAttribute>`,
+			`{"00101001":{"vr":"PN","Value":[{"Alphabetic":"A"},null]}}`},
 		{"sequence", `<DicomAttribute tag="00081111" vr="SQ"><Item number="1"/><Item number="2"><DicomAttribute tag="00081150" vr="UI"><Value>1.2</Value></DicomAttribute></Item></DicomAttribute>`,
 			`{"00081111":{"vr":"SQ","Value":[{},{"00081150":{"vr":"UI","Value":["1.2"]}}]}}`},
 		{"inline", `<DicomAttribute tag="00282000" vr="OB"><InlineBinary>AA` + "\n" + `EC</InlineBinary></DicomAttribute>`, `{"00282000":{"vr":"OB","InlineBinary":"AAECAA=="}}`},
@@ -90,6 +94,12 @@ func TestParse(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+	latin := "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><NativeDicomModel><DicomAttribute tag=\"00081030\" vr=\"LO\"><Value>M\xfcller</Value></DicomAttribute></NativeDicomModel>"
+	if p, err := Parse([]byte(latin), dicomjson.Limits{}); err != nil {
+		t.Error(err)
+	} else if v, _ := p.Data.Text(0x00081030); v != "Müller" {
+		t.Errorf("got %q", v)
 	}
 	p, err := Parse([]byte(document(`<DicomAttribute tag="00020010" vr="UI"><Value>1.2.840.10008.1.2.1</Value></DicomAttribute>`+
 		`<DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://h/&amp;x"/></DicomAttribute><DicomAttribute tag="00282000" vr="OB"><BulkData uuid="u"/></DicomAttribute>`)), dicomjson.Limits{})
