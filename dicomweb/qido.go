@@ -72,7 +72,7 @@ func (s *Server) searchAt(level archive.Level) echo.HandlerFunc {
 			return err
 		}
 		base := s.BaseURL(c.Request())
-		q.Base = base
+		q.Base, q.Results = base, s.o.Limits.Results
 		a := searchBuffers.Get().(*answer)
 		defer a.release()
 		row := newRowWriter(q, base)

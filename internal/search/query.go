@@ -36,6 +36,9 @@ type Query struct {
 	// Limit is the most matches wanted, -1 when the query says nothing.
 	Limit  int
 	Offset int // matches passed over
+	// Results is the most matches of the answer over the archive, ten times that
+	// within one study; 0 leaves it to the searcher's options.
+	Results int
 	// Warnings are sentences about what could not be done as asked.
 	Warnings []string
 

@@ -169,6 +169,9 @@ func (s *Searcher) Search(ctx context.Context, t archive.Tenant, q *Query, yield
 // limit is the most matches of the answer.
 func (s *Searcher) limit(q *Query) int {
 	most := s.results
+	if q.Results > 0 {
+		most = q.Results
+	}
 	if q.Scope.Study != "" {
 		most *= 10
 	}

@@ -157,6 +157,22 @@ func TestMore(t *testing.T) {
 	}
 }
 
+func TestResultsOfOneQuery(t *testing.T) {
+	s := New(Options{Catalog: newScan(sample(t))})
+	for scope, want := range map[archive.UIDs]int{{}: 2, {Study: "1.2.1"}: 13} {
+		q, err := Parse(archive.LevelInstance, scope, "limit=100")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Results = 2
+		n := 0
+		out, err := s.Search(context.Background(), "default", q, func(*Match) bool { n++; return true })
+		if err != nil || n != want || out.More != (scope.Study == "") {
+			t.Errorf("%v: %d matches, more %v, %v", scope, n, out.More, err)
+		}
+	}
+}
+
 func TestUnindexedAttributes(t *testing.T) {
 	s := New(Options{Catalog: newScan(sample(t)), Metadata: metadata, Reads: 3})
 	q, err := Parse(archive.LevelStudy, archive.UIDs{}, "includefield=PatientComments,StationName,7FE00010")
