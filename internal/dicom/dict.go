@@ -93,7 +93,7 @@ func lookup(t Tag) *entry {
 // VROf returns the VR of the attribute under Implicit VR: UN when the
 // dictionary does not know it, as all private elements are, but LO for private
 // creators and UL for group lengths. Where the standard leaves a choice it is
-// OW for OB or OW (PS3.5 §A.1) and US for US or SS: see [Dataset.DecideVRs].
+// OW for OB or OW (PS3.5 §A.1) and US for US or SS, which Pixel Representation decides.
 func VROf(t Tag) VR {
 	switch {
 	case t.IsGroupLength():
@@ -165,28 +165,6 @@ func parseHex(s string) (Tag, bool) {
 }
 
 const pixelRepresentation Tag = 0x00280103
-
-// DecideVRs gives the elements read under Implicit VR whose VR is US or SS the
-// one that Pixel Representation (0028,0103) says, which items take from the
-// enclosing data set where they have none of their own (PS3.5 §A.1).
-func (d *Dataset) DecideVRs() { d.decideVRs(false) }
-
-func (d *Dataset) decideVRs(signed bool) {
-	if e := d.Lookup(pixelRepresentation); e != nil && len(e.Value) >= 2 {
-		signed = d.byteOrder().Uint16(e.Value) == 1
-	}
-	for i := range d.Elements {
-		e := &d.Elements[i]
-		if signed && e.VR == US {
-			if known := lookup(e.Tag); known != nil && known.signed {
-				e.VR = SS
-			}
-		}
-		for _, item := range e.Items {
-			item.decideVRs(signed)
-		}
-	}
-}
 
 // byteOrder returns the order of d's values; little endian when d does not say.
 func (d *Dataset) byteOrder() binary.ByteOrder {

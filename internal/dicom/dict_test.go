@@ -1,7 +1,6 @@
 package dicom
 
 import (
-	"encoding/binary"
 	"testing"
 
 	"github.com/suyashkumar/dicom/pkg/tag"
@@ -73,30 +72,6 @@ func TestParseTag(t *testing.T) {
 		if got, ok := ParseTag(in); ok {
 			t.Errorf("ParseTag(%q) = %v, want none", in, got)
 		}
-	}
-}
-
-func TestDecideVRs(t *testing.T) {
-	le := binary.LittleEndian
-	inner := &Dataset{Order: le, Elements: []Element{{Tag: 0x00280120, VR: US, Value: []byte{0xff, 0xff}}}}
-	own := &Dataset{Order: le, Elements: []Element{{Tag: 0x00280103, VR: US, Value: []byte{0, 0}}, {Tag: 0x00280120, VR: US}}}
-	d := &Dataset{Order: le, Elements: []Element{
-		{Tag: 0x00189810, VR: US, Value: []byte{0xff, 0xff}},
-		{Tag: 0x00280010, VR: US, Value: []byte{0, 2}},
-		{Tag: 0x00280103, VR: US, Value: []byte{1, 0}},
-		{Tag: 0x00289145, VR: SQ, Items: []*Dataset{inner, own}},
-	}}
-	d.DecideVRs()
-	for i, want := range []VR{SS, US, US} {
-		if got := d.Elements[i].VR; got != want {
-			t.Errorf("%v is %v, want %v", d.Elements[i].Tag, got, want)
-		}
-	}
-	if inner.Elements[0].VR != SS {
-		t.Error("an item does not take Pixel Representation from the enclosing data set")
-	}
-	if own.Elements[1].VR != US {
-		t.Error("an item's own Pixel Representation does not win")
 	}
 }
 

@@ -23,7 +23,18 @@ func (d *Dataset) Text(t Tag) (string, bool) {
 // several values joined by backslashes, the component groups of a PN by '=',
 // binary numbers in decimal, attribute tags in eight hexadecimal digits.
 // Sequences, binary values and values that were not held give "".
+//
+// A value sent as UN whose attribute the dictionary knows is read as the
+// dictionary says (PS3.5 §6.2.2).
 func (d *Dataset) TextOf(e *Element) string {
+	if e.VR == UN && len(e.Value) > 0 {
+		if vr := VROf(e.Tag); vr != UN && vr != SQ {
+			known := *e
+			known.VR = vr
+			// Such values are little endian, whatever the data set is (CP-246).
+			return (&Dataset{Order: binary.LittleEndian, Charset: d.Charset}).TextOf(&known)
+		}
+	}
 	switch size := NumberSize(e.VR); {
 	case size > 0:
 		n := len(e.Value) / size

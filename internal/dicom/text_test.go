@@ -44,14 +44,22 @@ func TestTextOf(t *testing.T) {
 		{"unknown", le, UN, "abcd", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := &Dataset{Order: c.order, Elements: []Element{{Tag: 0x00090010, VR: c.vr, Value: []byte(c.value)}}}
+			d := &Dataset{Order: c.order, Elements: []Element{{Tag: 0x00091001, VR: c.vr, Value: []byte(c.value)}}}
 			if c.charset != "" {
 				d.Charset = []string{c.charset}
 			}
-			if got, ok := d.Text(0x00090010); !ok || got != c.want {
+			if got, ok := d.Text(0x00091001); !ok || got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+	un := &Dataset{Order: be, Charset: []string{"ISO_IR 100"}, Elements: []Element{
+		{Tag: 0x00100010, VR: UN, Value: []byte("M\xfcller ")}, {Tag: 0x00280010, VR: UN, Value: []byte{0, 2}},
+	}}
+	for i, want := range []string{"Müller", "512"} {
+		if got := un.TextOf(&un.Elements[i]); got != want {
+			t.Errorf("what the dictionary knows, sent as UN, is %q, want %q", got, want)
+		}
 	}
 	if got, ok := (&Dataset{}).Text(1); ok || got != "" {
 		t.Errorf("an absent attribute is %q", got)

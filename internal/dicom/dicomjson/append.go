@@ -33,6 +33,9 @@ const BulkPrefix = "bulkdata/"
 // UTF-8, which Specific Character Set then says: where there is one, and where
 // any text needs it. Elements of a VR that does not exist are UN.
 //
+// What was sent as UN although the dictionary knows it is written as the
+// dictionary says (PS3.5 §6.2.2), unless it is a sequence or bulk data.
+//
 // DS, IS, SV and UV are numbers where a reader in double precision gets the
 // value as it is, strings otherwise. NaN and infinities of FL and FD, which JSON
 // cannot write, are the strings "NaN", "Infinity" and "-Infinity".
@@ -129,6 +132,13 @@ func (w *writer) element(d *dicom.Dataset, e *dicom.Element) {
 		vr = dicom.SQ
 	case !exists(vr):
 		vr = dicom.UN
+	}
+	if vr == dicom.UN && !e.ByReference() {
+		if known := dicom.VROf(e.Tag); known != dicom.UN && known != dicom.SQ {
+			// It is in little endian, whatever the data set is (CP-246).
+			vr, e = known, &dicom.Element{Tag: e.Tag, VR: known, Value: e.Value}
+			d = &dicom.Dataset{Charset: d.Charset}
+		}
 	}
 	w.buf = appendHead(w.buf, e.Tag, vr)
 	size := dicom.NumberSize(vr)

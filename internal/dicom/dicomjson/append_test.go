@@ -80,6 +80,10 @@ func TestAppend(t *testing.T) {
 
 		{"inline binary", dataset("", text(0x00020102, dicom.OB, "x"), text(private, dicom.UN, "\x00\x01\x02"), text(0x00282000, dicom.OB, "")),
 			`{"00091001":{"vr":"UN","InlineBinary":"AAEC"},"00282000":{"vr":"OB"}}`},
+		{"unknown, but in the dictionary", dataset("ISO_IR 100", text(0x00080060, dicom.UN, "CT"), text(0x00100010, dicom.UN, "M\xfcller"), text(0x00280010, dicom.UN, "\x00\x02"),
+			text(0x00081111, dicom.UN, "\xfe\xff\x00\xe0\x00\x00\x00\x00"), text(0x00282000, dicom.UN, "ab")),
+			`{"00080005":{"vr":"CS","Value":["ISO_IR 192"]},"00080060":{"vr":"CS","Value":["CT"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"Müller"}]},"00280010":{"vr":"US","Value":[512]},` +
+				`"00081111":{"vr":"UN","InlineBinary":"/v8A4AAAAAA="},"00282000":{"vr":"OB","InlineBinary":"YWI="}}`},
 		{"a VR that does not exist", dataset("", text(0x00091001, dicom.MakeVR('"', '\n'), "ab")), `{"00091001":{"vr":"UN","InlineBinary":"YWI="}}`},
 		{"bulk data", dataset("", dicom.Element{Tag: 0x7FE00010, VR: dicom.OW, Bulk: true, Length: 4096}), `{"7FE00010":{"vr":"OW","BulkDataURI":"bulkdata/7FE00010"}}`},
 		{"bulk data in items", dataset("", dicom.Element{Tag: 0x52009229, VR: dicom.SQ, Items: []*dicom.Dataset{dataset(""),
@@ -155,12 +159,18 @@ func TestAppendAttr(t *testing.T) {
 func TestAttrOf(t *testing.T) {
 	d := dataset("ISO_IR 100", text(0x00080005, dicom.CS, "ISO_IR 100"), text(0x00100010, dicom.PN, "M\xfcller "),
 		dicom.Element{Tag: 0x00400275, VR: dicom.SQ, Items: []*dicom.Dataset{dataset("ISO_IR 100", text(0x00400007, dicom.LO, "\xfc"))}},
-		dicom.Element{Tag: 0x00400260, VR: dicom.SQ})
+		dicom.Element{Tag: 0x00400260, VR: dicom.SQ}, text(0x00280010, dicom.UN, "\x00\x02"), text(0x00091001, dicom.UN, "ab"))
+	big := &dicom.Dataset{Order: binary.BigEndian, Elements: []dicom.Element{text(0x00280010, dicom.UN, "\x00\x02")}}
+	if got := string(Append(nil, big)); got != `{"00280010":{"vr":"US","Value":[512]}}` {
+		t.Errorf("UN in big endian: %s", got)
+	}
 	for tag, want := range map[dicom.Tag]archive.Attr{
 		0x00080005: {Tag: 0x00080005, VR: dicom.CS, Value: "ISO_IR 192"},
 		0x00100010: {Tag: 0x00100010, VR: dicom.PN, Value: "Müller"},
 		0x00400275: {Tag: 0x00400275, VR: dicom.SQ, Value: `[{"00400007":{"vr":"LO","Value":["ü"]}}]`},
 		0x00400260: {Tag: 0x00400260, VR: dicom.SQ},
+		0x00280010: {Tag: 0x00280010, VR: dicom.US, Value: "512"},
+		0x00091001: {Tag: 0x00091001, VR: dicom.UN},
 	} {
 		if got, ok := AttrOf(d, tag); !ok || got != want {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -28,7 +28,7 @@ import (
 //   - DCMTK knows private attributes under Implicit VR, and reads them by their
 //     VR; here they are UN, which PS3.5 §6.2.2 wants of who does not know them.
 //   - Curve Data, Audio Sample Data: OB or OW under Implicit VR. OW here.
-//   - A VR of two spaces is UN there; here it is the dictionary's.
+//   - A VR of two spaces, or UN, stays UN there; here it is the dictionary's.
 //   - Trailing ^ of a name, which say nothing (PS3.5 §6.2.1.1), are kept here.
 //   - An empty element is `{"vr":"LT"}` here, and may hold [null] there.
 //   - FL and FD are equal as the floats they were, not as decimal text.

@@ -22,9 +22,12 @@ func AttrOf(d *dicom.Dataset, t dicom.Tag) (archive.Attr, bool) {
 			a.Value = string(AppendItems(nil, e))
 		}
 	case t == charsetTag:
-		a.Value = "ISO_IR 192"
+		a.VR, a.Value = dicom.CS, "ISO_IR 192"
 	default:
 		a.Value = d.TextOf(e)
+		if known := dicom.VROf(t); e.VR == dicom.UN && known != dicom.SQ {
+			a.VR = known // as which TextOf read it
+		}
 	}
 	return a, true
 }
