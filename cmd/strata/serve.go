@@ -187,15 +187,15 @@ func greet(w io.Writer, c *Config, addr string, secure bool) {
 		base = strings.TrimRight(c.PublicURL, "/")
 	}
 	fmt.Fprintf(w, `
-  Strata %s serves DICOMweb at %s%s
+  Strata %[1]s serves DICOMweb at %[2]s%[3]s
 
   store     curl -H 'Content-Type: application/dicom' --data-binary @image.dcm %[2]s%[3]s/studies
             strata import FOLDER
   search    curl '%[2]s%[3]s/studies?PatientName=*'
   health    %[2]s/readyz      metrics %[2]s/metrics
 
-  data      %s
-  key       %s   (keep a copy elsewhere: without it nobody can read the archive)
+  data      %[4]s
+  key       %[5]s   (keep a copy elsewhere: without it nobody can read the archive)
 
   Stop it with Ctrl-C.
 

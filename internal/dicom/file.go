@@ -38,7 +38,8 @@ type File struct {
 //
 // The error is fault.Invalid when the bytes are not DICOM, or are cut short;
 // fault.TooLarge past a limit; an error of r is wrapped as it is. After an
-// error, r has not been read to its end.
+// error, r has not been read to its end; the file, unless nil, holds the
+// elements of the data set that were complete by then.
 func Read(ctx context.Context, r io.Reader, l Limits) (*File, error) {
 	rd := newReader(ctx, r, l)
 	defer rd.release()
@@ -47,7 +48,8 @@ func Read(ctx context.Context, r io.Reader, l Limits) (*File, error) {
 		return nil, err
 	}
 	if err := rd.walk(rd, sc); err != nil {
-		return nil, err
+		f.Data = rd.complete(sc)
+		return f, err
 	}
 	f.Data = rd.finishDataset(0, sc)
 	if err := rd.finish(f); err != nil {

@@ -86,6 +86,18 @@ func (r *reader) finishDataset(base int, sc *scope) *Dataset {
 	return d
 }
 
+// complete makes a data set of the outermost elements that were read whole
+// before an error.
+func (r *reader) complete(sc *scope) *Dataset {
+	if len(r.open) > 1 { // within the first sequence's item
+		r.stack = r.stack[:r.open[1].base]
+	}
+	if n := len(r.stack); n > 0 && r.stack[n-1].Value == nil && r.stack[n-1].Items == nil {
+		r.stack = r.stack[:n-1] // the value that broke off
+	}
+	return r.finishDataset(0, sc)
+}
+
 func (r *reader) beginSequence(h header, _ *scope) error {
 	r.open = append(r.open, pending{Element{Tag: h.tag, VR: h.vr, Offset: r.s.offset()}, len(r.nested)})
 	return nil

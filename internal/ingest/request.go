@@ -165,10 +165,13 @@ func (r *Request) findStudy(ctx context.Context, head []byte, rest io.Reader) (u
 			if !errors.Is(rerr, io.ErrUnexpectedEOF) && rerr != io.EOF {
 				return "", false, nil, rerr
 			}
-			if err == nil || n == 0 {
-				return "", false, nil, misfit(ReasonMissingAttribute)
+			rest = bytes.NewReader(nil)
+			if n == 0 { // all of it has been looked at
+				if err == nil {
+					err = misfit(ReasonMissingAttribute)
+				}
+				return "", false, nil, err
 			}
-			return "", false, nil, err
 		}
 	}
 }
