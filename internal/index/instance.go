@@ -65,6 +65,10 @@ func (t *tenant) openInstance(id int64, state State, sealed []byte) (*row, error
 	if err != nil {
 		return nil, err
 	}
+	return decodeInstance(id, state, plain)
+}
+
+func decodeInstance(id int64, state State, plain []byte) (*row, error) {
 	d := decoder{b: plain}
 	h := d.take(4)
 	if h == nil || h[0] != recVersion {

@@ -54,7 +54,7 @@ type studyQuery struct {
 
 type candidate struct {
 	skey int64
-	row  *archive.StudyRow
+	row  *archive.StudyRow // nil: passed over
 }
 
 const (
@@ -100,6 +100,9 @@ func (q *studyQuery) byUID(ctx context.Context) error {
 func (q *studyQuery) emit(page []candidate) {
 	for _, c := range page {
 		q.hi = c.skey - 1
+		if c.row == nil {
+			continue // another tenant's, or without the modalities
+		}
 		if len(q.f.Modalities) > 0 && !slices.ContainsFunc(c.row.Modalities, func(m string) bool { return slices.Contains(q.f.Modalities, m) }) {
 			continue
 		}
@@ -136,7 +139,7 @@ func (q *studyQuery) run(ctx context.Context) error {
 			return findPostings(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
 				skey := integer(v[0])
 				if integer(v[1]) != q.t.id {
-					page = append(page, candidate{skey, &archive.StudyRow{}}) // two tenants' tokens are the same by chance
+					page = append(page, candidate{skey: skey}) // two tenants' tokens are the same by chance
 					return nil
 				}
 				s, err := q.t.openStudy(skey&idMask, blob(v[2]), blob(v[3]))
@@ -147,11 +150,10 @@ func (q *studyQuery) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		q.emit(slices.DeleteFunc(slices.Clone(page), func(c candidate) bool { return c.row.ID == 0 }))
+		q.emit(page)
 		if len(page) < size {
 			return nil
 		}
-		q.hi = min(q.hi, page[len(page)-1].skey-1)
 	}
 	return nil
 }
@@ -233,6 +235,10 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 		size = min(size, most)
 		err := q.x.readers.with(ctx, func(c *conn) error {
 			row := func(v []driver.Value) error {
+				if v[1] == nil {
+					page = append(page, candidate{skey: integer(v[0])})
+					return nil
+				}
 				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
 				page = append(page, candidate{integer(v[0]), s})
 				return err
@@ -241,8 +247,11 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 				return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
 					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT ?`, row, q.t.id, q.lo, q.hi, int64(size))
 			}
-			return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
-				WHERE tenant = ? AND skey BETWEEN ? AND ? AND mods & ? <> 0 ORDER BY skey DESC LIMIT ?`, row, q.t.id, q.lo, q.hi, q.mask, int64(size))
+			// The index alone says which studies cannot have the modalities; they count for the page.
+			return c.query(ctx, `SELECT k.skey, s.id, s.ref, s.sealed FROM
+				(SELECT skey, mods FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT ?) k
+				LEFT JOIN studies s ON (k.mods & ?) <> 0 AND s.id = (k.skey & 268435455) ORDER BY k.skey DESC`,
+				row, q.t.id, q.lo, q.hi, int64(size), q.mask)
 		})
 		if err != nil {
 			return err

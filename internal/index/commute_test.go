@@ -1,0 +1,210 @@
+package index
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+)
+
+// genFacts draws facts about two studies: stores with conflicting attributes,
+// versions, replacements and facts written twice, deletions at every level and undeletions.
+func genFacts(t *rapid.T) []archive.Entry {
+	var out []archive.Entry
+	type told struct {
+		fact  uint64
+		scope archive.UIDs
+		blobs []archive.BlobID
+	}
+	var stores, deletions []told
+	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
+	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
+		switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
+		case kind < 6 || len(stores) == 0:
+			study := pick("study", "1.1", "1.2")
+			var specs []spec
+			told := told{fact: n, scope: archive.UIDs{Study: study}}
+			for range rapid.IntRange(1, 3).Draw(t, "instances") {
+				series := study + pick("series", ".1", ".2")
+				s := spec{study: study, series: series, instance: series + pick("instance", ".1", ".2"),
+					version: rapid.IntRange(0, 1).Draw(t, "version"), name: pick("name", "Müller^A", "Weiß^B"), id: pick("id", "P1", "P2"),
+					date: pick("date", "20200101", "20210101", ""), modality: pick("modality", "CT", "MR", "XX"), desc: "kopf",
+					seriesDesc: pick("sd", "a", "b"), number: rapid.IntRange(0, 2).Draw(t, "number"), sopClass: pick("class", "1.5", "1.6"),
+					seriesNumber: 1}
+				if rapid.IntRange(0, 3).Draw(t, "replacing") == 0 && len(stores) > 0 {
+					s.replaces = rapid.SampledFrom(stores).Draw(t, "replaces").blobs
+				}
+				specs = append(specs, s)
+				told.blobs = append(told.blobs, blobOf(s, n))
+			}
+			e := stored(n, specs...)
+			stores = append(stores, told)
+			out = append(out, e)
+			if rapid.IntRange(0, 9).Draw(t, "twice") == 0 { // the same fact under another number
+				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%d", hospital, testSession, n+1000)
+				out = append(out, e)
+			}
+		case kind < 8 || len(deletions) == 0:
+			s := rapid.SampledFrom(stores).Draw(t, "deleted")
+			s.fact = n
+			s.blobs = s.blobs[:rapid.IntRange(1, len(s.blobs)).Draw(t, "some")]
+			deletions = append(deletions, s)
+			out = append(out, deletes(n, s.scope, s.blobs...))
+		default:
+			d := rapid.SampledFrom(deletions).Draw(t, "undone")
+			out = append(out, undeletes(n, d.scope.Study, []uint64{d.fact}, d.blobs[:rapid.IntRange(1, len(d.blobs)).Draw(t, "some")]...))
+		}
+	}
+	return out
+}
+
+// answers is everything that queries say, without row identities, in a form to compare.
+func answers(t fatal, x *Index) string {
+	ctx := context.Background()
+	var out strings.Builder
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(f archive.StudyFilter) {
+		var lines []string
+		check(x.Studies(ctx, hospital, f, func(s *archive.StudyRow) bool {
+			lines = append(lines, fmt.Sprint(s.UID, s.Attrs, s.Modalities, s.SOPClasses, s.Series, s.Instances, s.Bytes, s.Received, s.Updated, s.Conflicts))
+			return true
+		}))
+		sort.Strings(lines)
+		fmt.Fprintln(&out, f, lines)
+	}
+	list(archive.StudyFilter{})
+	list(archive.StudyFilter{From: "20200101"})
+	list(archive.StudyFilter{To: "20200601"})
+	for _, m := range []string{"CT", "MR", "XX", "US"} {
+		list(archive.StudyFilter{Modalities: []string{m}})
+	}
+	for _, w := range []archive.Term{{Tag: 0x00100010, Word: "muller"}, {Tag: 0x00100010, Word: "weiss"}, {Tag: 0x00100020, Word: "p1", Full: true}} {
+		list(archive.StudyFilter{All: [][]archive.Term{{w}, {{Tag: 0x00081030, Word: "kopf"}}}})
+	}
+	for _, study := range []string{"1.1", "1.2"} {
+		key, ok, err := x.StudyKey(ctx, hospital, fakeKeys(hospital).Ref(study))
+		check(err)
+		fmt.Fprintln(&out, study, key, ok)
+		check(x.Instances(ctx, hospital, archive.UIDs{Study: study}, func(r *archive.InstanceRow) bool {
+			c := *r
+			c.ID, c.StudyID, c.SeriesID, c.ChunkID = 0, 0, 0, 0
+			fmt.Fprintln(&out, c)
+			rows, elsewhere, err := x.Versions(ctx, hospital, r.UIDs)
+			check(err)
+			fmt.Fprintln(&out, len(rows), rows[0].Blob, elsewhere)
+			return true
+		}))
+		for _, series := range []string{study + ".1", study + ".2"} {
+			rows, err := x.SeriesByUID(ctx, hospital, []string{series})
+			check(err)
+			for _, s := range rows {
+				fmt.Fprintln(&out, s.UID, s.Attrs, s.Instances)
+			}
+		}
+		blobs, err := x.Blobs(ctx, hospital, archive.UIDs{Study: study})
+		check(err)
+		var lines []string
+		for _, b := range blobs {
+			lines = append(lines, "live "+b.String())
+		}
+		gone, err := x.Deletions(ctx, hospital, archive.UIDs{Study: study})
+		check(err)
+		for _, d := range gone {
+			lines = append(lines, fmt.Sprint("gone ", d))
+		}
+		sort.Strings(lines)
+		fmt.Fprintln(&out, lines)
+	}
+	for _, tag := range []dicom.Tag{0x00100010, 0x00100020} {
+		words, _, err := x.Words(ctx, hospital, tag, func(string) bool { return true }, 100)
+		check(err)
+		sort.Strings(words)
+		fmt.Fprintln(&out, tag, words)
+	}
+	p, err := x.Progress(ctx, hospital)
+	check(err)
+	fmt.Fprintln(&out, p)
+	return out.String()
+}
+
+type fatal interface{ Fatal(...any) }
+
+// TestOrderDoesNotMatter: the index is a function of the set of facts. Any order of them, in
+// transactions of any size, as a rebuild or not, gives the same answers.
+func TestOrderDoesNotMatter(t *testing.T) {
+	dir := t.TempDir()
+	run := 0
+	empty := emptyIndex(t, dir)
+	build := func(rt *rapid.T, es []archive.Entry, bulk bool) string {
+		run++
+		o := testOptions(dir)
+		o.Path = fmt.Sprintf("%s/%d.db", dir, run)
+		if err := os.WriteFile(o.Path, empty, 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		x, err := Open(context.Background(), o)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { _, _ = os.Remove(o.Path), os.Remove(o.Path+".ballast") }()
+		defer x.Close()
+		for len(es) > 0 {
+			n := rapid.IntRange(1, len(es)).Draw(rt, "together")
+			if bulk {
+				err = x.Bulk(context.Background(), hospital, func(add func(archive.Entry) error) error {
+					for _, e := range es[:n] {
+						if err := add(e); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			} else {
+				_, err = x.Apply(context.Background(), hospital, es[:n]...)
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+			es = es[n:]
+		}
+		return answers(rt, x)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genFacts(rt)
+		want := build(rt, es, false)
+		for i := range 2 {
+			got := build(rt, rapid.Permutation(es).Draw(rt, "order"), i == 1 && rapid.Bool().Draw(rt, "bulk"))
+			if got != want {
+				rt.Fatalf("in another order:\n%s\ninstead of\n%s", got, want)
+			}
+		}
+	})
+}
+
+// emptyIndex returns the file of an index with nothing in it.
+func emptyIndex(t *testing.T, dir string) []byte {
+	o := testOptions(dir)
+	x, err := Open(context.Background(), o)
+	if err == nil {
+		err = x.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,339 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// TestTogether: many clients at once share transactions, everybody gets the own
+// result, and a follower of the feed sees every number once.
+func TestTogether(t *testing.T) {
+	x := openTest(t)
+	ctx := context.Background()
+	const clients, each = 8, 12
+	var wg sync.WaitGroup
+	for c := range uint64(clients) {
+		wg.Go(func() {
+			for i := range uint64(each) {
+				s := ctSpec
+				s.instance = fmt.Sprintf("1.2.3.1.%d.%d", c, i)
+				if c == 3 {
+					s.study = fmt.Sprintf("7.%d", i)
+				}
+				out, err := x.Apply(ctx, hospital, stored(1+c*each+i, s))
+				if err != nil || len(out[0].Instances) != 1 || out[0].Instances[0].Outcome != Visible {
+					t.Errorf("client %d: %+v %v", c, out, err)
+				}
+				if rows, _, err := x.Versions(ctx, hospital, s.build(0).UIDs); err != nil || len(rows) != 1 {
+					t.Errorf("what was just stored is not there: %v", err)
+				}
+			}
+		})
+	}
+	follower := make(chan int64)
+	go func() {
+		var last int64
+		defer func() { follower <- last }()
+		for last < clients*each {
+			more := x.Watch(hospital)
+			cs, err := x.Changes(ctx, hospital, ChangeQuery{After: last, Limit: 7})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, c := range cs {
+				if c.Sequence != last+1 {
+					t.Errorf("%d after %d", c.Sequence, last)
+				}
+				last = c.Sequence
+			}
+			if len(cs) == 0 {
+				select {
+				case <-more:
+				case <-time.After(time.Minute):
+					t.Error("the feed does not wake its followers")
+					return
+				}
+			}
+		}
+	}()
+	wg.Wait()
+	if last := <-follower; last != clients*each {
+		t.Errorf("followed to %d", last)
+	}
+	if s := studies(t, x, archive.StudyFilter{UIDs: []string{"1.2.3"}}); len(s) != 1 || s[0].Instances != (clients-1)*each {
+		t.Errorf("%+v", s)
+	}
+	p, _ := x.Progress(ctx, hospital)
+	if r := p[testSession].Applied; len(r) != 1 || r[0] != (Range{From: 1, To: clients * each}) {
+		t.Errorf("%v", r)
+	}
+}
+
+func TestTenantsAreApart(t *testing.T) {
+	x := openTest(t)
+	ctx := context.Background()
+	apply(t, x, stored(1, ctSpec))
+	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
+		t.Fatal(err)
+	}
+	ours := studies(t, x, archive.StudyFilter{All: [][]archive.Term{{{Tag: 0x00100010, Word: "muller"}}}})
+	if len(ours) != 1 {
+		t.Fatalf("%d studies", len(ours))
+	}
+	if _, err := x.StudyByID(ctx, "practice", ours[0].ID); !fault.Is(err, fault.NotFound) {
+		t.Errorf("another tenant's study: %v", err)
+	}
+	rows, err := x.SeriesOf(ctx, hospital, ours[0].ID)
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	if _, err := x.SeriesByID(ctx, "practice", rows[0].ID); !fault.Is(err, fault.NotFound) {
+		t.Errorf("another tenant's series: %v", err)
+	}
+	if in, err := x.InstancesOf(ctx, "practice", rows[0].ID); err != nil || len(in) != 0 {
+		t.Errorf("another tenant's instances: %v %v", in, err)
+	}
+	if others, err := x.SeriesOf(ctx, "practice", ours[0].ID); err != nil || len(others) != 0 {
+		t.Errorf("another tenant's series: %v %v", others, err)
+	}
+	n := 0
+	if err := x.Each(ctx, hospital, 0, func(*archive.InstanceRow, State) bool { n++; return true }); err != nil || n != 1 {
+		t.Errorf("each: %d %v", n, err)
+	}
+	if last, err := x.Last(ctx, "nobody"); err != nil || last != 0 {
+		t.Error(last, err)
+	}
+}
+
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	for i := range uint64(3) {
+		x, err := Open(context.Background(), testOptions(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ctSpec
+		s.instance = fmt.Sprintf("1.2.3.1.9%d", i)
+		apply(t, x, stored(1, ctSpec), stored(i+2, s))
+		if s := studies(t, x, archive.StudyFilter{}); len(s) != 1 || s[0].Instances != int(i)+2 {
+			t.Errorf("%+v", s)
+		}
+		if err := x.Ready(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(x.Close(), x.Close()); err != nil {
+			t.Error(err)
+		}
+		if _, err := x.Apply(context.Background(), hospital, stored(9, ctSpec)); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// TestInterruptedRebuild: an index whose rebuild never came to its end is finished when it is opened.
+func TestInterruptedRebuild(t *testing.T) {
+	dir := t.TempDir()
+	x, err := Open(context.Background(), testOptions(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, x, stored(1, ctSpec))
+	w := &x.writer
+	w.mu.Lock()
+	if err := w.startBulk(); err != nil {
+		t.Fatal(err)
+	}
+	u := &bulk{w: w}
+	tn, err := w.tenant(context.Background(), hospital)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := ctSpec
+	v2.version = 2
+	e := stored(2, v2)
+	if err := errors.Join(u.add(tn, &e), u.commit()); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Unlock()
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = Open(context.Background(), testOptions(dir)); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if rows := instances(t, x, archive.UIDs{Study: "1.2.3"}); len(rows) != 1 || rows[0].Blob != blobOf(ctSpec, 1) {
+		t.Errorf("%+v", rows)
+	}
+	if s := studies(t, x, archive.StudyFilter{All: [][]archive.Term{{{Tag: 0x00100010, Word: "anna"}}}}); len(s) != 1 || s[0].Instances != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLongSeries(t *testing.T) {
+	x := openTest(t)
+	var specs []spec
+	const n = wholeSeries + 300
+	for i := range n {
+		s := ctSpec
+		s.instance, s.number = fmt.Sprintf("1.2.3.1.%d", i), n-i
+		specs = append(specs, s)
+	}
+	apply(t, x, stored(1, specs...))
+	scope := archive.UIDs{Study: "1.2.3"}
+	rows := instances(t, x, scope)
+	if len(rows) != n || rows[0].UIDs.Instance != specs[n-1].instance || rows[n-1].UIDs.Instance != specs[0].instance {
+		t.Fatalf("%d rows, or out of order", len(rows))
+	}
+	blobs, err := x.Blobs(context.Background(), hospital, scope)
+	if err != nil || len(blobs) != n {
+		t.Fatal(len(blobs), err)
+	}
+	apply(t, x, deletes(2, scope, blobs...))
+	if len(instances(t, x, scope)) != 0 || len(studies(t, x, archive.StudyFilter{})) != 0 {
+		t.Error("deleted instances are shown")
+	}
+	apply(t, x, undeletes(3, "1.2.3", []uint64{2}, blobs...))
+	if s := studies(t, x, archive.StudyFilter{}); len(s) != 1 || s[0].Instances != n {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFullDisk: what does not fit is refused as such, what is there is read, and room makes all well again.
+func TestFullDisk(t *testing.T) {
+	x := openTest(t)
+	apply(t, x, stored(1, ctSpec))
+	w := &x.writer
+	limit := func(pages int64) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err := w.run1(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1) // no more than there are
+	big := ctSpec
+	big.study = "8.1"
+	e := stored(2, big)
+	e.Fact.Chunks[0].Data = make([]byte, 1<<20)
+	out, err := x.Apply(context.Background(), hospital, e, stored(3, ctSpec))
+	if !fault.Is(err, fault.Full) || !fault.Is(out[0].Err, fault.Full) {
+		t.Errorf("%v", err)
+	}
+	if s := studies(t, x, archive.StudyFilter{}); len(s) != 1 || s[0].Instances != 1 {
+		t.Errorf("%+v", s)
+	}
+	limit(1 << 30)
+	apply(t, x, e)
+	if s := studies(t, x, archive.StudyFilter{}); len(s) != 2 {
+		t.Errorf("%d studies", len(s))
+	}
+	if cs, err := x.Changes(context.Background(), hospital, ChangeQuery{}); err != nil || len(cs) != 2 || cs[1].Sequence != 2 {
+		t.Errorf("feed: %+v %v", cs, err)
+	}
+}
+
+func TestBallast(t *testing.T) {
+	b := ballast{path: t.TempDir() + "/b", size: 1 << 16}
+	if b.release() {
+		t.Error("there was none")
+	}
+	now := time.Now()
+	b.restore(now)
+	if st, err := os.Stat(b.path); err != nil || st.Size() != b.size {
+		t.Fatal(st, err)
+	}
+	if !b.release() {
+		t.Error("not released")
+	}
+	b.restore(now.Add(time.Second))
+	if _, err := os.Stat(b.path); err == nil {
+		t.Error("made again at once")
+	}
+	b.restore(now.Add(time.Hour))
+	if _, err := os.Stat(b.path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMigrations: up, all the way down, and up again.
+func TestMigrations(t *testing.T) {
+	ctx := context.Background()
+	d := dsn(t.TempDir()+"/index.db", 1024, false)
+	if err := migrate(ctx, d); err != nil {
+		t.Fatal(err)
+	}
+	cn, err := sqlite.NewConnector(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(cn)
+	defer db.Close()
+	p, err := provider(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.DownTo(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := db.QueryRow(`SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite_%'`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d things are left, %v", left, err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir)
+	if err := os.WriteFile(o.Path, []byte("this is not a database, and long enough to be looked at by whoever opens it as one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := Open(context.Background(), o); !fault.Is(err, fault.Corrupt) {
+		t.Errorf("%v %v", x, err)
+	}
+	o.Path = dir + "/nowhere/index.db"
+	if _, err := Open(context.Background(), o); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	o = testOptions(t.TempDir())
+	o.Keys = func(context.Context, archive.Tenant) (Keys, error) { return nil, fault.New(fault.KeyDenied, "revoked") }
+	x, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if _, err := x.Apply(context.Background(), hospital, stored(1, ctSpec)); !fault.Is(err, fault.KeyDenied) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCanceled(t *testing.T) {
+	x := openTest(t)
+	apply(t, x, stored(1, ctSpec))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := x.Apply(ctx, hospital, stored(2, ctSpec)); !fault.Is(err, fault.Canceled) {
+		t.Errorf("apply: %v", err)
+	}
+	if err := x.Studies(ctx, hospital, archive.StudyFilter{}, func(*archive.StudyRow) bool { return true }); !fault.Is(err, fault.Canceled) {
+		t.Errorf("studies: %v", err)
+	}
+	if _, err := x.Progress(ctx, hospital); !fault.Is(err, fault.Canceled) {
+		t.Errorf("progress: %v", err)
+	}
+}
