@@ -117,7 +117,7 @@ func TestConvertSecondOpinion(t *testing.T) {
 	var paths, names []string
 	var want [][]string
 	for _, m := range testdata.Files(t, "ok") {
-		if !Uncompressed(m.Syntax) || m.Size > 200_000 {
+		if !Uncompressed(m.Syntax) || m.Size > 40_000 {
 			continue
 		}
 		for _, to := range uncompressed {

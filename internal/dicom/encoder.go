@@ -17,7 +17,6 @@ type encoder struct {
 	fl   *flate.Writer
 	size *counter
 	enc  encoding
-	pad  [8]byte
 }
 
 const encoderBuffer = 32 << 10

@@ -128,8 +128,11 @@ func (fr *Frames) encapsulated(f *File, all []Span, n int64) {
 	switch {
 	case frags == 0:
 		fr.Count = 0
-	case Syntax(f.Syntax).Video || n == 1:
+	case Syntax(f.Syntax).Video:
 		fr.one()
+	case n == 1:
+		fr.one()
+		fr.trim(f)
 	case fr.byOffsets(uint64s(f, extendedOffsets), n):
 		fr.trim(f)
 	case fr.byOffsets(basicTable(f), n):

@@ -40,6 +40,7 @@ func TestEncapsulatedSpans(t *testing.T) {
 		{"single", jpeg, "", "", "", "", []string{soi}, "1"},
 		{"single, number of frames", jpeg, "1 ", "", "", table(4, 0), []string{soi}, "1"},
 		{"single in three fragments", jpeg, "1 ", "", "", "", []string{soi, more, soi}, "3"},
+		{"single, padding", jpeg, "1 ", table(8, 0), table(8, 3), "", []string{soi}, "1"},
 		{"one each", jpeg, "3 ", "", "", "", []string{soi, soi, soi}, "1 1 1"},
 		{"one each, no markers", "1.2.3", "3 ", "", "", "", []string{more, more, more}, "1 1 1"},
 		{"basic table", jpeg, "2 ", "", "", table(4, 0, 24), []string{more, more, more}, "2 1"},

@@ -103,22 +103,6 @@ func (s *source) skip(n int64) bool {
 	}
 }
 
-// copyTo fills p and reports whether there were enough bytes.
-func (s *source) copyTo(p []byte) bool {
-	for {
-		n := copy(p, s.buf[s.pos:s.end])
-		s.pos += n
-		p = p[n:]
-		if len(p) == 0 {
-			return true
-		}
-		s.fill(1)
-		if s.end == s.pos {
-			return false
-		}
-	}
-}
-
 // drain passes over everything to the end and returns how much that was.
 func (s *source) drain() (int64, error) {
 	start := s.offset()
