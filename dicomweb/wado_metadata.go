@@ -202,7 +202,11 @@ func (w *textWriter) Close() error {
 
 // release gives back what the writer holds, whatever became of the answer.
 func (w *textWriter) release() {
-	clear((*w.buf)[:cap(*w.buf)]) // it names patients
+	used := *w.buf // it names patients
+	if w.begun {
+		used = used[:cap(used)]
+	}
+	clear(used)
 	*w.buf = (*w.buf)[:0]
 	textBuffers.Put(w.buf)
 	if w.gzip != nil {

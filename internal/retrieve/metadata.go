@@ -268,10 +268,12 @@ func appendInstanceURL(dst []byte, base string, u *archive.UIDs) []byte {
 
 // pathSegment escapes what a proper UID never has.
 func pathSegment(uid string) string {
-	if strings.Trim(uid, "0123456789.") == "" {
-		return uid
+	for _, c := range []byte(uid) {
+		if (c < '0' || c > '9') && c != '.' {
+			return strings.NewReplacer("'", "%27", "&", "%26").Replace(url.PathEscape(uid))
+		}
 	}
-	return strings.NewReplacer("'", "%27", "&", "%26").Replace(url.PathEscape(uid))
+	return uid
 }
 
 // JSON returns the metadata of the selection as one text, see WriteJSON. It is
