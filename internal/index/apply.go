@@ -11,6 +11,7 @@ type batch struct {
 	w    *writer
 	c    *conn
 	now  int64 // ms
+	at   int64 // ms, of the feed entries to come: now, in a rebuild when the fact was stated
 	bulk bool  // a rebuild: versions of the same UIDs are sorted out at its end
 
 	touched   []*study  // studies that the transaction has in hand
@@ -18,6 +19,7 @@ type batch struct {
 	changed   []*series // series whose rows are to be written
 	grew      map[*tenant]mark
 	words     map[*tenant][]word
+	posts     []posting
 
 	// What instances of an entry share.
 	patient, shared encoded
@@ -76,6 +78,10 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	}
 	if known, err := b.mark(s, e.N); err != nil || known {
 		return Applied{Known: known}, err
+	}
+	b.at = b.now
+	if b.bulk {
+		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
 	}
 	var out Applied
 	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}

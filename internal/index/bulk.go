@@ -177,7 +177,7 @@ func (w *writer) allVersions(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			b.bulk = true // postings come after this
+			b.bulk, b.at = true, b.now // postings come after this
 			for _, sop := range sops {
 				if err := b.versionsOf(sop); err != nil {
 					return err

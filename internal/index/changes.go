@@ -28,8 +28,8 @@ var actionNames = [...]string{actionCreate: "create", actionReplace: "replace", 
 func (b *batch) change(t *tenant, a action, instance int64) error {
 	if _, ok := b.grew[t]; !ok {
 		b.grew[t] = mark{t.sequence, t.feedTime}
-		t.feedTime = max(t.feedTime, b.now) // never back, so that a time can be searched for
 	}
+	t.feedTime = max(t.feedTime, b.at) // never back, so that a time can be searched for
 	t.sequence++
 	return b.c.exec(`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
 		t.id<<sequenceBits|t.sequence, t.feedTime, int64(a), instance)
@@ -46,12 +46,14 @@ func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
 	return sequence, ms, err
 }
 
-// Changes reads the change feed.
+const maxChanges = 10000 // that one query returns
+
+// Changes reads the change feed: at most q.Limit entries, 100 when it is 0, From included, To not.
 func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery) ([]archive.Change, error) {
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
-	q.Limit = min(q.Limit, 10000)
+	q.Limit = min(q.Limit, maxChanges)
 	want := map[action]bool{}
 	for _, s := range q.Actions {
 		a := slices.Index(actionNames[:], s)

@@ -92,7 +92,8 @@ func (b *batch) deleteIn(e *series, f *archive.Fact, left map[archive.BlobID]boo
 		if err != nil || !gone {
 			return err
 		}
-		if err := b.setState(e, r, StateDeleted); err != nil {
+		was := r.state
+		if err := b.setState(e, r, StateDeleted); err != nil || was != StateVisible {
 			return err
 		}
 		return b.change(t, actionDelete, r.ID)

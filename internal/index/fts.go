@@ -1,8 +1,10 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
+	"slices"
 	"strings"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -68,21 +70,49 @@ func (b *batch) terms(t *tenant, attrs archive.Attrs, modes []string) string {
 	return out.String()
 }
 
+// posting is a change of a study's postings that waits for the end of the transaction.
+type posting struct {
+	old, new int64 // keys; 0 is none
+	terms    string
+}
+
 // post brings the postings of a study in line: they move when its date or its terms change.
 func (b *batch) post(s *study, skey int64) error {
 	if b.bulk || skey == s.skey && !(s.terms && skey != 0) {
 		return nil
 	}
-	if s.skey != 0 {
-		if err := b.c.exec(`DELETE FROM postings WHERE rowid = ?`, s.skey); err != nil {
+	p := posting{old: s.skey, new: skey}
+	if skey != 0 {
+		d := decoder{b: s.set.attrs}
+		p.terms = b.terms(s.t, d.attrs(), s.modes.values)
+		if err := d.err(); err != nil {
 			return err
 		}
 	}
-	if skey == 0 {
-		return nil
+	b.posts = append(b.posts, p)
+	return nil
+}
+
+// storePostings writes what post collected, by ascending keys: FTS5 writes a segment
+// of its own whenever one descends.
+func (b *batch) storePostings() error {
+	slices.SortFunc(b.posts, func(p, q posting) int { return cmp.Compare(p.old, q.old) })
+	for _, p := range b.posts {
+		if p.old != 0 {
+			if err := b.c.exec(`DELETE FROM postings WHERE rowid = ?`, p.old); err != nil {
+				return err
+			}
+		}
 	}
-	d := decoder{b: s.set.attrs}
-	return b.putPostings(skey, b.terms(s.t, d.attrs(), s.modes.values))
+	slices.SortFunc(b.posts, func(p, q posting) int { return cmp.Compare(p.new, q.new) })
+	for _, p := range b.posts {
+		if p.new != 0 {
+			if err := b.putPostings(p.new, p.terms); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (b *batch) putPostings(skey int64, terms string) error {

@@ -250,6 +250,9 @@ func (b *batch) flush() error {
 			return err
 		}
 	}
+	if err := b.storePostings(); err != nil {
+		return err
+	}
 	if err := b.storeWords(); err != nil {
 		return err
 	}
