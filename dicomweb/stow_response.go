@@ -96,7 +96,7 @@ func storeRemarks(results []ingest.Result) []string {
 	var texts []string
 	seen := map[string]bool{}
 	for i := range results {
-		if d := results[i].Detail; d != "" && results[i].Reason != 0 && !seen[d] && len(texts) < maxRemarks {
+		if d := results[i].Detail; d != "" && !seen[d] && len(texts) < maxRemarks {
 			seen[d] = true
 			texts = append(texts, d)
 		}

@@ -121,7 +121,7 @@ func takeIn(ctx context.Context, n *node.Node, r *http.Request) ([]imported, err
 	}
 	var out []imported
 	for _, res := range req.Commit(ctx) {
-		i := imported{Outcome: outcomeNames[res.Outcome], Warning: res.Outcome != ingest.Refused && res.Reason != 0, Detail: res.Detail}
+		i := imported{Outcome: outcomeNames[res.Outcome], Warning: res.Outcome != ingest.Refused && res.Detail != "", Detail: res.Detail}
 		out = append(out, i)
 	}
 	return out, nil

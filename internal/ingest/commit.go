@@ -145,19 +145,21 @@ func (r *Request) index(ctx context.Context, studies []*study, entries []archive
 	}
 }
 
-// remark turns what the index noticed into a warning.
+// remark says what the index noticed. Attributes that differ within a study are
+// worth a sentence, but the instance is stored as it should be: no warning reason,
+// which would have clients believe that something went wrong with it.
 func (res *Result) remark(a *archive.Placed) {
 	switch {
 	case a.Outcome == archive.HiddenVersion:
+		res.Reason = WarningDataset
 		res.Detail = "an instance with the same UIDs and other contents is here already; both are kept, the first one is shown"
 	case a.Elsewhere:
-		res.Detail = "an instance with the same SOP Instance UID is in another study; both are kept"
-	case len(a.Conflicts) > 0:
-		res.Detail, res.Tags = "patient or study attributes differ from those of the study's first instance, which are the ones searched", a.Conflicts
-	default:
-		return
+		res.Reason = WarningDataset
+		res.Detail = "an instance with the same SOP Instance UID is in another study or series; both are kept"
+	case len(a.Conflicts) > 0 && res.Detail == "":
+		res.Detail = "patient or study attributes differ from those of the study's first instance, which are the ones searched"
+		res.Tags = a.Conflicts
 	}
-	res.Reason = WarningDataset
 }
 
 // packName returns a new pack's name.

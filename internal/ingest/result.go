@@ -40,9 +40,10 @@ type Result struct {
 	// Reason is a failure reason when refused, a warning reason when stored
 	// with a remark, 0 otherwise.
 	Reason uint16
-	// Detail is a sentence for the user about Reason.
+	// Detail is a sentence for the user about Reason, or without one about
+	// something worth knowing.
 	Detail string
-	// Tags are the attributes that Reason is about.
+	// Tags are the attributes that Detail is about.
 	Tags []dicom.Tag
 	// Err is the classified cause when refused.
 	Err error
