@@ -44,9 +44,6 @@ func literal(s string) string { return s }
 // hasWildcard reports whether the text holds '*' or '?'.
 func hasWildcard(s string) bool { return strings.ContainsAny(s, "*?") }
 
-// universal reports whether the pattern matches everything.
-func (p pattern) universal() bool { return len(p) == 1 && p[0] == anyRunes }
-
 // match reports whether the whole text matches: in time proportional to the
 // product of both lengths at worst.
 func (p pattern) match(s string) bool {
