@@ -124,18 +124,6 @@ func New(o Options) *Server {
 // clients. It is to be called before or while the http.Server shuts down.
 func (s *Server) Shutdown() { s.stop.Do(func() { close(s.stopping) }) }
 
-// Configure prepares the http.Server that is to serve s: bounds for headers and
-// idle connections, and an end to event streams when it shuts down. Deadlines of
-// requests and answers are set by s, by progress.
-func (s *Server) Configure(hs *http.Server) {
-	hs.Handler = s
-	hs.ReadHeaderTimeout = s.o.Limits.Stall
-	hs.IdleTimeout = 2 * time.Minute
-	hs.MaxHeaderBytes = s.o.Limits.QueryBytes + 64<<10
-	hs.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-	hs.RegisterOnShutdown(s.Shutdown)
-}
-
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p := r.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
