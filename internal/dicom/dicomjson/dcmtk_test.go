@@ -36,6 +36,9 @@ import (
 //     here and part of the value there; so a number padded with NUL is no number there.
 //   - A binary value of odd length is as long as it is here, padded there.
 func TestAgainstDCMTK(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short leaves out the comparison with DCMTK, which starts dcm2json for every file")
+	}
 	files := testdata.Files(t, "ok", "ok-derived")
 	tool, err := exec.LookPath("dcm2json")
 	if err != nil {
