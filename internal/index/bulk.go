@@ -170,7 +170,7 @@ func (w *writer) allVersions(ctx context.Context) error {
 		err := w.step(func(b *batch) error {
 			const page = 500
 			var sops []int64
-			err := b.c.query(ctx, `SELECT sop FROM instances WHERE sop > ? GROUP BY sop HAVING count(*) > 1 ORDER BY sop LIMIT ?`, func(v []driver.Value) error {
+			err := b.c.query(ctx, `SELECT sop FROM instances WHERE sop > ? GROUP BY sop HAVING count(*) > 1 ORDER BY sop LIMIT (?+0)`, func(v []driver.Value) error {
 				sops = append(sops, integer(v[0]))
 				return nil
 			}, after, int64(page))
@@ -311,7 +311,7 @@ func (b *batch) somePostings(t *tenant, after int64) (last int64, more bool, err
 		terms string
 	}
 	all := make([]one, 0, page)
-	err = b.c.query(context.Background(), `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey > ? ORDER BY skey LIMIT ?`, func(v []driver.Value) error {
+	err = b.c.query(context.Background(), `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey > ? ORDER BY skey LIMIT (?+0)`, func(v []driver.Value) error {
 		s, err := t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
 		if err != nil {
 			return err

@@ -145,9 +145,9 @@ func selectChanges(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, wa
 		return out, c.query(ctx, query, limited, lo, hi)
 	default:
 		// Rare ones have an index; a few lists are merged.
-		query := columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id LIMIT ?`
+		query := columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id LIMIT (?+0)`
 		if q.Newest {
-			query = columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id DESC LIMIT ?`
+			query = columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id DESC LIMIT (?+0)`
 		}
 		for a := range want {
 			if err := c.query(ctx, query, add, int64(a), lo, hi, int64(q.Limit)); err != nil {

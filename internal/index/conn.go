@@ -63,7 +63,8 @@ func (c *conn) exec(q string, args ...driver.Value) error {
 // errStop ends a query early without being an error.
 var errStop = errors.New("stop")
 
-// query calls row for each row. The slice is used again, its values are not.
+// query calls row for each row. A LIMIT is an expression, (?+0): SQLite compiles a
+// statement again whenever a bare parameter of its LIMIT is bound. The slice is used again, its values are not.
 // The context interrupts the query where it takes long; a caller whose query
 // is short passes context.Background(), which costs nothing.
 func (c *conn) query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error {

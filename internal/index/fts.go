@@ -144,7 +144,7 @@ func expression(groups [][]token) string {
 
 // countPostings counts studies between the keys that match, up to limit.
 func countPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int) (n int, err error) {
-	err = c.query(ctx, `SELECT count(*) FROM (SELECT 1 FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?)`, func(v []driver.Value) error {
+	err = c.query(ctx, `SELECT count(*) FROM (SELECT 1 FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? LIMIT (?+0))`, func(v []driver.Value) error {
 		n = int(integer(v[0]))
 		return nil
 	}, expression(groups), lo, hi, int64(limit))
@@ -155,5 +155,5 @@ func countPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64,
 func findPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int, f func([]driver.Value) error) error {
 	return c.query(ctx, `SELECT p.rowid, s.tenant, s.ref, s.sealed FROM postings p CROSS JOIN studies s
 		WHERE p.postings MATCH ? AND p.rowid BETWEEN ? AND ? AND s.id = (p.rowid & 268435455)
-		ORDER BY p.rowid DESC LIMIT ?`, f, expression(groups), lo, hi, int64(limit))
+		ORDER BY p.rowid DESC LIMIT (?+0)`, f, expression(groups), lo, hi, int64(limit))
 }

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -109,6 +110,9 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "finding the index")
 	}
+	if err := private(path); err != nil {
+		return nil, err
+	}
 	if err := migrate(ctx, dsn(path, writerCache, false)); err != nil {
 		return nil, fmt.Errorf("preparing the index: %w", err)
 	}
@@ -144,6 +148,15 @@ func (x *Index) open(ctx context.Context, path string, readers int) error {
 	x.writer.ballast = ballast{path: path + ".ballast", size: ballastSize}
 	x.writer.ballast.restore(x.now())
 	return x.writer.finishBulk(ctx)
+}
+
+// private makes the database file for its owner alone; SQLite gives its other files the same mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the index database cannot be opened; check the data folder")
+	}
+	return classify(f.Close())
 }
 
 // dsn names the database with the settings of a connection. synchronous=FULL makes a commit durable.

@@ -187,7 +187,7 @@ func (b *batch) rowsIn(t *tenant, series int64, f func(*row) error) error {
 	rows := make([]*row, 0, page)
 	for after := series << ordinalBits; ; after = rows[len(rows)-1].ID {
 		rows = rows[:0]
-		err := b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, func(v []driver.Value) error {
+		err := b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
 			r, err := t.openInstance(integer(v[0]), State(integer(v[1])), blob(v[2]))
 			rows = append(rows, r)
 			return err

@@ -66,13 +66,11 @@ func (x *Index) InstancesOf(ctx context.Context, name archive.Tenant, series int
 		if err != nil || s == nil || s.Instances == 0 {
 			return err
 		}
-		r := &row{}
-		r.SeriesID = series
-		u := newParents(t)
-		if _, err := x.fill(c, u, r); err != nil {
+		p, err := newParents(t).of(c, series)
+		if err != nil {
 			return err
 		}
-		study, list = u.by[series].uids.Study, append(list, *s)
+		study, list = p.uids.Study, append(list, *s)
 		return nil
 	})
 	if err != nil {
@@ -169,7 +167,7 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 	for after, n := s.ID<<ordinalBits, instPage; n == instPage; {
 		n = 0
 		err := x.read(ctx, name, func(c *conn, t *tenant) error {
-			return c.query(context.Background(), `SELECT id, sealed, state FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, func(v []driver.Value) error {
+			return c.query(context.Background(), `SELECT id, sealed, state FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
 				after = integer(v[0])
 				n++
 				if State(integer(v[2])) != StateVisible {
@@ -228,7 +226,7 @@ func (x *Index) Each(ctx context.Context, name archive.Tenant, after int64, yiel
 		n = 0
 		err := x.read(ctx, name, func(c *conn, t *tenant) error {
 			var ids []int64
-			err := c.query(context.Background(), `SELECT id FROM instances WHERE id > ? ORDER BY id LIMIT ?`, func(v []driver.Value) error {
+			err := c.query(context.Background(), `SELECT id FROM instances WHERE id > ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
 				ids = append(ids, integer(v[0]))
 				return nil
 			}, after, int64(instPage))

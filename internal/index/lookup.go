@@ -27,47 +27,39 @@ type parent struct {
 
 func newParents(t *tenant) *parents { return &parents{t: t, by: map[int64]parent{}} }
 
-// fill sets the parents' UIDs and the object's name of the row. It reports
-// whether the row is the tenant's.
-func (x *Index) fill(c *conn, u *parents, r *row) (bool, error) {
-	p, ok := u.by[r.SeriesID]
-	if !ok {
-		_, err := c.one(`SELECT e.study, e.sealed, s.tenant, s.sealed FROM series e JOIN studies s ON s.id = e.study WHERE e.id = ?`, func(v []driver.Value) error {
-			p.study, p.tenantID = integer(v[0]), integer(v[2])
-			if p.tenantID != u.t.id {
-				return nil
-			}
-			plain, err := u.t.seal.open(blob(v[3]), inStudies, p.study)
-			if err != nil {
-				return err
-			}
-			var s studyRec
-			if err := s.decode(plain); err != nil {
-				return err
-			}
-			if plain, err = u.t.seal.open(blob(v[1]), inSeries, r.SeriesID); err != nil {
-				return err
-			}
-			var e seriesRec
-			if err := e.decode(plain); err != nil {
-				return err
-			}
-			p.uids = archive.UIDs{Study: s.uid, Series: e.uid}
+// of returns what is above the instances of a series.
+func (u *parents) of(c *conn, series int64) (p parent, err error) {
+	if p, ok := u.by[series]; ok {
+		return p, nil
+	}
+	_, err = c.one(`SELECT e.study, e.sealed, s.tenant, s.sealed FROM series e JOIN studies s ON s.id = e.study WHERE e.id = ?`, func(v []driver.Value) error {
+		p.study, p.tenantID = integer(v[0]), integer(v[2])
+		if p.tenantID != u.t.id {
 			return nil
-		}, r.SeriesID)
+		}
+		plain, err := u.t.seal.open(blob(v[3]), inStudies, p.study)
 		if err != nil {
-			return false, err
+			return err
 		}
-		if len(u.by) > 4096 {
-			clear(u.by)
+		var s studyRec
+		if err := s.decode(plain); err != nil {
+			return err
 		}
-		u.by[r.SeriesID] = p
+		if plain, err = u.t.seal.open(blob(v[1]), inSeries, series); err != nil {
+			return err
+		}
+		var e seriesRec
+		if err := e.decode(plain); err != nil {
+			return err
+		}
+		p.uids = archive.UIDs{Study: s.uid, Series: e.uid}
+		return nil
+	}, series)
+	if len(u.by) > 4096 {
+		clear(u.by)
 	}
-	if p.tenantID != u.t.id {
-		return false, nil
-	}
-	r.StudyID, r.Study, r.UIDs.Series = p.study, p.uids.Study, p.uids.Series
-	return true, x.name(c, r)
+	u.by[series] = p
+	return p, err
 }
 
 // name makes the object's name whole.
@@ -99,28 +91,19 @@ func (x *Index) name(c *conn, r *row) error {
 
 // instanceByID returns an instance row of whatever state, nil when the tenant has none of this identity.
 func (x *Index) instanceByID(c *conn, u *parents, id int64) (r *row, err error) {
-	var state State
-	var sealed []byte
-	found, err := c.one(`SELECT state, sealed FROM instances WHERE id = ?`, func(v []driver.Value) error {
-		state, sealed = State(integer(v[0])), blob(v[1])
-		return nil
+	p, err := u.of(c, id>>ordinalBits)
+	if err != nil || p.tenantID != u.t.id {
+		return nil, err
+	}
+	_, err = c.one(`SELECT state, sealed FROM instances WHERE id = ?`, func(v []driver.Value) error {
+		r, err = u.t.openInstance(id, State(integer(v[0])), blob(v[1]))
+		return err
 	}, id)
-	if err != nil || !found {
+	if err != nil || r == nil {
 		return nil, err
 	}
-	probe := &row{}
-	probe.SeriesID = id >> ordinalBits
-	if p, ok := u.by[probe.SeriesID]; !ok || p.tenantID != u.t.id {
-		n, err := c.integer(`SELECT s.tenant FROM series e JOIN studies s ON s.id = e.study WHERE e.id = ?`, probe.SeriesID)
-		if err != nil || n != u.t.id {
-			return nil, err
-		}
-	}
-	if r, err = u.t.openInstance(id, state, sealed); err != nil {
-		return nil, err
-	}
-	_, err = x.fill(c, u, r)
-	return r, err
+	r.StudyID, r.Study, r.UIDs.Series = p.study, p.uids.Study, p.uids.Series
+	return r, x.name(c, r)
 }
 
 // bySOP returns the tenant's rows of a SOP Instance UID, whatever their state.

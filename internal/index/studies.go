@@ -245,12 +245,12 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 			}
 			if q.mask == 0 {
 				return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
-					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT ?`, row, q.t.id, q.lo, q.hi, int64(size))
+					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)`, row, q.t.id, q.lo, q.hi, int64(size))
 			}
 			// The index alone says which studies cannot have the modalities; they count for the page.
 			return c.query(ctx, `SELECT k.skey, s.id, s.ref, s.sealed FROM
-				(SELECT skey, mods FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT ?) k
-				LEFT JOIN studies s ON (k.mods & ?) <> 0 AND s.id = (k.skey & 268435455) ORDER BY k.skey DESC`,
+				(SELECT skey, mods FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)) k
+				LEFT JOIN studies s ON s.id = CASE WHEN k.mods & ? THEN k.skey & 268435455 END ORDER BY k.skey DESC`,
 				row, q.t.id, q.lo, q.hi, int64(size), q.mask)
 		})
 		if err != nil {
@@ -274,7 +274,7 @@ func (q *studyQuery) skip(ctx context.Context) error {
 	var hi int64
 	err := q.x.readers.with(ctx, func(c *conn) error {
 		return c.query(ctx, `SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
-			ORDER BY skey DESC LIMIT 1 OFFSET ?`, func(v []driver.Value) error {
+			ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`, func(v []driver.Value) error {
 			hi = integer(v[0])
 			return nil
 		}, q.t.id, q.lo, q.hi, int64(q.f.Skip-1))
