@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/reconcile"
@@ -39,12 +40,29 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int)) (re
 	if err := os.Rename(fresh, o.Index); err != nil {
 		return report, fault.Wrap(fault.Internal, err, "putting the new index in its place")
 	}
-	return report, nil
+	if err := removeIndex(fresh); err != nil { // what lay beside it
+		return report, err
+	}
+	return report, syncFolder(filepath.Dir(o.Index))
 }
 
-// removeIndex removes a database and what SQLite keeps beside it.
+// syncFolder makes durable which files a folder holds.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("opening the folder of the index: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "syncing the folder of the index")
+	}
+	return nil
+}
+
+// removeIndex removes a database and what lies beside it. The database goes
+// first: without its WAL it may be damaged, while SQLite drops a WAL without a database.
 func removeIndex(path string) error {
-	for _, suffix := range []string{"-wal", "-shm", ""} {
+	for _, suffix := range []string{"", "-wal", "-shm", ".ballast"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("removing an index file: %w", err)
 		}

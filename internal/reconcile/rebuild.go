@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -11,6 +12,7 @@ import (
 // names what is missing; instances of facts that are there are all indexed.
 func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)) (Report, error) {
 	v := &check{r: r, ends: map[string]uint64{}, packs: map[string]bool{}}
+	var adding sync.Mutex // facts are read side by side, and added one at a time
 	err := r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
 		return v.run(ctx, 2, progress, func(e archive.Entry) error {
 			ok, err := r.committed(ctx, &e)
@@ -21,6 +23,8 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 				v.gap("the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
 				return nil
 			}
+			adding.Lock()
+			defer adding.Unlock()
 			return add(e)
 		})
 	})
