@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"slices"
 	"sync"
 
@@ -14,7 +13,6 @@ import (
 // The attributes a store cannot do without; the fifth, the transfer syntax, is
 // in the file meta information.
 const (
-	tagCharset        dicom.Tag = 0x00080005
 	tagSOPClass       dicom.Tag = 0x00080016
 	tagSOPInstance    dicom.Tag = 0x00080018
 	tagStudyInstance  dicom.Tag = 0x0020000D
@@ -106,33 +104,11 @@ func record(in *archive.Instance, d *dicom.Dataset) {
 const maxAttr = 16 << 10
 
 func attr(d *dicom.Dataset, e *dicom.Element) (archive.Attr, bool) {
-	a := archive.Attr{Tag: e.Tag, VR: e.VR}
-	switch {
-	case e.Tag == tagCharset:
-		a.Value = "ISO_IR 192" // what the index holds is UTF-8, whatever was received
-	case e.ByReference():
-		return a, false
-	case e.IsSequence():
-		a.VR, a.Value = dicom.SQ, items(d, e)
-	default:
-		a.Value = d.TextOf(e)
+	if e.ByReference() {
+		return archive.Attr{}, false
 	}
+	a := dicomjson.AttrOf(d, e)
 	return a, len(a.Value) <= maxAttr
-}
-
-// items returns the DICOM JSON array of a sequence's items, or "" without any.
-func items(d *dicom.Dataset, e *dicom.Element) string {
-	if len(e.Items) == 0 {
-		return ""
-	}
-	one := dicom.Dataset{Elements: []dicom.Element{*e}, Order: d.Order, Charset: d.Charset}
-	text := dicomjson.Append(nil, &one)
-	const open = `"Value":`
-	i := bytes.Index(text, []byte(open))
-	if i < 0 {
-		return ""
-	}
-	return string(text[i+len(open) : len(text)-len("}}")])
 }
 
 // misfit says why a data set cannot be stored.

@@ -32,6 +32,7 @@ import (
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/retrystore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
@@ -67,11 +68,10 @@ type Node struct {
 	Reconcile *reconcile.Reconciler
 	Bucket    *storage.Bucket
 
-	o      Options
-	lock   *os.File
-	ring   *keys.Ring
-	log    *ledger.Log
-	closer []func() error
+	o    Options
+	lock *os.File
+	ring *keys.Ring
+	log  *ledger.Log
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -170,7 +170,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 		}
 		d = fs
 	}
-	n.Bucket = storage.New(d)
+	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
 	n.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: n.o.KEK, Tenant: n.Tenant, Now: n.o.Now})
 	if err != nil {
 		return fmt.Errorf("opening the tenant's keys: %w", err)
@@ -253,10 +253,10 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.Store != nil {
 		n.Store.Close()
 	}
-	if n.stop != nil && n.Reconcile != nil {
-		// After Catchup every fact of this session is indexed, so the checkpoint is exact.
-		if _, err := n.Reconcile.Catchup(ctx); err == nil {
-			errs = append(errs, n.end(ctx))
+	if n.stop != nil {
+		// Says that this session has ended, and with which number.
+		if err := n.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+			errs = append(errs, err)
 		}
 	}
 	if n.Retrieve != nil {
@@ -268,19 +268,8 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.ring != nil {
 		n.ring.Close()
 	}
-	for _, c := range n.closer {
-		errs = append(errs, c())
-	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// end writes the session's last checkpoint.
-func (n *Node) end(ctx context.Context) error {
-	if err := n.Reconcile.Checkpoint(ctx); err != nil && !fault.Is(err, fault.Full) {
-		return err
-	}
-	return n.log.Close(ctx)
 }

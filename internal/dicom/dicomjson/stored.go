@@ -7,29 +7,25 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-// AttrOf returns an attribute of the data set in its index form, and whether
-// the data set has it. Binary values have none: their Value is "".
-func AttrOf(d *dicom.Dataset, t dicom.Tag) (archive.Attr, bool) {
-	e := d.Lookup(t)
-	if e == nil {
-		return archive.Attr{}, false
-	}
-	a := archive.Attr{Tag: t, VR: e.VR}
+// AttrOf returns an element of the data set in its index form. Binary values
+// have none: their Value is "".
+func AttrOf(d *dicom.Dataset, e *dicom.Element) archive.Attr {
+	a := archive.Attr{Tag: e.Tag, VR: e.VR}
 	switch {
 	case e.IsSequence():
 		a.VR = dicom.SQ
 		if len(e.Items) > 0 {
 			a.Value = string(AppendItems(nil, e))
 		}
-	case t == charsetTag:
+	case e.Tag == charsetTag:
 		a.VR, a.Value = dicom.CS, "ISO_IR 192"
 	default:
 		a.Value = d.TextOf(e)
-		if known := dicom.VROf(t); e.VR == dicom.UN && known != dicom.SQ {
+		if known := dicom.VROf(e.Tag); e.VR == dicom.UN && known != dicom.SQ {
 			a.VR = known // as which TextOf read it
 		}
 	}
-	return a, true
+	return a
 }
 
 // Elements yields the elements of a JSON object that Append wrote: the tag, and
