@@ -142,13 +142,15 @@ func expression(groups [][]token) string {
 	return out.String()
 }
 
-// countPostings counts studies between the keys that match, up to limit.
-func countPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int) (n int, err error) {
-	err = c.query(ctx, `SELECT count(*) FROM (SELECT 1 FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? LIMIT (?+0))`, func(v []driver.Value) error {
-		n = int(integer(v[0]))
+// samplePostings counts the newest studies between the keys that have any of the tokens, up
+// to limit, and returns the key of the last of them.
+func samplePostings(ctx context.Context, c *conn, g []token, lo, hi int64, limit int) (n int, reach int64, err error) {
+	err = c.query(ctx, `SELECT count(*), min(k) FROM (SELECT rowid AS k FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ?
+		ORDER BY rowid DESC LIMIT (?+0))`, func(v []driver.Value) error {
+		n, reach = int(integer(v[0])), integer(v[1])
 		return nil
-	}, expression(groups), lo, hi, int64(limit))
-	return n, err
+	}, expression([][]token{g}), lo, hi, int64(limit))
+	return n, reach, err
 }
 
 // findPostings calls f with (skey, tenant, ref, sealed) of studies between the keys that match, newest first, up to limit.

@@ -35,8 +35,8 @@ func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.Stud
 	switch {
 	case q.lo > q.hi:
 		return nil
-	case f.UIDs != nil:
-		return q.byUID(ctx)
+	case f.UIDs != nil || f.IDs != nil:
+		return q.named(ctx)
 	}
 	return q.run(ctx)
 }
@@ -63,25 +63,30 @@ const (
 	fewWords   = 64   // a condition of no more terms is looked up at once
 	manyWords  = 2000 // a condition of more terms is not looked up
 	shortWalk  = 2000 // studies looked at before terms that are common are looked up
-	rareEnough = 200  // so few postings need not be narrowed down by other terms
+	sample     = 200  // postings that say how common a term is; one that has fewer is rare
 )
 
-func (q *studyQuery) byUID(ctx context.Context) error {
+// named looks at the studies that the filter names.
+func (q *studyQuery) named(ctx context.Context) error {
+	const columns = `SELECT skey, id, ref, sealed FROM studies WHERE tenant = ? AND skey BETWEEN ? AND ? AND `
 	var found []candidate
 	err := q.x.readers.with(ctx, func(c *conn) error {
-		for _, uid := range q.f.UIDs {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			ref := q.t.keys.Ref(uid)
-			_, err := c.one(`SELECT skey, id, ref, sealed FROM studies WHERE tenant = ? AND ref = ? AND skey BETWEEN ? AND ?`, func(v []driver.Value) error {
-				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
-				if err == nil && s.UID == uid {
-					found = append(found, candidate{integer(v[0]), s})
+		row := func(v []driver.Value) error {
+			s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
+			found = append(found, candidate{integer(v[0]), s})
+			return err
+		}
+		if q.f.UIDs == nil {
+			for _, id := range q.f.IDs {
+				if err := c.query(ctx, columns+`id = ?`, row, q.t.id, q.lo, q.hi, id); err != nil {
+					return err
 				}
-				return err
-			}, q.t.id, ref[:], q.lo, q.hi)
-			if err != nil {
+			}
+			return nil
+		}
+		for _, uid := range q.f.UIDs {
+			ref := q.t.keys.Ref(uid)
+			if err := c.query(ctx, columns+`ref = ?`, row, q.t.id, q.lo, q.hi, ref[:]); err != nil {
 				return err
 			}
 		}
@@ -90,9 +95,11 @@ func (q *studyQuery) byUID(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	found = slices.DeleteFunc(found, func(c candidate) bool {
+		return q.f.IDs != nil && !slices.Contains(q.f.IDs, c.row.ID) || q.f.UIDs != nil && !slices.Contains(q.f.UIDs, c.row.UID)
+	})
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(b.skey, a.skey) })
-	found = slices.CompactFunc(found, func(a, b candidate) bool { return a.skey == b.skey })
-	q.emit(found)
+	q.emit(slices.CompactFunc(found, func(a, b candidate) bool { return a.skey == b.skey }))
 	return nil
 }
 
@@ -189,26 +196,57 @@ func (q *studyQuery) plan(ctx context.Context) (groups, common [][]token, err er
 	if len(groups) == 0 {
 		return nil, common, nil
 	}
-	// Drive from the rarest: when it is rare, the others would cost more than they save.
 	if len(groups) > 1 {
-		err = q.x.readers.with(ctx, func(c *conn) error {
-			for i := range groups {
-				if len(groups[i]) == 0 {
-					return nil
-				}
-				n, err := countPostings(ctx, c, groups[i:i+1], q.lo, q.hi, rareEnough)
-				if err != nil {
-					return err
-				}
-				if n < rareEnough {
-					groups, common = groups[i:i+1], nil
-					return nil
-				}
-			}
-			return nil
-		})
+		if groups, err = q.narrow(ctx, groups); err != nil || len(groups) == 1 {
+			return groups, nil, err
+		}
 	}
-	return append(groups, common...), nil, err
+	return append(groups, common...), nil, nil
+}
+
+// narrow picks the groups that are worth looking up: the rarest alone when it is rare, else
+// all but those that more than half of the studies have. How common a group is shows in how far
+// back its newest postings reach, against how far as many studies reach.
+func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]token, err error) {
+	err = q.x.readers.with(ctx, func(c *conn) error {
+		var newest, far int64
+		for _, at := range []struct {
+			skey   *int64
+			offset int64
+		}{{&newest, 0}, {&far, sample - 1}} {
+			*at.skey, err = c.integer(`SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
+				ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`, q.t.id, q.lo, q.hi, at.offset)
+			if err != nil {
+				return err
+			}
+		}
+		rarest, deepest := 0, int64(math.MaxInt64)
+		for i, g := range groups {
+			if len(g) == 0 {
+				kept = groups[i : i+1] // nothing meets this one
+				return nil
+			}
+			n, reach, err := samplePostings(ctx, c, g, q.lo, q.hi, sample)
+			if err != nil {
+				return err
+			}
+			if n < sample {
+				kept = groups[i : i+1]
+				return nil
+			}
+			if reach < deepest {
+				rarest, deepest = i, reach
+			}
+			if newest-reach > 2*(newest-far) {
+				kept = append(kept, g)
+			}
+		}
+		if len(kept) == 0 {
+			kept = groups[rarest : rarest+1]
+		}
+		return nil
+	})
+	return kept, err
 }
 
 // planModalities decides for a filter of modalities and dates alone. A short time is

@@ -1,0 +1,94 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+type studyCacheKey struct {
+	tenant int64
+	ref    archive.Ref
+}
+
+// studyCache holds the studies last written to; those used least recently go
+// first, half a cache at a time.
+type studyCache struct{ now, old map[studyCacheKey]*study }
+
+const (
+	maxCachedStudies = 1024
+	maxCachedSeries  = 256
+)
+
+func (c *studyCache) get(k studyCacheKey) *study {
+	s := c.now[k]
+	if s == nil {
+		if s = c.old[k]; s != nil {
+			c.put(k, s)
+		}
+	}
+	return s
+}
+
+func (c *studyCache) put(k studyCacheKey, s *study) {
+	if c.now == nil {
+		c.now = map[studyCacheKey]*study{}
+	}
+	c.now[k] = s
+}
+
+// trim is for between transactions.
+func (c *studyCache) trim() {
+	if len(c.now) > maxCachedStudies {
+		c.old, c.now = c.now, nil
+	}
+}
+
+// prefix returns the number of the beginning of an object name.
+func (b *batch) prefix(dir string) (int64, error) {
+	if id := b.w.prefixes[dir]; id != 0 {
+		return id, nil
+	}
+	id, err := b.c.integer(`SELECT id FROM prefixes WHERE text = ?`, dir)
+	if err == nil && id == 0 {
+		if err = b.c.exec(`INSERT INTO prefixes (text) VALUES (?)`, dir); err == nil {
+			id, err = b.c.integer(`SELECT id FROM prefixes WHERE text = ?`, dir)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(b.w.prefixes) > 1024 {
+		clear(b.w.prefixes)
+	}
+	b.w.prefixes[dir] = id
+	return id, nil
+}
+
+type packKey struct {
+	tenant int64
+	name   string
+}
+
+// usePack notes an object other than the entry's own that instances lie in.
+func (b *batch) usePack(t *tenant, e *archive.Entry, object string) error {
+	k := packKey{t.id, object}
+	if object == e.Object || b.w.packs[k] {
+		return nil
+	}
+	if len(b.w.packs) > 1024 {
+		clear(b.w.packs)
+	}
+	b.w.packs[k] = true
+	return b.c.exec(`INSERT OR IGNORE INTO packs (tenant, name) VALUES (?, ?)`, t.id, object)
+}
+
+// Referenced reports whether instance rows of the tenant, live or deleted, lie in the pack object.
+func (x *Index) Referenced(ctx context.Context, name archive.Tenant, object string) (yes bool, err error) {
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		yes, err = c.one(`SELECT 1 FROM packs WHERE tenant = ? AND name = ?`, func([]driver.Value) error { return nil }, t.id, object)
+		return err
+	})
+	return yes, err
+}
