@@ -58,12 +58,12 @@ type candidate struct {
 }
 
 const (
-	firstPage  = 128
-	largePage  = 1024
-	fewWords   = 64   // a condition of no more terms is looked up at once
-	manyWords  = 2000 // a condition of more terms is not looked up
-	shortWalk  = 2000 // studies looked at before terms that are common are looked up
-	sample     = 200  // postings that say how common a term is; one that has fewer is rare
+	firstPage = 128
+	largePage = 1024
+	fewWords  = 64   // a condition of no more terms is looked up at once
+	manyWords = 2000 // a condition of more terms is not looked up
+	shortWalk = 2000 // studies looked at before terms that are common are looked up
+	sample    = 200  // postings that say how common a term is; one that has fewer is rare
 )
 
 // named looks at the studies that the filter names.
@@ -204,21 +204,24 @@ func (q *studyQuery) plan(ctx context.Context) (groups, common [][]token, err er
 	return append(groups, common...), nil, nil
 }
 
-// narrow picks the groups that are worth looking up: the rarest alone when it is rare, else
-// all but those that more than half of the studies have. How common a group is shows in how far
-// back its newest postings reach, against how far as many studies reach.
+// scale says how far back the newest studies reach, whatever their terms: what
+// the reach of a term's postings is measured against.
+func (q *studyQuery) scale(c *conn) (newest, far int64, err error) {
+	const query = `SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
+		ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`
+	if newest, err = c.integer(query, q.t.id, q.lo, q.hi, int64(0)); err == nil {
+		far, err = c.integer(query, q.t.id, q.lo, q.hi, int64(sample-1))
+	}
+	return newest, far, err
+}
+
+// narrow picks the groups that are worth looking up: the rarest alone when it
+// is rare, else all but those that more than half of the studies have.
 func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]token, err error) {
 	err = q.x.readers.with(ctx, func(c *conn) error {
-		var newest, far int64
-		for _, at := range []struct {
-			skey   *int64
-			offset int64
-		}{{&newest, 0}, {&far, sample - 1}} {
-			*at.skey, err = c.integer(`SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
-				ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`, q.t.id, q.lo, q.hi, at.offset)
-			if err != nil {
-				return err
-			}
+		newest, far, err := q.scale(c)
+		if err != nil {
+			return err
 		}
 		rarest, deepest := 0, int64(math.MaxInt64)
 		for i, g := range groups {
@@ -249,9 +252,9 @@ func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]tok
 	return kept, err
 }
 
-// planModalities decides for a filter of modalities and dates alone. A short time is
-// walked, a long one is looked up, for the modality may be rare.
-func (q *studyQuery) planModalities(context.Context) (groups, common [][]token, err error) {
+// planModalities decides for a filter of modalities and dates alone. A short
+// time is walked, and so is a long one unless less than a tenth of the studies has them.
+func (q *studyQuery) planModalities(ctx context.Context) (groups, common [][]token, err error) {
 	const days = 45 << idBits
 	if len(q.f.Modalities) == 0 || q.hi-q.lo <= days || len(q.f.Modalities) > fewWords {
 		return nil, nil, nil
@@ -260,7 +263,18 @@ func (q *studyQuery) planModalities(context.Context) (groups, common [][]token, 
 	for _, m := range q.f.Modalities {
 		g = append(g, q.t.modalityToken(m))
 	}
-	return nil, [][]token{g}, nil
+	err = q.x.readers.with(ctx, func(c *conn) error {
+		n, reach, err := samplePostings(ctx, c, g, q.lo, q.hi, sample)
+		if err != nil {
+			return err
+		}
+		newest, far, err := q.scale(c)
+		if err == nil && (n < sample || newest-reach > 10*(newest-far)) {
+			groups = [][]token{g}
+		}
+		return err
+	})
+	return groups, nil, err
 }
 
 // walk goes along study dates, over about so many studies at most.
