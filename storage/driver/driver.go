@@ -112,3 +112,27 @@ type ReaderAtCloser interface {
 type Purger interface {
 	Purge(ctx context.Context, key string) error
 }
+
+// Join returns d with the optional interfaces that are given, and no others, so
+// that a wrapper has those of what it wraps. d itself MUST have none of them.
+func Join(d Driver, m Mapper, p Purger) Driver {
+	switch {
+	case m != nil && p != nil:
+		return struct {
+			Driver
+			Mapper
+			Purger
+		}{d, m, p}
+	case m != nil:
+		return struct {
+			Driver
+			Mapper
+		}{d, m}
+	case p != nil:
+		return struct {
+			Driver
+			Purger
+		}{d, p}
+	}
+	return d
+}

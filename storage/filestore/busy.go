@@ -82,3 +82,19 @@ func (b *busy) hidden(key string) bool {
 	c := b.keys[key]
 	return c != nil && c.fresh
 }
+
+// drain waits until nothing is under way.
+func (b *busy) drain() {
+	for {
+		var c *claim
+		b.mu.Lock()
+		for _, c = range b.keys {
+			break
+		}
+		b.mu.Unlock()
+		if c == nil {
+			return
+		}
+		<-c.done
+	}
+}

@@ -2,48 +2,12 @@ package filestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// openUnnamed makes a file without a name in dir: nothing stays of it after a crash.
-func openUnnamed(dir string) (*os.File, error) {
-	return os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
-}
-
-func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
-
-// linkUnnamed gives such a file a name, if that is free.
-func linkUnnamed(f *os.File, path string) error {
-	from := procPath(f)
-	for {
-		err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
-		if err == nil {
-			return nil
-		}
-		if err != unix.EINTR {
-			return &os.LinkError{Op: "link", Old: from, New: path, Err: err}
-		}
-	}
-}
-
-// canLinkUnnamed tries both: not every file system, nor a system without /proc, can.
-func canLinkUnnamed(dir string) bool {
-	f, err := openUnnamed(dir)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	name := filepath.Join(dir, "probe")
-	if linkUnnamed(f, name) != nil {
-		return false
-	}
-	return os.Remove(name) == nil
-}
 
 // renameNew renames a file if the new name is free.
 func renameNew(from, to string) error {
@@ -62,15 +26,31 @@ func startWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// setModified sets the file's modification time, to the nanosecond where the
-// file system can.
-func setModified(f *os.File, t time.Time) error {
-	ts := []unix.Timespec{unix.NsecToTimespec(t.UnixNano()), unix.NsecToTimespec(t.UnixNano())}
-	err := unix.UtimesNanoAt(unix.AT_FDCWD, procPath(f), ts, 0)
-	if errors.Is(err, unix.ENOENT) { // no /proc; the flag needs Linux 5.8
-		err = unix.UtimesNanoAt(int(f.Fd()), "", ts, unix.AT_EMPTY_PATH)
+// awaitWriteback returns when all of the file's bytes are written, to the disk's
+// cache at least. It allocates their blocks, so a full disk shows here.
+func awaitWriteback(f *os.File) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	if err := unix.SyncFileRange(int(f.Fd()), 0, 0, all); err != nil {
+		return &os.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
 	}
-	return err
+	return nil
+}
+
+// keepsOrder reports whether dir is on ext4 with a journal on the same device.
+// Where that cannot be told, as without /proc and /sys, it is false, which is always right.
+func keepsOrder(dir string) bool {
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Statfs(dir, &fs) != nil || fs.Type != unix.EXT4_SUPER_MAGIC || unix.Stat(dir, &st) != nil {
+		return false
+	}
+	device, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return false
+	}
+	// A journal of its own bears the device's name and the journal's inode number.
+	journals, err := filepath.Glob("/proc/fs/jbd2/" + filepath.Base(device) + "-*")
+	return err == nil && len(journals) > 0
 }
 
 // syncFS makes durable whatever the file system of dir has been told.

@@ -30,17 +30,19 @@ func (s *Store) Create(ctx context.Context, key string, o driver.CreateOptions) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !o.Reserved {
-		if err := s.admit(o.Size); err != nil {
-			return nil, err
-		}
+	admit := s.admit
+	if o.Reserved {
+		admit = s.makeRoom
+	}
+	if err := admit(o.Size); err != nil {
+		return nil, err
 	}
 	return &writer{s: s, ctx: ctx, key: key, o: o}, nil
 }
 
 // admit refuses an ordinary object where there is no room besides ballast and headroom.
 func (s *Store) admit(size int64) error {
-	if err := s.ballast.Restore(); err != nil {
+	if err := s.RestoreBallast(); err != nil {
 		return err
 	}
 	if s.headroom == 0 {
@@ -56,6 +58,22 @@ func (s *Store) admit(size int64) error {
 	return nil
 }
 
+// makeRoom releases the ballast for a Reserved object where the disk is nearly
+// full: not only this object needs room now but the databases that will record it.
+func (s *Store) makeRoom(size int64) error {
+	if s.headroom == 0 || !s.ballast.held.Load() {
+		return nil
+	}
+	free, err := s.Free()
+	if err != nil {
+		return err
+	}
+	if free <= size {
+		return s.ballast.Release()
+	}
+	return nil
+}
+
 // writer stages an object: in buf until that is full, then in f.
 type writer struct {
 	s       *Store
@@ -65,7 +83,7 @@ type writer struct {
 	buf     *[]byte
 	used    int // bytes in buf
 	f       *os.File
-	named   string // f's temporary path, if it has one
+	temp    string // f's path while it has not the object's
 	size    int64  // bytes in f
 	started int64  // bytes of f whose writeback was started
 	ended   bool
@@ -119,12 +137,8 @@ func (w *writer) flush(p []byte) (int, error) {
 }
 
 func (w *writer) open() (err error) {
-	if w.s.unnamed && w.o.IfAbsent {
-		w.f, err = openUnnamed(w.s.tmp)
-		return err
-	}
 	if w.f, err = os.CreateTemp(w.s.tmp, "object-"); err == nil {
-		w.named = w.f.Name()
+		w.temp = w.f.Name()
 	}
 	return err
 }
@@ -160,10 +174,16 @@ func (w *writer) commit(ctx context.Context) (driver.Attrs, error) {
 			return driver.Attrs{}, err
 		}
 	}
-	if err := setModified(w.f, w.s.clock.next()); err != nil {
+	now := w.s.clock.next()
+	if err := os.Chtimes(w.temp, now, now); err != nil {
 		return driver.Attrs{}, classify(err, "committing an object")
 	}
-	if err := w.f.Sync(); err != nil {
+	// Either way the name, once durable, stands for all of the object.
+	put := w.f.Sync
+	if w.s.ordered {
+		put = func() error { return awaitWriteback(w.f) }
+	}
+	if err := put(); err != nil {
 		return driver.Attrs{}, classify(err, "committing an object")
 	}
 	info, err := w.f.Stat() // the time as the file system keeps it
@@ -180,33 +200,48 @@ func (w *writer) commit(ctx context.Context) (driver.Attrs, error) {
 		return driver.Attrs{}, err
 	}
 	defer w.s.busy.release(w.key, c)
-	if err := w.name(c, path); err != nil {
+	if err := w.rename(c, path); err != nil {
 		return driver.Attrs{}, err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := w.settle(path); err != nil {
 		if w.o.IfAbsent {
-			_ = os.Remove(path) // best effort: the caller was not told that it is there
+			_ = os.Remove(path) // best effort: the caller is not told that it is there
 		}
-		return driver.Attrs{}, classify(err, "committing an object")
+		// Never fault.Full, which promises that nothing changed.
+		return driver.Attrs{}, fault.Wrap(fault.Unavailable, err, "committing an object: the disk failed, check the system's log")
 	}
 	return attrs(w.size, info.ModTime()), nil
 }
 
-// name gives the file its name, under the conditions of the options.
-func (w *writer) name(c *claim, path string) error {
+// settle makes the file's new name durable.
+func (w *writer) settle(path string) error {
+	if w.s.ordered { // its inode has not been synced yet
+		if err := w.f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil || w.s.ordered {
+		return err
+	}
+	// Or a start after a power cut might find the temporary name still there,
+	// remove it, and with it the object's only inode.
+	return syncDir(w.s.tmp)
+}
+
+// rename gives the file its name, under the conditions of the options.
+func (w *writer) rename(c *claim, path string) error {
 	if w.o.IfAbsent {
 		w.s.busy.setFresh(c, true)
-		var err error
-		if w.named == "" {
-			err = linkUnnamed(w.f, path)
-		} else if err = renameNew(w.named, path); err == nil {
-			w.named = ""
-		}
+		err := renameNew(w.temp, path)
 		if errors.Is(err, fs.ErrExist) {
 			w.s.busy.setFresh(c, false)
 			return errExists
 		}
-		return classify(err, "committing an object")
+		if err != nil {
+			return classify(err, "committing an object")
+		}
+		w.temp = ""
+		return nil
 	}
 	old, err := w.s.stat(w.key)
 	switch {
@@ -219,10 +254,10 @@ func (w *writer) name(c *claim, path string) error {
 	case w.o.IfMatch != "" && old.ETag != w.o.IfMatch:
 		return errConflict
 	}
-	if err := os.Rename(w.named, path); err != nil {
+	if err := os.Rename(w.temp, path); err != nil {
 		return classify(err, "committing an object")
 	}
-	w.named = ""
+	w.temp = ""
 	return nil
 }
 
@@ -239,13 +274,13 @@ func (w *writer) Abort() {
 	}
 }
 
-// discard gives up the temporary file. A named one that stays is removed at the next start.
+// discard gives up the temporary file. One that stays is removed at the next start.
 func (w *writer) discard() {
 	if w.f != nil {
 		w.f.Close()
 	}
-	if w.named != "" {
-		_ = os.Remove(w.named)
+	if w.temp != "" {
+		_ = os.Remove(w.temp)
 	}
-	w.f, w.named, w.size, w.started = nil, "", 0, 0
+	w.f, w.temp, w.size, w.started = nil, "", 0, 0
 }
