@@ -36,7 +36,7 @@ func TestNothingReadable(t *testing.T) {
 	}
 	e.Fact.Chunks[0].Data = []byte("Wolkenstein GEHEIM4711 1.2.826.0.1.77777.1")
 	apply(t, x, e, deletes(2, s.build(0).UIDs, blobOf(s, 1)), undeletes(3, s.study, []uint64{2}, blobOf(s, 1)))
-	for i := range uint64(40) { // enough for pages of words to be folded
+	for i := range uint64(80) { // enough for pages of words to be folded
 		n := two
 		n.instance = "1.2.826.0.1.77777.5." + strings.Repeat("7", int(i+1))
 		n.desc = "Pankreaskopf " + strings.Repeat("x", int(i))

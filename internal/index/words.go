@@ -26,7 +26,7 @@ type word struct {
 const (
 	wordPage   = 32 << 10 // bytes at which a page is full
 	looseWords = 256      // more new words than this are folded at once
-	loosePages = 32       // as are so many small pages
+	loosePages = 64       // as are so many small pages
 )
 
 // learn adds the words of study attributes to the vocabulary.
@@ -102,7 +102,9 @@ func (b *batch) foldWords(t *tenant, words []word) error {
 		return err
 	}
 	for tag, words := range byTag {
+		slices.Sort(words)
 		var last int64
+		var have []string // ascending
 		_, err := b.c.one(`SELECT id, sealed FROM words WHERE tenant = ? AND tag = ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
 			if len(blob(v[1])) >= wordPage {
 				return nil
@@ -112,7 +114,7 @@ func (b *batch) foldWords(t *tenant, words []word) error {
 			if err != nil {
 				return err
 			}
-			return eachWord(plain, tag, func(_ dicom.Tag, s string) { words = append(words, s) })
+			return eachWord(plain, tag, func(_ dicom.Tag, s string) { have = append(have, s) })
 		}, t.id, int64(tag))
 		if err != nil {
 			return err
@@ -122,9 +124,8 @@ func (b *batch) foldWords(t *tenant, words []word) error {
 				return err
 			}
 		}
-		slices.Sort(words)
 		var p []byte
-		for _, s := range slices.Compact(words) {
+		for _, s := range slices.Compact(merge(have, words)) {
 			if p = appendString(p, s); len(p) >= wordPage {
 				if err := b.putWords(t, tag, p); err != nil {
 					return err
@@ -139,6 +140,19 @@ func (b *batch) foldWords(t *tenant, words []word) error {
 		}
 	}
 	return nil
+}
+
+// merge merges two ascending lists.
+func merge(a, b []string) []string {
+	out := make([]string, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] <= b[0] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 // eachWord calls f with the words of a page; of is the page's tag.

@@ -35,7 +35,7 @@ func TestWords(t *testing.T) {
 		t.Error("words before anything is stored")
 	}
 	want := map[string]bool{"anna": true}
-	for i := range uint64(90) { // pages are folded twice meanwhile
+	for i := range uint64(150) { // pages are folded twice meanwhile
 		s := ctSpec
 		s.study = fmt.Sprintf("2.%d", i)
 		s.name = fmt.Sprintf("Größe%d^Anna", i)
