@@ -13,3 +13,16 @@ func allocate(f *os.File, size int64) error {
 	}
 	return err
 }
+
+// freeSpace returns what this process may still write to the folder's disk.
+func freeSpace(dir string) (int64, bool) {
+	var st syscall.Statfs_t
+	if syscall.Statfs(dir, &st) != nil {
+		return 0, false
+	}
+	blocks := st.Bavail
+	if os.Geteuid() == 0 {
+		blocks = st.Bfree // what is set aside for root
+	}
+	return int64(blocks) * st.Bsize, true
+}

@@ -67,3 +67,68 @@ func TestBallast(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNoRoomForReal fills a small file system: stores are refused as full, reads
+// go on, a deletion still works, and with room everything does.
+func TestNoRoomForReal(t *testing.T) {
+	dir := smallDisk(t, 30<<20)
+	x, err := Open(context.Background(), testOptions(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	ctx := context.Background()
+	var full error
+	n := uint64(0)
+	for full == nil && n < 500 {
+		n++
+		s := ctSpec
+		s.study, s.instance = fmt.Sprintf("4.%d", n), fmt.Sprintf("4.%d.1.1", n)
+		e := stored(n, s)
+		e.Fact.Chunks[0].Data = make([]byte, 100<<10)
+		_, full = x.Apply(ctx, hospital, e)
+	}
+	if !fault.Is(full, fault.Full) {
+		t.Fatalf("after %d stores: %v", n, full)
+	}
+	there := studies(t, x, archive.StudyFilter{})
+	if len(there) != int(n-1) {
+		t.Errorf("%d of %d studies are there", len(there), n-1)
+	}
+	sel := archive.UIDs{Study: there[0].UID}
+	blobs, err := x.Blobs(ctx, hospital, sel)
+	if err != nil || len(blobs) != 1 {
+		t.Fatal(blobs, err)
+	}
+	apply(t, x, deletes(1000, sel, blobs...))
+	if got := studies(t, x, archive.StudyFilter{}); len(got) != len(there)-1 {
+		t.Errorf("%d studies after a deletion", len(got))
+	}
+	growDisk(t, dir, 100<<20)
+	s := ctSpec
+	apply(t, x, stored(n, s))
+	if got := studies(t, x, archive.StudyFilter{}); len(got) != len(there) {
+		t.Errorf("%d studies", len(got))
+	}
+}
+
+// TestRoom: what was freed for deletions does not go to more instances.
+func TestRoom(t *testing.T) {
+	x := openTest(t)
+	apply(t, x, stored(1, ctSpec))
+	b := &x.writer.ballast
+	b.need.Store(1 << 62) // more than any disk has
+	if err := x.Room(); !fault.Is(err, fault.Full) {
+		t.Errorf("room: %v", err)
+	}
+	e := stored(2, ctSpec)
+	if _, err := x.Apply(context.Background(), hospital, e); !fault.Is(err, fault.Full) {
+		t.Errorf("instances: %v", err)
+	}
+	apply(t, x, deleted(3, e.Fact.Instances[0].Blob))
+	b.need.Store(1)
+	apply(t, x, e)
+	if err := x.Room(); err != nil || b.need.Load() != 0 || !b.there {
+		t.Errorf("room: %v, %d, %v", err, b.need.Load(), b.there)
+	}
+}

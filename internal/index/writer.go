@@ -153,6 +153,9 @@ func (w *writer) serve(jobs []*job) {
 			if out.Err = err; err == nil {
 				out.Err = check(e)
 			}
+			if out.Err == nil && e.Fact.Kind == archive.FactStored {
+				out.Err = w.ballast.admit(w.x.now())
+			}
 			if out.Err == nil {
 				items = append(items, item{t, e, out})
 			}
@@ -175,6 +178,9 @@ func (w *writer) serve(jobs []*job) {
 func (w *writer) settleFor(it item, err error) {
 	if fault.Is(err, fault.Full) && it.e.Fact.Kind != archive.FactStored && w.ballast.release() {
 		err = w.transact([]item{it})
+	}
+	if fault.Is(err, fault.Full) {
+		w.ballast.full()
 	}
 	it.out.Err = err
 }
