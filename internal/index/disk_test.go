@@ -125,7 +125,7 @@ func TestRoom(t *testing.T) {
 	if _, err := x.Apply(context.Background(), hospital, e); !fault.Is(err, fault.Full) {
 		t.Errorf("instances: %v", err)
 	}
-	apply(t, x, deleted(3, e.Fact.Instances[0].Blob))
+	apply(t, x, deletes(3, archive.UIDs{Study: ctSpec.study}, e.Fact.Instances[0].Blob))
 	b.need.Store(1)
 	apply(t, x, e)
 	if err := x.Room(); err != nil || b.need.Load() != 0 || !b.there {

@@ -70,6 +70,9 @@ type Options struct {
 	Keys   Keys
 	Log    Log
 	Packs  pack.Creator
+	// Room, if set, fails with fault.Full while the index cannot take more
+	// instances: a fact that is not indexed would fill the store at every retry.
+	Room   func() error
 	Budget *pack.Budget // sealed bytes in memory, shared by all requests
 
 	Policy Policy

@@ -31,6 +31,11 @@ func (r *Request) study(ctx context.Context, uid string) (*study, error) {
 	if st := r.studies[uid]; st != nil {
 		return st, nil
 	}
+	if r.s.o.Room != nil {
+		if err := r.s.o.Room(); err != nil {
+			return nil, err
+		}
+	}
 	ref := r.s.o.Keys.Ref(uid)
 	key, err := r.s.keys.get(ctx, ref)
 	if err != nil {

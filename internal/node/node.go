@@ -113,7 +113,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if err = n.openLog(); err != nil {
 		return n, err
 	}
-	n.Store, err = ingest.New(ingest.Options{Tenant: o.Tenant, Index: n.Index, Keys: n.ring, Log: n.log, Packs: n.Bucket,
+	n.Store, err = ingest.New(ingest.Options{Tenant: o.Tenant, Index: n.Index, Keys: n.ring, Log: n.log, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: pack.NewBudget(o.StoreMemory), Policy: o.Duplicates, Grace: o.Grace, Now: o.Now, Rand: rand.Reader})
 	if err != nil {
 		return n, err
