@@ -45,6 +45,13 @@ func (b *Ballast) Restore() error {
 	return nil
 }
 
+// adopt holds what an earlier process left: on a full disk it could not be taken again.
+func (b *Ballast) adopt() {
+	if st, err := os.Stat(b.path); err == nil && st.Size() == b.size {
+		b.held.Store(true)
+	}
+}
+
 // Release gives the room back to the disk.
 func (b *Ballast) Release() error {
 	b.mu.Lock()

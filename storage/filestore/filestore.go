@@ -100,6 +100,7 @@ func New(dir string, o Options) (*Store, error) {
 	}
 	s.headroom = portion(o.Headroom, 16<<20, total)
 	s.ballast = NewBallast(filepath.Join(dir, "ballast"), portion(o.Ballast, 64<<20, total))
+	s.ballast.adopt()
 	if err := s.RestoreBallast(); err != nil && !fault.Is(err, fault.Full) {
 		return nil, err
 	}
