@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,11 +57,10 @@ func (p place) args(verb string, more ...string) []string {
 	return args
 }
 
-// command is the program with no configuration but the arguments. It dies with this process.
+// command is the program with no configuration but the arguments.
 func command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
@@ -86,22 +86,30 @@ func launch(t *testing.T, p place) (*server, io.Reader) {
 	s := &server{place: p, ended: make(chan struct{}), http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	s.cmd = command(context.Background(), p.args("serve", "--listen", "127.0.0.1:0", "--reconcile-every", "2s")...)
 	s.cmd.Stderr = log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing of a test that was killed stays
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.cmd.Stdout = in
-	err = s.cmd.Start()
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the child is told when this thread ends, not when the process does
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = s.cmd.Wait() // how it ended is in ProcessState
+			close(s.ended)
+		}
+	}()
+	err = <-started
 	in.Close()
 	if err != nil {
 		out.Close()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { out.Close() })
-	go func() {
-		_ = s.cmd.Wait() // how it ended is in ProcessState
-		close(s.ended)
-	}()
 	t.Cleanup(s.kill)
 	return s, out
 }
