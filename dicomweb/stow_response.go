@@ -52,7 +52,7 @@ func storeStatus(results []ingest.Result) (int, error) {
 			warned = warned || r.Reason != 0
 			continue
 		}
-		parsed = parsed || r.Instance != ""
+		parsed = parsed || isParsed(r)
 		if cause == nil || !ownFault(cause) && ownFault(r.Err) {
 			cause = r.Err
 		}
@@ -86,6 +86,16 @@ func ownFault(err error) bool {
 		return false
 	}
 	return err != nil
+}
+
+// isParsed reports whether a refused instance was read, so that the reason for it
+// is in what it says: then it is in the response, too.
+func isParsed(r *ingest.Result) bool {
+	switch r.Reason {
+	case ingest.ReasonMissingAttribute, ingest.ReasonMissingValue, ingest.ReasonInvalidInstance:
+		return true
+	}
+	return r.Instance != ""
 }
 
 // maxRemarks bounds the Warning headers of an answer.

@@ -16,6 +16,9 @@ import (
 // parts of a message in the order asked for, or when asked and there is one
 // only, as the body.
 func (s *Server) getFrames(c echo.Context) error {
+	if strings.Contains(c.Param("frames"), "/") { // the last parameter of a path takes all the rest
+		return echo.ErrNotFound
+	}
 	numbers, err := frameNumbers(c.Param("frames"))
 	if err != nil {
 		return err
