@@ -14,14 +14,16 @@ import (
 
 // TestFull fills the one small file system with everything on it.
 func TestFull(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, 128<<20)
-	foreign := d.fill(t, 60<<20)
+	foreign := d.fill(t, 45<<20)
 	p := newPlace(t, filepath.Join(d.dir, "data"), "")
 	full(t, p, foreign, func() {})
 }
 
 // TestFullIndex fills a small file system with the index alone; the data lies elsewhere.
 func TestFullIndex(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, 64<<20)
 	p := newPlace(t, t.TempDir(), filepath.Join(d.dir, "index.db"))
 	full(t, p, filepath.Join(d.dir, "foreign"), func() { d.fill(t, 3<<20) })

@@ -11,6 +11,7 @@ import (
 // TestKill kills the server at a random moment under load, again and again on
 // one data folder, and now and then while it is still starting.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := newPlace(t, t.TempDir(), "")
 	n := rounds(t, 12, 1)

@@ -12,12 +12,14 @@ const diskSize = 1 << 30 // of the image files, which are sparse
 
 // TestPower cuts the power of the one file system with everything on it.
 func TestPower(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, diskSize)
 	power(t, newPlace(t, filepath.Join(d.dir, "data"), ""), d)
 }
 
 // TestPowerTwo cuts the power of data and index, each on its own file system, in either order.
 func TestPowerTwo(t *testing.T) {
+	t.Parallel()
 	data, index := newDisk(t, diskSize), newDisk(t, diskSize)
 	power(t, newPlace(t, filepath.Join(data.dir, "data"), filepath.Join(index.dir, "index.db")), data, index)
 }
