@@ -138,6 +138,10 @@ func (r *Request) index(ctx context.Context, studies []*study, entries []archive
 			switch {
 			case failed != nil:
 				*res = refused(res.UIDs, res.SOPClass, reasonOf(failed), failed)
+				// What came again in the request is no more durable than the first.
+				for _, again := range r.repeats[at] {
+					r.results[again] = *res
+				}
 			case j < len(placed):
 				res.remark(&placed[j])
 			}

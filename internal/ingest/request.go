@@ -44,6 +44,7 @@ type Request struct {
 	results []Result
 	studies map[string]*study
 	seen    map[archive.UIDs]seen
+	repeats map[int][]int // results that are Known because of an earlier one of this request
 }
 
 // seen remembers what this request took in under some UIDs.
@@ -54,11 +55,12 @@ type seen struct {
 
 // Begin starts a request.
 func (s *Store) Begin(o RequestOptions) *Request {
-	return &Request{s: s, o: o, studies: map[string]*study{}, seen: map[archive.UIDs]seen{}}
+	return &Request{s: s, o: o, studies: map[string]*study{}, seen: map[archive.UIDs]seen{}, repeats: map[int][]int{}}
 }
 
 // Add takes in one instance: a Part 10 file, read to its end. The result is
-// final when it is Refused or Known; Stored becomes final with Commit.
+// final when it is Refused; Stored, and Known, which may rest on an instance of
+// this request, become final with Commit.
 func (r *Request) Add(ctx context.Context, part io.Reader) Result {
 	at := len(r.results)
 	r.results = append(r.results, Result{})
@@ -91,7 +93,7 @@ func (r *Request) addSmall(ctx context.Context, b []byte, at int) Result {
 	sum := r.s.o.Keys.Digest()
 	sum.Write(b)
 	sum.Sum(in.Digest[:0])
-	if res, done := r.duplicate(ctx, &in, res); done {
+	if res, done := r.duplicate(ctx, &in, res, at); done {
 		return res
 	}
 	st, err := r.study(ctx, in.Study)
@@ -136,7 +138,7 @@ func (r *Request) addLarge(ctx context.Context, head []byte, rest io.Reader, at 
 		return res
 	}
 	tee.sum.Sum(in.Digest[:0])
-	if res, done := r.duplicate(ctx, &in, res); done {
+	if res, done := r.duplicate(ctx, &in, res, at); done {
 		st.drop(w)
 		return res
 	}
@@ -208,8 +210,10 @@ func (r *Request) identify(f *dicom.File, err error) (archive.Instance, Result) 
 
 // duplicate compares with what the archive, and this request, has under the
 // same UIDs; done means that nothing is left to store.
-func (r *Request) duplicate(ctx context.Context, in *archive.Instance, res Result) (Result, bool) {
-	if first, ok := r.seen[in.UIDs]; ok && first.digest == in.Digest {
+func (r *Request) duplicate(ctx context.Context, in *archive.Instance, res Result, at int) (Result, bool) {
+	// An earlier one that was refused meanwhile says nothing about this one.
+	if first, ok := r.seen[in.UIDs]; ok && first.digest == in.Digest && r.results[first.result].Outcome != Refused {
+		r.repeats[first.result] = append(r.repeats[first.result], at)
 		res.Outcome = Known
 		return res, true
 	}
