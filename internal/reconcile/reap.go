@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage"
 )
 
@@ -60,7 +61,12 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 // storeTime asks the store what time it is, by writing something.
 func (r *Reconciler) storeTime(ctx context.Context) (time.Time, error) {
 	key := string(r.o.Tenant) + "/clock/" + r.o.Log.Session()
-	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{})
+	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true})
+	if fault.Is(err, fault.Exists) { // it could not be removed the last time
+		if err = r.o.Bucket.Delete(ctx, key); err == nil {
+			attrs, err = r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true})
+		}
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
 	}
