@@ -100,6 +100,10 @@ func (r *Ring) makeRoot(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if len(page.Objects) > 0 {
+		// Another node may have made the root since this one looked.
+		if b, err := r.o.Bucket.Get(ctx, r.rootName(), maxObject); !fault.Is(err, fault.NotFound) {
+			return b, err
+		}
 		return nil, fault.Wrap(fault.Corrupt, ErrAbsent,
 			"the archive holds data, but its root key %s is not in the store; restore that object from a copy", r.rootName())
 	}
