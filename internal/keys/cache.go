@@ -9,10 +9,11 @@ import (
 
 // cache holds unwrapped keys, the most recently used. A key that leaves is wiped.
 type cache struct {
-	mu    sync.Mutex
-	max   int
-	byID  map[archive.KeyID]*list.Element
-	order list.List // of *held, the most recent in front
+	mu     sync.Mutex
+	max    int
+	byID   map[archive.KeyID]*list.Element
+	order  list.List // of *held, the most recent in front
+	closed bool
 }
 
 type held struct {
@@ -33,9 +34,12 @@ func (c *cache) get(id archive.KeyID) (archive.Secret, bool) {
 	return e.Value.(*held).secret, true
 }
 
-func (c *cache) put(id archive.KeyID, s archive.Secret) {
+func (c *cache) put(id archive.KeyID, s *archive.Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
 	if e := c.byID[id]; e != nil {
 		c.order.MoveToFront(e)
 		return
@@ -43,7 +47,7 @@ func (c *cache) put(id archive.KeyID, s archive.Secret) {
 	for c.order.Len() >= c.max {
 		c.remove(c.order.Back())
 	}
-	c.byID[id] = c.order.PushFront(&held{id, s})
+	c.byID[id] = c.order.PushFront(&held{id, *s})
 }
 
 func (c *cache) drop(id archive.KeyID) {
@@ -54,9 +58,11 @@ func (c *cache) drop(id archive.KeyID) {
 	}
 }
 
-func (c *cache) wipe() {
+// close wipes every key and keeps none from then on.
+func (c *cache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for c.order.Len() > 0 {
 		c.remove(c.order.Back())
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -25,35 +24,53 @@ type Options struct {
 	Wrapper Wrapper
 	KEK     ID
 	Tenant  archive.Tenant
-	Rand    io.Reader        // nil is crypto/rand
+	Rand    io.Reader        // safe for concurrent use; nil is crypto/rand
 	Now     func() time.Time // nil is time.Now
 	// CacheSize is how many unwrapped study keys are held; 0 is 4096.
 	CacheSize int
 }
 
+var errClosed = fault.New(fault.Unavailable, "the archive is being closed; try again when it runs")
+
 // Ring is a tenant's keys in use. It is safe for concurrent use.
 type Ring struct {
 	o       Options
-	root    archive.Secret
-	fact    archive.Secret
-	ref     archive.Secret
-	digest  archive.Secret
 	cache   *cache
-	flight  singleflight.Group
 	hashers sync.Pool // *blake3.Hasher keyed for references
+
+	ctx   context.Context // of fetches: it ends with Close
+	stop  context.CancelFunc
+	fetch sync.WaitGroup
+
+	mu     sync.RWMutex // guards what follows
+	closed bool
+	root   archive.Secret
+	fact   archive.Secret
+	ref    archive.Secret
+	digest archive.Secret
+	calls  map[archive.KeyID]*call
 }
 
 // Open unwraps the tenant's root. A root is made for a tenant without any
 // object; where there are objects and no root, the archive cannot be opened.
 // Errors are fault.Corrupt, fault.KeyDenied, fault.KeyUnreachable and those of the store.
-func Open(ctx context.Context, o Options) (*Ring, error) {
+func Open(ctx context.Context, o Options) (_ *Ring, err error) {
+	if !o.Tenant.Valid() {
+		return nil, fault.New(fault.Invalid, "a tenant's name has lower-case letters, digits and hyphens, at most 63")
+	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
 	if o.CacheSize <= 0 {
 		o.CacheSize = 4096
 	}
-	r := &Ring{o: o, cache: newCache(o.CacheSize)}
+	r := &Ring{o: o, cache: newCache(o.CacheSize), calls: map[archive.KeyID]*call{}}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			r.Close()
+		}
+	}()
 	b, err := o.Bucket.Get(ctx, r.rootName(), maxObject)
 	if fault.Is(err, fault.NotFound) {
 		b, err = r.makeRoot(ctx)
@@ -76,16 +93,7 @@ func Open(ctx context.Context, o Options) (*Ring, error) {
 			return nil, err
 		}
 	}
-	r.hashers.New = func() any { return keyed(&r.ref) }
 	return r, nil
-}
-
-func keyed(s *archive.Secret) *blake3.Hasher {
-	h, err := blake3.NewKeyed(s[:])
-	if err != nil {
-		panic(err) // only a key that is not 32 bytes long is refused
-	}
-	return h
 }
 
 func (r *Ring) rootName() string { return string(r.o.Tenant) + "/root/1" }
@@ -139,6 +147,11 @@ func (r *Ring) unwrap(ctx context.Context, w Wrapped, aad []byte) (archive.Secre
 // Derive returns the tenant's secret for a purpose: HKDF-SHA256 of the root
 // with info "strata/1/", purpose, a zero byte and the tenant's name (RFC 5869).
 func (r *Ring) Derive(purpose string) (archive.Secret, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		return archive.Secret{}, errClosed
+	}
 	b, err := hkdf.Key(sha256.New, r.root[:], nil, "strata/1/"+purpose+"\x00"+string(r.o.Tenant), len(archive.Secret{}))
 	if err != nil {
 		return archive.Secret{}, fmt.Errorf("deriving a key: %w", err)
@@ -147,113 +160,50 @@ func (r *Ring) Derive(purpose string) (archive.Secret, error) {
 	return archive.Secret(b), nil
 }
 
-// Ref returns the keyed hash of a UID: what may be written down of it.
+// Ref returns the keyed hash of a UID: what may be written down of it. It
+// panics after Close, where a reference would be wrong.
 func (r *Ring) Ref(uid string) archive.Ref {
-	h := r.hashers.Get().(*blake3.Hasher)
+	if r.ctx.Err() != nil {
+		panic("keys: the ring is closed")
+	}
+	h, ok := r.hashers.Get().(*blake3.Hasher)
+	if !ok {
+		h = r.keyed(&r.ref)
+	}
 	defer r.hashers.Put(h)
 	h.Reset()
-	h.WriteString(uid)
+	_, _ = h.WriteString(uid)
 	var sum [32]byte
 	h.Sum(sum[:0])
 	return archive.Ref(sum[:16])
 }
 
 // Digest returns a hash that gives the tenant-keyed BLAKE3-256 of an instance.
-func (r *Ring) Digest() hash.Hash { return keyed(&r.digest) }
+// It panics after Close, where a digest would be wrong.
+func (r *Ring) Digest() hash.Hash { return r.keyed(&r.digest) }
 
-// Secret returns the key of the id, for the caller to wipe; the zero id names
-// the key of facts that are not sealed under a study. Errors are fault.Corrupt
-// (wrapping ErrAbsent when the object is not there), fault.KeyDenied,
-// fault.KeyUnreachable and those of the store.
-func (r *Ring) Secret(ctx context.Context, id archive.KeyID) (archive.Secret, error) {
-	if id == (archive.KeyID{}) {
-		return r.fact, nil
+func (r *Ring) keyed(s *archive.Secret) *blake3.Hasher {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		panic("keys: the ring is closed")
 	}
-	if s, ok := r.cache.get(id); ok {
-		return s, nil
-	}
-	// One unwrap serves all who wait for it; a waiter that goes away does not stop it.
-	done := r.flight.DoChan(string(id[:]), func() (any, error) {
-		s, err := r.load(context.WithoutCancel(ctx), id)
-		if err == nil {
-			r.cache.put(id, s)
-		}
-		s.Wipe()
-		return nil, err
-	})
-	select {
-	case <-ctx.Done():
-		return archive.Secret{}, fault.Wrap(fault.KindOf(ctx.Err()), ctx.Err(), "waiting for a key")
-	case res := <-done:
-		if res.Err != nil {
-			return archive.Secret{}, res.Err
-		}
-	}
-	if s, ok := r.cache.get(id); ok {
-		return s, nil
-	}
-	return r.load(ctx, id) // evicted at once by many others
-}
-
-func (r *Ring) load(ctx context.Context, id archive.KeyID) (archive.Secret, error) {
-	b, err := r.o.Bucket.Get(ctx, KeyName(r.o.Tenant, id), maxObject)
-	if fault.Is(err, fault.NotFound) {
-		return archive.Secret{}, corrupt(ErrAbsent)
-	}
+	h, err := blake3.NewKeyed(s[:])
 	if err != nil {
-		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
+		panic(err) // only a key that is not 32 bytes long is refused
 	}
-	named, study, w, err := decode(keyMagic, b)
-	if err == nil && named != id {
-		err = corrupt(ErrPlace)
-	}
-	if err != nil {
-		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
-	}
-	s, err := r.unwrap(ctx, w, aad(keyMagic, r.o.Tenant, id, study))
-	if err != nil {
-		return archive.Secret{}, fmt.Errorf("unwrapping a study key: %w", err)
-	}
-	return s, nil
+	return h
 }
 
-// KeyObject is a new study key's object, not stored yet.
-type KeyObject struct {
-	ID    archive.KeyID
-	Name  string
-	Bytes []byte
-}
-
-// NewStudyKey draws a key for the study. It is not stored before Commit.
-func (r *Ring) NewStudyKey(ctx context.Context, study archive.Ref) (id archive.KeyID, s archive.Secret, obj KeyObject, err error) {
-	var both [len(id) + len(s)]byte
-	defer clear(both[:])
-	if _, err = io.ReadFull(r.o.Rand, both[:]); err != nil {
-		return id, s, obj, fmt.Errorf("drawing a study key: %w", err)
-	}
-	copy(id[:], both[:])
-	copy(s[:], both[len(id):])
-	w, err := r.o.Wrapper.Wrap(ctx, r.o.KEK, s[:], aad(keyMagic, r.o.Tenant, id, study))
-	if err != nil {
-		return id, s, obj, fmt.Errorf("wrapping a study key: %w", err)
-	}
-	r.cache.put(id, s)
-	return id, s, KeyObject{id, KeyName(r.o.Tenant, id), encode(keyMagic, id, study, w)}, nil
-}
-
-// Commit makes the key object durable.
-func (r *Ring) Commit(ctx context.Context, obj KeyObject) error {
-	if _, err := r.o.Bucket.Put(ctx, obj.Name, obj.Bytes, storage.CreateOptions{IfAbsent: true}); err != nil {
-		r.cache.drop(obj.ID)
-		return fmt.Errorf("writing a study key: %w", err)
-	}
-	return nil
-}
-
-// Close wipes every key.
+// Close waits for fetches to end and wipes every key. Nobody may use the ring afterwards.
 func (r *Ring) Close() {
-	r.cache.wipe()
+	r.stop()
+	r.mu.Lock()
+	r.closed = true
 	for _, s := range []*archive.Secret{&r.root, &r.fact, &r.ref, &r.digest} {
 		s.Wipe()
 	}
+	r.mu.Unlock()
+	r.fetch.Wait()
+	r.cache.close()
 }

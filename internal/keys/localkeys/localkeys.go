@@ -5,7 +5,6 @@
 package localkeys
 
 import (
-	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -65,6 +64,8 @@ const (
 	maxThreads = 16
 )
 
+var errDamaged = fault.New(fault.KeyDenied, "the key file is damaged or cut short; put the copy of it back")
+
 // File is an open key file: a [keys.Wrapper].
 type File struct {
 	id     keys.ID
@@ -107,6 +108,9 @@ func Create(path string, passphrase []byte) error {
 
 // writeNew writes a file that must not be there, durably: its bytes before its name.
 func writeNew(path string, b []byte) (err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return fault.Wrap(fault.Invalid, err, "cannot find the folder of the key file")
+	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".strata-key-*") // mode 0600
 	if err != nil {
@@ -123,9 +127,20 @@ func writeNew(path string, b []byte) (err error) {
 	} else if err != nil {
 		return fmt.Errorf("writing a key file: %w", err)
 	}
-	d, err := os.Open(dir)
-	if err != nil {
+	if err := syncFolder(dir); err != nil {
 		return fmt.Errorf("writing a key file: %w", err)
+	}
+	// The folder may be new, and those above it. Not all of them need be ours.
+	for parent := filepath.Dir(dir); parent != dir; dir, parent = parent, filepath.Dir(parent) {
+		_ = syncFolder(parent)
+	}
+	return nil
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
@@ -156,9 +171,8 @@ func Open(path string, passphrase []byte) (*File, error) {
 
 func parse(b, passphrase []byte) (*File, error) {
 	var doc document
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(&doc); err != nil || len(b) > maxFile {
-		return nil, fault.New(fault.KeyDenied, "the key file is damaged or cut short; put the copy of it back")
+	if len(b) > maxFile || json.Unmarshal(b, &doc) != nil {
+		return nil, errDamaged
 	}
 	if doc.Format != format || doc.ID == "" || len(doc.Keys) == 0 {
 		return nil, fault.New(fault.KeyDenied, "this is not a key file of this version of Strata")
@@ -176,17 +190,20 @@ func parse(b, passphrase []byte) (*File, error) {
 	out := &File{id: keys.ID(doc.ID), aeads: map[int]cipher.AEAD{}}
 	for _, v := range doc.Keys {
 		key := v.Key
+		if v.Version < 1 || out.aeads[v.Version] != nil {
+			return nil, errDamaged
+		}
 		if pass != nil {
 			if len(key) < nonceSize {
-				return nil, fault.New(fault.KeyDenied, "the key file is damaged or cut short; put the copy of it back")
+				return nil, errDamaged
 			}
 			var err error
 			if key, err = pass.Open(nil, key[:nonceSize], key[nonceSize:], doc.bind(v.Version)); err != nil {
-				return nil, fault.New(fault.KeyDenied, "the passphrase does not open the key file")
+				return nil, fault.New(fault.KeyDenied, "the passphrase does not open the key file: it is not the right one, or the file was changed")
 			}
 		}
 		if len(key) != keySize {
-			return nil, fault.New(fault.KeyDenied, "the key file is damaged or cut short; put the copy of it back")
+			return nil, errDamaged
 		}
 		aead, err := newGCM(key)
 		clear(key)

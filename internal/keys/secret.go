@@ -1,0 +1,109 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// patience bounds how long the store and the provider may take to give a key.
+const patience = 30 * time.Second
+
+// Secret returns the key of the id, for the caller to wipe; the zero id names
+// the key of facts that are not sealed under a study. Errors are fault.Corrupt
+// (wrapping ErrAbsent when the object is not there), fault.KeyDenied,
+// fault.KeyUnreachable and those of the store.
+func (r *Ring) Secret(ctx context.Context, id archive.KeyID) (archive.Secret, error) {
+	if id == (archive.KeyID{}) {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		if r.closed {
+			return archive.Secret{}, errClosed
+		}
+		return r.fact, nil
+	}
+	if s, ok := r.cache.get(id); ok {
+		return s, nil
+	}
+	c, err := r.join(id)
+	if err != nil {
+		return archive.Secret{}, err
+	}
+	defer r.leave(c)
+	select {
+	case <-ctx.Done():
+		return archive.Secret{}, fmt.Errorf("waiting for a key: %w", ctx.Err())
+	case <-c.done:
+		return c.secret, c.err
+	}
+}
+
+// call is one fetch of a key that serves all who wait for it. One that goes away
+// does not stop it; the last wipes it.
+type call struct {
+	done    chan struct{}
+	secret  archive.Secret // set before done is closed
+	err     error
+	holders int // who wait, and the fetch itself; guarded by Ring.mu
+}
+
+// join starts a fetch of the key, or joins the one under way.
+func (r *Ring) join(id archive.KeyID) (*call, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errClosed
+	}
+	c := r.calls[id]
+	if c == nil {
+		c = &call{done: make(chan struct{}), holders: 1}
+		r.calls[id] = c
+		r.fetch.Go(func() {
+			defer r.leave(c)
+			ctx, cancel := context.WithTimeout(r.ctx, patience)
+			defer cancel()
+			if c.secret, c.err = r.load(ctx, id); c.err == nil {
+				r.cache.put(id, &c.secret)
+			}
+			r.mu.Lock()
+			delete(r.calls, id)
+			r.mu.Unlock()
+			close(c.done)
+		})
+	}
+	c.holders++
+	return c, nil
+}
+
+func (r *Ring) leave(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.holders--; c.holders == 0 {
+		c.secret.Wipe()
+	}
+}
+
+func (r *Ring) load(ctx context.Context, id archive.KeyID) (archive.Secret, error) {
+	b, err := r.o.Bucket.Get(ctx, KeyName(r.o.Tenant, id), maxObject)
+	if fault.Is(err, fault.NotFound) {
+		return archive.Secret{}, corrupt(ErrAbsent)
+	}
+	if err != nil {
+		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
+	}
+	named, study, w, err := decode(keyMagic, b)
+	if err == nil && named != id {
+		err = corrupt(ErrPlace)
+	}
+	if err != nil {
+		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
+	}
+	s, err := r.unwrap(ctx, w, aad(keyMagic, r.o.Tenant, id, study))
+	if err != nil {
+		return archive.Secret{}, fmt.Errorf("unwrapping a study key: %w", err)
+	}
+	return s, nil
+}
