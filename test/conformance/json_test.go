@@ -21,7 +21,7 @@ type dataset map[string]attribute
 func (a *answer) datasets() []dataset {
 	a.t.Helper()
 	var list []dataset
-	if m := mediaType(a.Header); m != typeJSON {
+	if m := mediaType(a.Header); m != typeJSON && m != "application/json" {
 		a.t.Fatalf("%s: %d %s", a.what, a.Status, m)
 	}
 	if err := json.Unmarshal(a.Body, &list); err != nil || list == nil {

@@ -3,12 +3,14 @@ package conformance
 import (
 	"bytes"
 	"encoding/binary"
+	"strconv"
 	"strings"
 )
 
 // A small writer of Explicit VR Little Endian files, apart from the one under test.
 
-// el is an element: tag, VR, value. The value of SQ is its items, encoded.
+// el is an element: tag, VR, value. The value of SQ is its items, encoded. Of an
+// element without VR the value is all that follows the tag.
 type el struct {
 	tag   uint32
 	vr    string
@@ -22,6 +24,10 @@ func encode(list ...el) []byte {
 	for _, e := range list {
 		b = binary.LittleEndian.AppendUint16(b, uint16(e.tag>>16))
 		b = binary.LittleEndian.AppendUint16(b, uint16(e.tag))
+		if e.vr == "" {
+			b = append(b, e.value...)
+			continue
+		}
 		v := []byte(e.value)
 		if len(v)%2 == 1 {
 			pad := byte(' ')
@@ -101,4 +107,40 @@ func sorted(m map[uint32]el) []el {
 		list = append(list[:i], append([]el{e}, list[i:]...)...)
 	}
 	return list
+}
+
+// undefined is a sequence of undefined length with one such item.
+func undefined(tag uint32, list ...el) el {
+	return el{tag, "", "SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" + string(encode(list...)) +
+		"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"}
+}
+
+// encapsulated is Pixel Data in fragments of even length, the first of them the Basic Offset Table.
+func encapsulated(fragments ...string) el {
+	v := []byte("OB\x00\x00\xff\xff\xff\xff")
+	for _, f := range fragments {
+		v = binary.LittleEndian.AppendUint32(append(v, 0xFE, 0xFF, 0x00, 0xE0), uint32(len(f)))
+		v = append(v, f...)
+	}
+	return el{0x7FE00010, "", string(v) + "\xfe\xff\xdd\xe0\x00\x00\x00\x00"}
+}
+
+// compressed is an instance in an encapsulated transfer syntax.
+func compressed(syntax, study, series, instance string, frames int, more ...el) []byte {
+	list := append([]el{{0x00280008, "IS", strconv.Itoa(frames)}, {0x00280100, "US", us(8)}, {0x00280101, "US", us(8)}, {0x00280102, "US", us(7)}}, more...)
+	return relabel(image(study, series, instance, list...), syntax)
+}
+
+// relabel changes the transfer syntax that a file of part10 names.
+func relabel(file []byte, syntax string) []byte {
+	at := bytes.Index(file, encode(el{0x00020012, "UI", "1.2.3.4"})) + len(encode(el{0x00020012, "UI", "1.2.3.4"}))
+	return append(part10(syntax, file[:128]), file[at:]...)
+}
+
+func words(values ...uint64) string {
+	var b []byte
+	for _, v := range values {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return string(b)
 }

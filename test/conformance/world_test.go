@@ -42,6 +42,7 @@ type world struct {
 	root string // URL of the server
 	url  string // of the service
 	log  *logBuffer
+	end  func() // stops everything; once
 }
 
 // logBuffer takes log lines from many goroutines.
@@ -93,13 +94,14 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 	api := dicomweb.New(o)
 	srv := httptest.NewServer(api)
 	w.root, w.url = srv.URL, srv.URL+dicomweb.Root
-	t.Cleanup(func() {
+	w.end = sync.OnceFunc(func() {
 		api.Shutdown()
 		srv.Close()
 		if err := n.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(w.end)
 	return w
 }
 
