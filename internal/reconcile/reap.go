@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage"
 )
 
@@ -58,20 +57,23 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 	return removed, nil
 }
 
-// storeTime asks the store what time it is, by writing something.
+// storeTime asks the store what time it is, by writing something. What could
+// not be removed again, by whichever session, goes after the grace period.
 func (r *Reconciler) storeTime(ctx context.Context) (time.Time, error) {
-	key := string(r.o.Tenant) + "/clock/" + r.o.Log.Session()
+	clocks := string(r.o.Tenant) + "/clock/"
+	// A name of its own each time: nothing is ever rewritten.
+	key := fmt.Sprintf("%s%s-%d", clocks, r.o.Log.Session(), r.clocks.Add(1))
 	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true})
-	if fault.Is(err, fault.Exists) { // it could not be removed the last time
-		if err = r.o.Bucket.Delete(ctx, key); err == nil {
-			attrs, err = r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true})
-		}
-	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
 	}
-	if err := r.o.Bucket.Delete(ctx, key); err != nil {
-		return time.Time{}, fmt.Errorf("removing what was written to learn the store's time: %w", err)
+	for o, err := range r.o.Bucket.All(ctx, clocks, "") {
+		if err == nil && (o.Key == key || attrs.Modified.Sub(o.Modified) > r.o.Grace) {
+			err = r.o.Bucket.Delete(ctx, o.Key)
+		}
+		if err != nil {
+			return time.Time{}, fmt.Errorf("removing what was written to learn the store's time: %w", err)
+		}
 	}
 	return attrs.Modified, nil
 }

@@ -18,7 +18,10 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
+	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -66,7 +69,13 @@ type Options struct {
 }
 
 // Reconciler does the work. Its methods may run beside stores and reads.
-type Reconciler struct{ o Options }
+type Reconciler struct {
+	o      Options
+	clocks atomic.Uint64 // objects written to learn the store's time
+
+	mu    sync.Mutex
+	ended map[string]bool // sessions that were over before Catchup listed, indexed and voided all they have
+}
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
@@ -76,7 +85,7 @@ func New(o Options) *Reconciler {
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
-	return &Reconciler{o: o}
+	return &Reconciler{o: o, ended: map[string]bool{}}
 }
 
 // batch is how many facts are indexed in one call.
@@ -125,6 +134,8 @@ func settled(p archive.Progress) bool {
 }
 
 func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) error {
+	// Asked before listing: what is written after the listing belongs to a session that was not over.
+	over, uncommitted := r.o.Over(session), done.Uncommitted
 	var after uint64 // everything up to here is applied
 	if len(p.Applied) > 0 && p.Applied[0].From == 1 {
 		after = p.Applied[0].To
@@ -181,10 +192,20 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 	if err := flush(); err != nil {
 		return err
 	}
-	if !r.o.Over(session) || p.Ended || r.o.Log == nil {
+	if !over || r.o.Log == nil {
 		return nil
 	}
-	return r.void(ctx, session, holes, done)
+	if !p.Ended {
+		if err := r.void(ctx, session, holes, done); err != nil {
+			return err
+		}
+	}
+	if done.Uncommitted == uncommitted {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ended[session] = true
+	}
+	return nil
 }
 
 // committed reports whether the packs that a fact names are there.
@@ -229,15 +250,20 @@ func (r *Reconciler) void(ctx context.Context, session string, holes []uint64, d
 	return nil
 }
 
-// Checkpoint states every session and its last number, so that a short tail shows.
+// Checkpoint states every session and its last number, so that a short tail
+// shows. Only sessions of which Catchup has seen the end are said to have ended:
+// nobody looks for more in those.
 func (r *Reconciler) Checkpoint(ctx context.Context) error {
 	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
 	if err != nil {
 		return fmt.Errorf("asking the index how far it is: %w", err)
 	}
+	r.mu.Lock()
+	ended := maps.Clone(r.ended)
+	r.mu.Unlock()
 	var ends []archive.SessionEnd
 	for s, p := range progress {
-		end := archive.SessionEnd{Session: s, Last: p.Last, Ended: p.Ended || r.o.Over(s)}
+		end := archive.SessionEnd{Session: s, Last: p.Last, Ended: p.Ended || ended[s]}
 		if n := len(p.Applied); n > 0 {
 			end.Last = max(end.Last, p.Applied[n-1].To)
 		}
