@@ -79,6 +79,7 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 		return err
 	}
 	var before *row
+	deletions := false
 	for _, r := range rows {
 		if r.state == StateVisible {
 			before = r
@@ -90,7 +91,7 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 		s := r.state
 		switch {
 		case gone:
-			s = StateDeleted
+			s, deletions = StateDeleted, true
 		case s == StateDeleted:
 			s = StateHidden
 		}
@@ -98,6 +99,10 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 			return err
 		}
 	}
-	_, err = b.resolve(e, rows, before, cause)
+	shown, err := b.resolve(e, rows, before, cause)
+	if err == nil && b.bulk && deletions && shown != nil && shown == before {
+		// In a rebuild the deletion of another version may be the feed's last word about these UIDs.
+		err = b.change(e.st.t, actionReplace, shown.ID)
+	}
 	return err
 }
