@@ -34,6 +34,7 @@ func (w *world) changes(t testing.TB, query string) changes {
 // TestDelete hides an instance, a series and a study from every resource, shows
 // them again, and finds all of it in the change feed.
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	all := func() string {
@@ -95,6 +96,7 @@ func TestDelete(t *testing.T) {
 // TestDeletedComesBack: what was deleted and is sent again is shown again, and
 // counts follow.
 func TestDeletedComesBack(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	one, two := image("1.2", "1.2.1", "1.2.1.1"), image("1.2", "1.2.1", "1.2.1.2", el{0x00080060, "CS", "MR"})
 	w.post(t, one, two).is(200)
@@ -112,6 +114,7 @@ func TestDeletedComesBack(t *testing.T) {
 
 // TestChanges pages through the feed without missing or repeating anything.
 func TestChanges(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	w.do(t, "DELETE", "/studies/1.11", nil).is(204)

@@ -4,6 +4,7 @@ import "testing"
 
 // TestInterop holds what real clients and servers trip over: a line each.
 func TestInterop(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	w.post(t, one, jpeg, hugeJPEG).is(200)

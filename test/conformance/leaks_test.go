@@ -43,6 +43,7 @@ func forms(seed string) map[string][]byte {
 // looks for it in every file of the data folder and in the logs: while the
 // server runs, and after it has ended.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	tmp := t.TempDir()
 	w := open(t, func(o *dicomweb.Options) { o.TempDir, o.Limits.BulkMemory = tmp, 16 })
 	use(t, w)
@@ -146,6 +147,7 @@ func look(t *testing.T, where string, b []byte) {
 
 // TestForms holds that what is looked for would be found.
 func TestForms(t *testing.T) {
+	t.Parallel()
 	for _, seed := range seeds {
 		f := forms(seed)
 		for n := range 6 {

@@ -10,6 +10,7 @@ import (
 
 // TestOHIF sends the requests that OHIF 3.13 makes, to the letter.
 func TestOHIF(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	w.post(t, jpeg, pdf()).is(200)

@@ -25,6 +25,7 @@ func uids(list []dataset, path string) string {
 // TestMatching asks for every key that PS3.18 Table 10.6.1-5 requires, and for
 // every type of matching of PS3.4 §C.2.2.2.
 func TestMatching(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	for _, c := range []struct{ path, query, want string }{
@@ -144,6 +145,7 @@ func TestMatching(t *testing.T) {
 
 // TestMatchingRefused: a value that cannot be read is the client's error.
 func TestMatchingRefused(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	for _, q := range []string{"StudyDate=nonsense", "StudyDate=20241399", "StudyTime=99", "limit=-1", "limit=x", "offset=x",
@@ -161,6 +163,7 @@ func TestMatchingRefused(t *testing.T) {
 // TestReturned: the attributes of PS3.18 Tables 10.6.3-3 to 10.6.3-5, those of the
 // levels above in relational queries, and those asked for.
 func TestReturned(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	study := []string{"00080005", "00080020", "00080030", "00080050", "00080056", "00080061", "00080090", "00081190", "00100010", "00100020",
@@ -214,6 +217,7 @@ func TestReturned(t *testing.T) {
 // TestPages goes through many studies a page at a time while others arrive: each
 // of the first is seen once.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	var files [][]byte
 	for n := range 23 {
@@ -250,6 +254,7 @@ func TestPages(t *testing.T) {
 
 // TestSearchXML: the same matches as Native DICOM Model, a part each.
 func TestSearchXML(t *testing.T) {
+	t.Parallel()
 	w := open(t)
 	sample(t, w)
 	list := w.get(t, "/studies", `multipart/related; type="application/dicom+xml"`).is(200).parts()

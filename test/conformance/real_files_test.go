@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"reflect"
 	"strconv"
 	"strings"
@@ -20,30 +21,47 @@ import (
 // TestRealFiles stores every valid file of the test set and reads it back in
 // every way. Several files share their UIDs: the earlier one is deleted before.
 func TestRealFiles(t *testing.T) {
+	t.Parallel()
 	files := testdata.Files(t, "ok", "ok-derived")
 	w := open(t)
-	here := map[string]bool{}
-	for n, f := range files {
-		t.Run(f.Name, func(t *testing.T) {
-			r := &realFile{t: t, w: w, f: &f, raw: f.Bytes(t)}
-			r.path = fmt.Sprintf("/studies/%s/series/%s/instances/%s", f.Field("study_uid"), f.Field("series_uid"), f.Field("sop_uid"))
-			if here[f.Field("sop_uid")] {
-				w.do(t, "DELETE", r.path, nil).is(204)
-				w.get(t, r.path, partsStored).problem(404)
+	const lanes = 4 // side by side, files of the same UIDs in the same one
+	var lane [lanes][]testdata.File
+	for _, f := range files {
+		n := crc32.ChecksumIEEE([]byte(f.Field("sop_uid"))) % lanes
+		lane[n] = append(lane[n], f)
+	}
+	for n := range lane {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			here := map[string]bool{}
+			for i := range lane[n] {
+				f := &lane[n][i]
+				t.Run(f.Name, func(t *testing.T) {
+					storeAndRead(t, w, f, here[f.Field("sop_uid")], i%2 == 0)
+				})
+				here[f.Field("sop_uid")] = true
 			}
-			here[f.Field("sop_uid")] = true
-			if n%2 == 0 {
-				w.post(t, r.raw).is(200, 202)
-			} else {
-				w.do(t, "POST", "/studies", r.raw, "Content-Type", typeDICOM).is(200, 202)
-			}
-			r.asStored()
-			r.metadata()
-			r.frames()
-			r.converted()
-			w.do(t, "GET", w.root+"/healthz", nil).is(200)
 		})
 	}
+}
+
+func storeAndRead(t *testing.T, w *world, f *testdata.File, again, multipart bool) {
+	r := &realFile{t: t, w: w, f: f, raw: f.Bytes(t)}
+	r.path = fmt.Sprintf("/studies/%s/series/%s/instances/%s", f.Field("study_uid"), f.Field("series_uid"), f.Field("sop_uid"))
+	if again {
+		w.do(t, "DELETE", r.path, nil).is(204)
+		w.get(t, r.path, partsStored).problem(404)
+	}
+	if multipart {
+		w.post(t, r.raw).is(200, 202)
+	} else {
+		w.do(t, "POST", "/studies", r.raw, "Content-Type", typeDICOM).is(200, 202)
+	}
+	r.asStored()
+	r.metadata()
+	r.frames()
+	r.converted()
+	w.do(t, "GET", w.root+"/healthz", nil).is(200)
 }
 
 // realFile is a file of the test set that is stored at path.
