@@ -13,7 +13,7 @@ GOVULNCHECK = v1.1.4
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test race setup lint fuzz bench clean
+.PHONY: build run test setup lint fuzz bench clean
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/strata ./cmd/strata
@@ -27,7 +27,7 @@ setup:
 
 test: setup
 	$(GO) test -timeout 30m ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /test)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v /test/)
 
 lint: $(CACHE)/staticcheck-$(STATICCHECK) $(CACHE)/govulncheck-$(GOVULNCHECK)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
