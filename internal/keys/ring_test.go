@@ -136,8 +136,9 @@ func TestApart(t *testing.T) {
 			add(fmt.Sprint(name, " study ", i), s, nil)
 		}
 	}
-	if a.Ref("1.2.3") == b.Ref("1.2.3") || a.Ref("1.2.3") == a.Ref("1.2.4") || a.Ref("1.2.3") != a.Ref("1.2.3") {
-		t.Error("references of two tenants or UIDs are the same")
+	ref := a.Ref("1.2.3")
+	if ref == b.Ref("1.2.3") || ref == a.Ref("1.2.4") || ref != a.Ref("1.2.3") {
+		t.Error("references of two tenants or UIDs are the same, or of one are not")
 	}
 }
 

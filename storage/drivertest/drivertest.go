@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -57,11 +58,7 @@ func Run(t *testing.T, h Harness) {
 // pattern returns n bytes that differ by seed and position.
 func pattern(n int, seed byte) []byte {
 	p := make([]byte, n)
-	x := uint32(seed)*2654435761 + 1
-	for i := range p {
-		x = x*1664525 + 1013904223
-		p[i] = byte(x >> 24)
-	}
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
 	return p
 }
 

@@ -175,10 +175,10 @@ func TestRandom(t *testing.T) {
 		}
 		return out.String()
 	}
-	if run(1) != run(1) {
+	one := run(1)
+	if one != run(1) {
 		t.Error("the same seed gives other faults")
 	}
-	one := run(1)
 	if one == run(2) {
 		t.Error("another seed gives the same faults")
 	}

@@ -230,19 +230,6 @@ func (w *writer) settle(path string) error {
 
 // rename gives the file its name, under the conditions of the options.
 func (w *writer) rename(c *claim, path string) error {
-	if w.o.IfAbsent {
-		w.s.busy.setFresh(c, true)
-		err := renameNew(w.temp, path)
-		if errors.Is(err, fs.ErrExist) {
-			w.s.busy.setFresh(c, false)
-			return errExists
-		}
-		if err != nil {
-			return classify(err, "committing an object")
-		}
-		w.temp = ""
-		return nil
-	}
 	old, err := w.s.stat(w.key)
 	switch {
 	case fault.Is(err, fault.NotFound) && w.o.IfMatch != "":
@@ -251,10 +238,18 @@ func (w *writer) rename(c *claim, path string) error {
 		w.s.busy.setFresh(c, true)
 	case err != nil:
 		return err
+	case w.o.IfAbsent:
+		return errExists
 	case w.o.IfMatch != "" && old.ETag != w.o.IfMatch:
 		return errConflict
 	}
-	if err := os.Rename(w.temp, path); err != nil {
+	rename := os.Rename
+	if w.o.IfAbsent {
+		rename = renameNew
+	}
+	if err := rename(w.temp, path); errors.Is(err, fs.ErrExist) {
+		return errExists // another process, which should not be there
+	} else if err != nil {
 		return classify(err, "committing an object")
 	}
 	w.temp = ""
