@@ -52,8 +52,8 @@ func (w *world) truth(ctx context.Context, ring *keys.Ring) (*model, error) {
 func describe(ctx context.Context, x index) (string, error) {
 	var lines []string
 	err := x.Each(ctx, tenant, 0, func(r *archive.InstanceRow, s archive.State) bool {
-		lines = append(lines, fmt.Sprintf("%v state %d blob %.6x fact %v key %.6x %v %d bytes, digest %.6x",
-			r.UIDs, s, r.Blob, r.Source.Fact, r.Key, r.At, r.Size, r.Digest))
+		lines = append(lines, fmt.Sprintf("%v state %d blob %.12s fact %v key %v %v %d bytes, digest %x",
+			r.UIDs, s, r.Blob.String(), r.Source.Fact, r.Key, r.At, r.Size, r.Digest[:6]))
 		return true
 	})
 	sort.Strings(lines)
@@ -127,7 +127,7 @@ func (w *world) acknowledged(ctx context.Context, truth *model, ring *keys.Ring)
 			continue
 		}
 		sum := ring.Digest()
-		sum.Write(s.bytes())
+		sum.Write(w.file(s.item))
 		digest := archive.Digest(sum.Sum(nil))
 		u := s.uids()
 		mayBeDeleted := slices.ContainsFunc(w.deleted, func(d deletion) bool {
@@ -163,7 +163,7 @@ func (w *world) readable(ctx context.Context, truth *model, ring *keys.Ring) err
 		if _, err := rd.WriteRange(ctx, &got, 0, -1); err != nil {
 			return fmt.Errorf("an instance cannot be read back: %w", err)
 		}
-		if !slices.ContainsFunc(w.sent, func(s sent) bool { return s.uids() == r.UIDs && bytes.Equal(s.bytes(), got.Bytes()) }) {
+		if !slices.ContainsFunc(w.sent, func(s sent) bool { return s.uids() == r.UIDs && bytes.Equal(w.file(s.item), got.Bytes()) }) {
 			return fmt.Errorf("an instance reads back as something that was never sent")
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"bytes"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	indexdb "github.com/strata-pacs/strata/internal/index"
@@ -32,7 +31,7 @@ func (l located) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, er
 
 // run plays the seed's rounds and then asks for everything.
 func (w *world) run() error {
-	for range 10 + w.random.IntN(20) {
+	for range 8 + w.random.IntN(14) {
 		if err := w.turn(); err != nil {
 			return err
 		}
@@ -81,10 +80,15 @@ func (w *world) finish(ctx context.Context) error {
 		return err
 	}
 	// Whatever was sent can be sent again, to any node.
-	for _, s := range w.sent {
+	again := map[item]bool{}
+	for _, s := range slices.Clone(w.sent) {
+		if again[s.item] {
+			continue
+		}
+		again[s.item] = true
 		n := w.nodes[w.random.IntN(len(w.nodes))]
 		q := n.store.Begin(ingest.RequestOptions{})
-		q.Add(ctx, bytes.NewReader(s.bytes()))
+		q.Add(ctx, bytes.NewReader(w.file(s.item)))
 		res := q.Commit(ctx)[0]
 		if res.Outcome == ingest.Refused && !(w.policy == ingest.Refuse && res.Reason == ingest.ReasonDuplicate) {
 			return fmt.Errorf("sending %v again sticks: %w", s.item, res.Err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -57,8 +56,8 @@ type world struct {
 	sent    []sent
 	deleted []deletion
 	scanned map[string]bool // objects that were looked into
+	files   map[item][]byte
 	log     []string
-	hash    uint64
 	keep    bool // the log
 	count   stats
 }
@@ -80,7 +79,7 @@ type deletion struct {
 }
 
 func newWorld(seed uint64, m mutant, dir string, keep bool) *world {
-	w := &world{seed: seed, mutant: m, dir: dir, keep: keep, sessions: map[string]*node{}, scanned: map[string]bool{}}
+	w := &world{seed: seed, mutant: m, dir: dir, keep: keep, sessions: map[string]*node{}, scanned: map[string]bool{}, files: map[item][]byte{}}
 	w.random = rand.New(rand.NewPCG(seed, 0x51))
 	w.bytes = newSeeded(seed, "bytes")
 	w.g = &gate{random: rand.New(rand.NewPCG(seed, 0x6A7E)), tasks: map[string]string{}, trace: func(s string) { w.tell("    %s", s) }, slow: w.slow}
@@ -100,9 +99,9 @@ func newWorld(seed uint64, m mutant, dir string, keep bool) *world {
 	for range 4 + w.random.IntN(8) {
 		it := item{study: w.random.IntN(2), series: w.random.IntN(2), sop: w.random.IntN(4), size: 64}
 		switch w.random.IntN(8) {
-		case 0:
+		case 0, 1:
 			it.size = 6000
-		case 1, 2:
+		case 2, 3:
 			it.size = 2000
 		}
 		w.pool = append(w.pool, it)
@@ -115,13 +114,19 @@ func newWorld(seed uint64, m mutant, dir string, keep bool) *world {
 }
 
 func (w *world) tell(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, w.hash, line)
-	w.hash = h.Sum64()
 	if w.keep {
-		w.log = append(w.log, line)
+		w.log = append(w.log, fmt.Sprintf(format, args...))
 	}
+}
+
+// file returns the item's bytes.
+func (w *world) file(it item) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.files[it] == nil {
+		w.files[it] = it.bytes()
+	}
+	return w.files[it]
 }
 
 // began notes that a process of the node writes its session.
@@ -177,6 +182,7 @@ func (w *world) turn() error {
 		n.trouble.set(rate, crashIn)
 	}
 	tasks := []int{1, 1, 1, 2, 3}[r.IntN(5)]
+	race := tasks > 1 && r.IntN(4) == 0 // the reaper beside a store
 	busy, ends := map[*node]bool{}, map[*node]bool{}
 	var then []func() error
 	for i := range tasks {
@@ -185,9 +191,14 @@ func (w *world) turn() error {
 			continue
 		}
 		w.count.operations++
-		then = append(then, w.operation(n, fmt.Sprintf("%s%d", n.name, i), busy[n]))
+		kind := r.IntN(20)
+		if race && n.up {
+			kind = []int{0, 17, 0}[i]
+		}
+		then = append(then, w.operation(n, fmt.Sprintf("%s%d", n.name, i), kind, busy[n]))
 		busy[n], ends[n] = true, !n.up
 	}
+	w.g.steady = []float64{0, 0.9}[r.IntN(2)]
 	if err := w.g.drive(); err != nil {
 		return err
 	}
@@ -223,8 +234,7 @@ func (w *world) turn() error {
 
 // operation starts something on the node, which does something else already
 // when it is busy. What it returns is called when all is at rest, and judges the answer.
-func (w *world) operation(n *node, task string, busy bool) (judge func() error) {
-	r := w.random
+func (w *world) operation(n *node, task string, kind int, busy bool) (judge func() error) {
 	var err error
 	what := ""
 	fine := func(err error, ok ...fault.Kind) error {
@@ -248,22 +258,22 @@ func (w *world) operation(n *node, task string, busy bool) (judge func() error) 
 		})
 		return func() error { return fine(err) }
 	}
-	switch k := r.IntN(20); {
-	case k < 10:
+	switch {
+	case kind < 10:
 		return w.sends(n, task)
-	case k < 13:
+	case kind < 13:
 		u := w.scope()
 		what = fmt.Sprintf("delete %v", u)
 		w.deleted = append(w.deleted, deletion{u, w.round})
 		w.g.spawn(task, func(ctx context.Context) { err = n.remover.Delete(ctx, tenant, u) })
-	case k < 15:
+	case kind < 15:
 		u := w.scope()
 		what = fmt.Sprintf("undelete %v", u)
 		w.g.spawn(task, func(ctx context.Context) { _, err = n.remover.Undelete(ctx, tenant, u) })
-	case k < 17:
+	case kind < 17:
 		what = "catch up"
 		w.g.spawn(task, func(ctx context.Context) { _, err = n.rec.Catchup(ctx) })
-	case k < 19 || busy:
+	case kind < 19 || busy:
 		what = "reap"
 		w.g.spawn(task, func(ctx context.Context) { _, err = n.rec.Reap(ctx) })
 	default:
@@ -301,7 +311,7 @@ func (w *world) sends(n *node, task string) (judge func() error) {
 	w.g.spawn(task, func(ctx context.Context) {
 		q := n.store.Begin(ingest.RequestOptions{})
 		for _, it := range items {
-			q.Add(ctx, bytes.NewReader(it.bytes()))
+			q.Add(ctx, bytes.NewReader(w.file(it)))
 			if w.mutant == spools {
 				w.spool(ctx, it)
 			}
@@ -339,9 +349,9 @@ func (w *world) sends(n *node, task string) (judge func() error) {
 
 // spool is what a mutant does: it writes an instance as it is.
 func (w *world) spool(ctx context.Context, it item) {
-	o, err := w.store.Create(ctx, fmt.Sprintf("%s/spool/%d", tenant, len(w.store.there)), memOptions)
+	o, err := w.store.Create(ctx, fmt.Sprintf("%s/spool/%d-%d", tenant, w.g.steps, len(w.store.there)), memOptions)
 	if err == nil {
-		_, _ = io.Copy(o, bytes.NewReader(it.bytes()))
+		_, _ = io.Copy(o, bytes.NewReader(w.file(it)))
 		_, _ = o.Commit(ctx)
 	}
 }
