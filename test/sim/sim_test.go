@@ -18,8 +18,8 @@ var (
 )
 
 const (
-	modelSeeds = 3000
-	realSeeds  = 24
+	usual    = 2000 // seeds
+	realEach = 125  // of so many seeds one has real indexes
 )
 
 // play runs one seed and returns what is wrong.
@@ -47,7 +47,7 @@ func play(t *testing.T, seed uint64, m mutant, dir string, keep bool) (w *world,
 
 // real reports whether the seed is played with real indexes. It is part of
 // the seed's meaning.
-func real(seed uint64) bool { return seed%(modelSeeds/realSeeds) == 0 }
+func real(seed uint64) bool { return seed%realEach == 0 }
 
 func playSeed(t *testing.T, seed uint64, keep bool) (*world, error) {
 	dir := ""
@@ -70,7 +70,7 @@ func TestSeeds(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	n := *seedsFlag
 	if n == 0 {
-		n = modelSeeds
+		n = usual
 	}
 	if testing.Short() {
 		n /= 20
