@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"slices"
 	"sync"
 
 	"github.com/oklog/ulid/v2"
@@ -20,6 +22,8 @@ func (r *Request) Commit(ctx context.Context) []Result {
 	for _, st := range r.studies {
 		all = append(all, st)
 	}
+	// In the order of arrival: of equal UIDs in two studies the later one is told of the other.
+	slices.SortFunc(all, func(a, b *study) int { return cmp.Compare(a.began, b.began) })
 	r.commit(ctx, all)
 	return r.results
 }

@@ -21,6 +21,7 @@ type study struct {
 	key    *studyKey
 	stage  *pack.Stage
 	fact   archive.Fact
+	began  int    // the request's result that it began with
 	at     []int  // the request's result of each of fact.Instances
 	json   []byte // of the chunk that is being filled
 	layout []byte
@@ -41,7 +42,7 @@ func (r *Request) study(ctx context.Context, uid string) (*study, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &study{r: r, ref: ref, key: key, stage: pack.NewStage(ctx, r.s.o.Packs, r.s.packName, r.s.o.InlineLimit, r.s.o.Budget)}
+	st := &study{r: r, ref: ref, key: key, began: len(r.results), stage: pack.NewStage(ctx, r.s.o.Packs, r.s.packName, r.s.o.InlineLimit, r.s.o.Budget)}
 	st.fact = archive.Fact{Kind: archive.FactStored, Study: ref, Key: key.id}
 	r.studies[uid] = st
 	return st, nil
