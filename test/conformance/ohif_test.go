@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -80,5 +79,5 @@ func pdf() []byte {
 	document := "%PDF-1.4 " + strings.Repeat("not much of a document ", 80)
 	return part10(explicitLE, nil, el{0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.104.1"}, el{0x00080018, "UI", "1.34.1.1"}, el{0x00080060, "CS", "DOC"},
 		el{0x00100020, "LO", "P34"}, el{0x0020000D, "UI", "1.34"}, el{0x0020000E, "UI", "1.34.1"}, el{0x00420011, "OB", document},
-		el{0x00420012, "LO", "application/pdf"}, el{0x00420015, "UL", fmt.Sprint("\x00\x00\x00\x00")})
+		el{0x00420012, "LO", "application/pdf"}, el{0x00420015, "UL", "\x00\x00\x00\x00"})
 }

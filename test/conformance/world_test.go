@@ -115,7 +115,7 @@ type answer struct {
 }
 
 // client takes answers as they are, and never waits long.
-var client = &http.Client{Timeout: 60 * time.Second,
+var client = &http.Client{Timeout: 2 * time.Minute,
 	Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
