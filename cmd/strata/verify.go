@@ -180,7 +180,7 @@ func (a *app) undeleteCommand() *cobra.Command {
 			if err := json.NewDecoder(resp.Body).Decode(&n); err != nil {
 				return fmt.Errorf("reading the answer: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d instances are shown again\n", n)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "shown again: %d\n", n)
 			return err
 		},
 	}

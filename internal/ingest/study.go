@@ -16,15 +16,14 @@ const chunkBytes = 128 << 10
 
 // study is one study's share of a request until its fact is written.
 type study struct {
-	r      *Request
-	ref    archive.Ref
-	key    *studyKey
-	stage  *pack.Stage
-	fact   archive.Fact
-	began  int    // the request's result that it began with
-	at     []int  // the request's result of each of fact.Instances
-	json   []byte // of the chunk that is being filled
-	layout []byte
+	r     *Request
+	ref   archive.Ref
+	key   *studyKey
+	stage *pack.Stage
+	fact  archive.Fact
+	began int    // the request's result that it began with
+	at    []int  // the request's result of each of fact.Instances
+	json  []byte // of the chunk that is being filled
 }
 
 // study returns the share of the study, starting it if needed.

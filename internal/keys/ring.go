@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -25,7 +24,6 @@ type Options struct {
 	KEK     ID
 	Tenant  archive.Tenant
 	Rand    io.Reader        // safe for concurrent use; nil is crypto/rand
-	Now     func() time.Time // nil is time.Now
 	// CacheSize is how many unwrapped study keys are held; 0 is 4096.
 	CacheSize int
 }

@@ -171,7 +171,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 		d = fs
 	}
 	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
-	n.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: n.o.KEK, Tenant: n.Tenant, Now: n.o.Now})
+	n.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: n.o.KEK, Tenant: n.Tenant})
 	if err != nil {
 		return fmt.Errorf("opening the tenant's keys: %w", err)
 	}
