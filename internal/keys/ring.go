@@ -23,7 +23,7 @@ type Options struct {
 	Wrapper Wrapper
 	KEK     ID
 	Tenant  archive.Tenant
-	Rand    io.Reader        // safe for concurrent use; nil is crypto/rand
+	Rand    io.Reader // safe for concurrent use; nil is crypto/rand
 	// CacheSize is how many unwrapped study keys are held; 0 is 4096.
 	CacheSize int
 }
