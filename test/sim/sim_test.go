@@ -66,8 +66,9 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	// Many short lives: the heap is small and garbage plenty.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	// Pools of nodes that are gone live for two collections more.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(192 << 20))
+	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	n := *seedsFlag
 	if n == 0 {
 		n = usual
