@@ -79,7 +79,6 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 		return err
 	}
 	var before *row
-	deletions := false
 	for _, r := range rows {
 		if r.state == StateVisible {
 			before = r
@@ -91,7 +90,7 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 		s := r.state
 		switch {
 		case gone:
-			s, deletions = StateDeleted, true
+			s = StateDeleted
 		case s == StateDeleted:
 			s = StateHidden
 		}
@@ -100,8 +99,8 @@ func (b *batch) regroup(e *series, uid string, cause action) error {
 		}
 	}
 	shown, err := b.resolve(e, rows, before, cause)
-	if err == nil && b.bulk && deletions && shown != nil && shown == before {
-		// In a rebuild the deletion of another version may be the feed's last word about these UIDs.
+	if err == nil && b.bulk && shown != nil && shown == before {
+		// In a rebuild the feed's last word about these UIDs may be another version's deletion or return.
 		err = b.change(e.st.t, actionReplace, shown.ID)
 	}
 	return err
