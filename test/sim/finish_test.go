@@ -138,6 +138,9 @@ func (w *world) agree(ctx context.Context, ring *keys.Ring) error {
 		if real, ok := x.(*indexdb.Index); ok && err == nil {
 			err = queries(ctx, real, truth)
 		}
+		if err != nil {
+			err = fmt.Errorf("about %s: %w", who, err)
+		}
 		return err
 	}
 	for _, n := range w.nodes {
