@@ -41,7 +41,7 @@ func settings() []setting {
 	return []setting{
 		{key: "data", value: defaultData(), help: "folder of the archive: sealed objects, the index, the lock"},
 		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data"},
-		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder"},
+		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder. A disk of its own needs 24 MiB free, or stores are refused"},
 		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
 		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
 		{key: "key-passphrase", value: "", secret: true, help: "the passphrase itself, for places where a file is no better than the environment"},
