@@ -35,9 +35,10 @@ var layers = []struct {
 	{pkg: "internal/keys/...", may: []string{"internal/archive", "internal/fault", "internal/seal", "internal/keys/...", "storage", "storage/driver"}},
 	{pkg: "internal/index/...", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/index/..."}},
 	{pkg: "internal/media", may: []string{"internal/archive", "internal/dicom/...", "internal/fault"}, alien: []string{"net/http"}},
+	{pkg: "internal/report", may: []string{"internal/dicom", "internal/fault"}, alien: []string{"net/http", "os"}},
 	// Use cases: no database, no store driver, no HTTP.
 	{pkg: "internal/ingest", may: useCase, alien: noEngines},
-	{pkg: "internal/retrieve", may: useCase, alien: noEngines},
+	{pkg: "internal/retrieve", may: append([]string{"internal/report"}, useCase...), alien: noEngines},
 	{pkg: "internal/retrieve/retrievetest", may: append([]string{"internal/retrieve", "internal/index", "storage/..."}, useCase...)},
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
