@@ -39,7 +39,7 @@ var layers = []struct {
 	{pkg: "internal/report", may: []string{"internal/dicom", "internal/fault"}, alien: []string{"net/http", "os"}},
 	// Use cases: no database, no store driver, no HTTP.
 	{pkg: "internal/ingest", may: useCase, alien: noEngines},
-	{pkg: "internal/retrieve", may: append([]string{"internal/report"}, useCase...), alien: noEngines},
+	{pkg: "internal/retrieve", may: append([]string{"internal/report", "internal/pixel", "internal/pixel/..."}, useCase...), alien: noEngines},
 	{pkg: "internal/retrieve/retrievetest", may: append([]string{"internal/retrieve", "internal/index", "storage/..."}, useCase...)},
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"io"
+	"sync"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/seal"
 )
 
@@ -24,8 +26,27 @@ type Instance struct {
 	Tier        archive.Availability
 
 	tenant archive.Tenant
-	layout []byte
+	layout *layout // nil unless found with Layouts
+}
+
+// layout is where frames and bulk values are. Copies of an Instance share it.
+type layout struct {
+	raw    []byte
+	once   sync.Once
 	parsed *dicom.Layout
+	err    error
+}
+
+func (l *layout) parse() (*dicom.Layout, error) {
+	l.once.Do(func() {
+		if l.parsed = new(dicom.Layout); len(l.raw) == 0 {
+			return
+		}
+		if l.parsed, l.err = dicom.ParseLayout(l.raw); l.err != nil {
+			l.err = fault.Wrap(fault.Corrupt, l.err, "the index's record of this instance is damaged; run 'strata rebuild'")
+		}
+	})
+	return l.parsed, l.err
 }
 
 // version names the stored bytes.
@@ -47,7 +68,7 @@ func (r *Reader) Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d
 		in := Instance{UIDs: row.UIDs, SOPClass: row.SOPClass, Syntax: row.Syntax, Blob: row.Blob, Key: row.Key, At: row.At,
 			Coding: row.Coding, SegmentBits: row.SegmentBits, Size: row.Size, Tier: row.Tier, tenant: t}
 		if d == Layouts {
-			in.layout = append([]byte(nil), row.Layout...)
+			in.layout = &layout{raw: append([]byte(nil), row.Layout...)}
 		}
 		if n := len(list); n > 0 {
 			share(&in, &list[n-1])
@@ -59,6 +80,24 @@ func (r *Reader) Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d
 		return nil, err
 	}
 	return list, nil
+}
+
+// layoutOf returns the instance's layout, which it looks up when the instance
+// was found without.
+func (r *Reader) layoutOf(ctx context.Context, in *Instance) (*dicom.Layout, error) {
+	if in.layout != nil {
+		return in.where()
+	}
+	list, err := r.Find(ctx, in.tenant, in.UIDs, Layouts)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].Blob == in.Blob {
+			return list[i].where()
+		}
+	}
+	return nil, fault.New(fault.NotFound, "this instance was deleted or replaced while it was read; search for it again")
 }
 
 // share lets texts that are alike in neighbours be one in memory.

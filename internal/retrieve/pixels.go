@@ -17,25 +17,15 @@ type Pixels struct {
 	Encapsulated bool
 }
 
-// where returns the instance's layout.
+// where returns the layout of an instance found with Layouts.
 func (in *Instance) where() (*dicom.Layout, error) {
-	if in.parsed != nil {
-		return in.parsed, nil
+	if in.layout == nil {
+		return new(dicom.Layout), nil
 	}
-	if len(in.layout) == 0 {
-		in.parsed = new(dicom.Layout)
-		return in.parsed, nil
-	}
-	l, err := dicom.ParseLayout(in.layout)
-	if err != nil {
-		return nil, fault.Wrap(fault.Corrupt, err, "the index's record of this instance is damaged; run 'strata rebuild'")
-	}
-	in.parsed = l
-	return l, nil
+	return in.layout.parse()
 }
 
-// Pixels describes the pixel data of an instance found with Layouts. It is not
-// safe for concurrent use of one Instance.
+// Pixels describes the pixel data of an instance found with Layouts.
 func (in *Instance) Pixels() (Pixels, error) {
 	l, err := in.where()
 	if err != nil || l.Frames.Tag == 0 {

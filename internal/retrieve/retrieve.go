@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/pixel"
 )
 
 // Index is what retrieval asks of the index.
@@ -45,6 +46,8 @@ type Options struct {
 	// CacheBytes bounds the decoded metadata held in memory; 0 is 48 MiB, less
 	// than 0 keeps none.
 	CacheBytes int64
+	// Codecs decode and encode pixels; nil are those that need no sandbox.
+	Codecs *pixel.Codecs
 }
 
 // Reader retrieves. It is safe for concurrent use.
@@ -52,20 +55,25 @@ type Reader struct {
 	o         Options
 	revisions Revisions // nil when the index has none
 	cache     *cache
+	headers   *headers
 	zstd      *zstd.Decoder
 }
 
 // New returns a Reader. Close wipes what it holds.
 func New(o Options) *Reader {
-	r := &Reader{o: o, cache: newCache(o.CacheBytes)}
+	if o.Codecs == nil {
+		o.Codecs = pixel.New(nil)
+	}
+	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders()}
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
 	return r
 }
 
-// Close wipes the metadata held in memory. The Reader is not used after it.
+// Close wipes the metadata and headers held in memory. The Reader is not used after it.
 func (r *Reader) Close() {
 	r.cache.wipe()
+	r.headers.wipe()
 	r.zstd.Close()
 }
