@@ -22,8 +22,8 @@ type Retriever interface {
 	Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d retrieve.Detail) ([]retrieve.Instance, error)
 	// File returns the Part 10 file in a transfer syntax; "" is as stored.
 	File(in *retrieve.Instance, syntax string) (*retrieve.Body, error)
-	// Frame returns frame n, from 1. fault.NotFound past the last.
-	Frame(in *retrieve.Instance, n int) (*retrieve.Body, error)
+	// Frame returns frame n, from 1, in a transfer syntax; "" is as stored. fault.NotFound past the last.
+	Frame(in *retrieve.Instance, n int, syntax string) (*retrieve.Body, error)
 	// Bulk returns the bulk value of a path as in BulkDataURI.
 	Bulk(in *retrieve.Instance, path string) (*retrieve.Body, error)
 	// Metadata returns the DICOM JSON of the selection. fault.NotFound when there is nothing.

@@ -76,7 +76,7 @@ func contentTypeOf(b *retrieve.Body, syntax string) string {
 func (s *Server) frameValues(in *retrieve.Instance, px retrieve.Pixels) ([]bulk, error) {
 	values := make([]bulk, 0, px.Frames)
 	for n := 1; n <= max(px.Frames, 1); n++ {
-		b, err := s.o.Retrieve.Frame(in, n)
+		b, err := s.o.Retrieve.Frame(in, n, "")
 		if err != nil {
 			return nil, err
 		}

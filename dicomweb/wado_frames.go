@@ -30,7 +30,7 @@ func (s *Server) getFrames(c echo.Context) error {
 	in := &list[0]
 	bodies := make([]*retrieve.Body, len(numbers))
 	for i, n := range numbers {
-		if bodies[i], err = s.o.Retrieve.Frame(in, n); err != nil {
+		if bodies[i], err = s.o.Retrieve.Frame(in, n, ""); err != nil {
 			return err
 		}
 	}

@@ -34,11 +34,15 @@ func (in *Instance) Pixels() (Pixels, error) {
 	return Pixels{l.Frames.Tag.String(), l.Frames.Count, !l.Frames.Native}, nil
 }
 
-// Frame returns frame n, from 1, of an instance found with Layouts: a native
-// one as little endian octets that begin with its first pixel, in Explicit VR
-// Little Endian; another as the encoded bit stream in the syntax as stored.
-// fault.NotFound past the last frame.
-func (r *Reader) Frame(in *Instance, n int) (*Body, error) {
+// Frame returns frame n, from 1, of an instance found with Layouts, in a
+// transfer syntax. With "" it is as stored: a native one as little endian
+// octets that begin with its first pixel, in Explicit VR Little Endian; another
+// as the encoded bit stream. fault.NotFound past the last frame,
+// fault.NotAcceptable when the syntax is none that frames are given in.
+func (r *Reader) Frame(in *Instance, n int, syntax string) (*Body, error) {
+	if syntax != "" && syntax != in.Syntax {
+		return nil, errSyntax(in)
+	}
 	l, err := in.where()
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func checkRange(t *testing.T, b *retrieve.Body, want []byte) {
 
 func checkFrames(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, px retrieve.Pixels, f *testdata.File, raw []byte) {
 	for _, n := range []int{0, -1, px.Frames + 1} {
-		if _, err := r.Frame(in, n); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.NotAcceptable) {
+		if _, err := r.Frame(in, n, ""); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.NotAcceptable) {
 			t.Errorf("frame %d of %d: %v", n, px.Frames, err)
 		}
 	}
@@ -123,7 +123,7 @@ func checkFrames(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, px ret
 	}
 	var all [][]byte
 	for n := 1; n <= px.Frames; n++ {
-		b, err := r.Frame(in, n)
+		b, err := r.Frame(in, n, "")
 		frame := read(t, b, err)
 		checkRange(t, b, frame)
 		all = append(all, frame)
@@ -175,7 +175,7 @@ func TestFragmentsAreJoined(t *testing.T) {
 	frags := [][]byte{[]byte("\xFF\xD8first"), []byte(" second "), bytes.Repeat([]byte("x"), 200_000), []byte("last")}
 	in := one(t, r, a.Store(t, tenant, retrievetest.Part10(retrievetest.Image{UIDs: ct, Syntax: dicom.JPEGBaseline8Bit,
 		Rows: 8, Columns: 8, Bits: 8, Fragments: frags}))[0])
-	b, err := r.Frame(in, 1)
+	b, err := r.Frame(in, 1, "")
 	got := read(t, b, err)
 	want := append(bytes.Join(frags[:1], nil), 0)
 	want = append(want, bytes.Join(frags[1:], nil)...)
@@ -235,7 +235,7 @@ func TestDamageIsNeverServed(t *testing.T) {
 					return b.Write(context.Background(), w)
 				},
 				func(w io.Writer) error {
-					f, err := r.Frame(in, 1)
+					f, err := r.Frame(in, 1, "")
 					if err != nil {
 						return err
 					}
