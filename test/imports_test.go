@@ -35,6 +35,7 @@ var layers = []struct {
 	{pkg: "internal/keys/...", may: []string{"internal/archive", "internal/fault", "internal/seal", "internal/keys/...", "storage", "storage/driver"}},
 	{pkg: "internal/index/...", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/index/..."}},
 	{pkg: "internal/pixel", may: []string{"internal/dicom", "internal/fault", "internal/pixel/sandbox"}, alien: []string{"net/http", "os", "os/exec"}},
+	{pkg: "internal/pixel/render", may: []string{"internal/dicom", "internal/dicom/charset", "internal/fault", "internal/pixel"}, alien: []string{"net/http", "os"}},
 	{pkg: "internal/media", may: []string{"internal/archive", "internal/dicom/...", "internal/fault"}, alien: []string{"net/http"}},
 	{pkg: "internal/report", may: []string{"internal/dicom", "internal/fault"}, alien: []string{"net/http", "os"}},
 	// Use cases: no database, no store driver, no HTTP.
