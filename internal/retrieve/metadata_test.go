@@ -195,8 +195,8 @@ func TestConversions(t *testing.T) {
 					t.Fatal(err)
 				}
 				for n := 1; n <= px.Frames; n++ {
-					b1, err1 := r.Frame(in, n)
-					b2, err2 := r2.Frame(in2, n)
+					b1, err1 := r.Frame(in, n, "")
+					b2, err2 := r2.Frame(in2, n, "")
 					if !bytes.Equal(read(t, b1, err1), read(t, b2, err2)) {
 						t.Errorf("frame %d differs after conversion to %s", n, to)
 					}

@@ -56,6 +56,7 @@ type Reader struct {
 	revisions Revisions // nil when the index has none
 	cache     *cache
 	headers   *headers
+	rendering *rendering
 	zstd      *zstd.Decoder
 }
 
@@ -64,7 +65,7 @@ func New(o Options) *Reader {
 	if o.Codecs == nil {
 		o.Codecs = pixel.New(nil)
 	}
-	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders()}
+	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders(), rendering: newRendering()}
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
@@ -74,6 +75,7 @@ func New(o Options) *Reader {
 // Close wipes the metadata and headers held in memory. The Reader is not used after it.
 func (r *Reader) Close() {
 	r.cache.wipe()
+	r.rendering.wipe()
 	r.headers.wipe()
 	r.zstd.Close()
 }

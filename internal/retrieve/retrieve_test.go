@@ -198,7 +198,7 @@ func TestOneReadAFrame(t *testing.T) {
 	px := retrievetest.Pattern(64 * 64 * 2 * 50)
 	u := a.Store(t, tenant, retrievetest.Part10(retrievetest.Image{UIDs: ct, Rows: 64, Columns: 64, Frames: 50, Pixels: px}))[0]
 	a.Listings.Store(0)
-	b, err := r.Frame(one(t, r, u), 17)
+	b, err := r.Frame(one(t, r, u), 17, "")
 	if !bytes.Equal(read(t, b, err), px[16*8192:17*8192]) {
 		t.Error("another frame")
 	}
