@@ -42,6 +42,7 @@ var layers = []struct {
 	{pkg: "internal/ingest", may: useCase, alien: noEngines},
 	{pkg: "internal/retrieve", may: append([]string{"internal/report", "internal/pixel", "internal/pixel/..."}, useCase...), alien: noEngines},
 	{pkg: "internal/retrieve/retrievetest", may: append([]string{"internal/retrieve", "internal/index", "storage/..."}, useCase...)},
+	{pkg: "internal/thumbnail", may: append([]string{"internal/retrieve", "internal/pixel/render"}, useCase...), alien: noEngines},
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},

@@ -81,3 +81,12 @@ type Change struct {
 	UIDs
 	Blob BlobID
 }
+
+// Touched is a study that a stretch of the change feed is about.
+type Touched struct {
+	Study       string
+	First, Last int64     // sequence numbers of its entries in the stretch
+	Time        time.Time // of the last one
+	// Lost: something that was visible is not any more, by a deletion or a replacement.
+	Lost bool
+}

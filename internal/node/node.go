@@ -25,10 +25,13 @@ import (
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
+	"github.com/strata-pacs/strata/internal/pixel"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -50,6 +53,19 @@ type Options struct {
 	CacheBytes     int64         // bytes of decoded metadata in memory, default 32 MiB
 	Slog           *slog.Logger
 
+	// PixelWorkers is the most processes that decode and encode compressed
+	// pixels at once; 0 as many as there are cores. They start when one is needed.
+	PixelWorkers int
+	// PixelCache is the folder of the codecs' compiled code; default: pixels in Data.
+	PixelCache string
+	// WarmPixels starts a process ahead, so that the first request finds it ready.
+	WarmPixels bool
+	// ThumbnailAfter is how long nothing of a study has to change before its
+	// thumbnails are made; 0: they are made when they are asked for.
+	ThumbnailAfter time.Duration
+	// ThumbnailsInMemory keeps thumbnails out of the store.
+	ThumbnailsInMemory bool
+
 	// Offline opens what verify and rebuild need and writes no session.
 	Offline bool
 	// Driver replaces the local file store, for tests.
@@ -67,11 +83,14 @@ type Node struct {
 	Index     *index.Index
 	Reconcile *reconcile.Reconciler
 	Bucket    *storage.Bucket
+	Codecs    *pixel.Codecs    // without processes when Offline
+	Thumbnail *thumbnail.Maker // nil when Offline
 
 	o    Options
 	lock *os.File
 	ring *keys.Ring
 	log  *ledger.Log
+	pool *sandbox.Pool // nil when Offline
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -80,6 +99,7 @@ type Node struct {
 func (o Options) withDefaults() Options {
 	o.Tenant = cmp.Or(o.Tenant, archive.DefaultTenant)
 	o.Index = cmp.Or(o.Index, filepath.Join(o.Data, "index.db"))
+	o.PixelCache = cmp.Or(o.PixelCache, filepath.Join(o.Data, "pixels"))
 	o.ReconcileEvery = cmp.Or(o.ReconcileEvery, time.Minute)
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
 	o.StoreMemory = cmp.Or(o.StoreMemory, 64<<20)
@@ -118,7 +138,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
-	n.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: n.ring, CacheBytes: o.CacheBytes})
+	if err = n.openPixels(); err != nil {
+		return n, err
+	}
 	n.Search = search.New(search.Options{Catalog: n.Index, Metadata: n.Retrieve.JSON})
 	n.Remove = remove.New(n.Index, n.log, n.ring)
 	n.Reconcile = reconcile.New(n.reconcileOptions())
@@ -140,7 +162,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		o.Slog.Warn("the disk is full: no checkpoint was written", "error", err)
 		err = nil
 	}
+	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.background(ctx)
+	n.backgroundPixels(ctx)
 	return n, nil
 }
 
@@ -203,7 +227,6 @@ func (n *Node) openLog() (err error) {
 
 // background reconciles and reaps until Close.
 func (n *Node) background(ctx context.Context) {
-	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	n.wg.Go(func() {
 		tick := time.NewTicker(n.o.ReconcileEvery)
 		defer tick.Stop()
@@ -259,9 +282,7 @@ func (n *Node) Close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	if n.Retrieve != nil {
-		n.Retrieve.Close()
-	}
+	errs = append(errs, n.closePixels())
 	if n.Index != nil {
 		errs = append(errs, n.Index.Close())
 	}

@@ -48,6 +48,8 @@ const (
 	KindIndex    = "index"    // a fact's index record
 	KindJSON     = "json"     // a fact's DICOM JSON
 	KindLayout   = "layout"   // a fact's layouts
+	// KindThumbnail is a small picture, which is derived and in no fact.
+	KindThumbnail = "thumbnail"
 )
 
 // What can be wrong with a blob. Each is reported as a fault.Corrupt that wraps one of them.
