@@ -24,6 +24,9 @@ type Retriever interface {
 	File(in *retrieve.Instance, syntax string) (*retrieve.Body, error)
 	// Frame returns frame n, from 1, in a transfer syntax; "" is as stored. fault.NotFound past the last.
 	Frame(in *retrieve.Instance, n int, syntax string) (*retrieve.Body, error)
+	// Convertible says whether File and Frame give the instance in a transfer
+	// syntax: nil, or fault.NotAcceptable with the reason.
+	Convertible(ctx context.Context, in *retrieve.Instance, to string) error
 	// Bulk returns the bulk value of a path as in BulkDataURI.
 	Bulk(in *retrieve.Instance, path string) (*retrieve.Body, error)
 	// Metadata returns the DICOM JSON of the selection. fault.NotFound when there is nothing.

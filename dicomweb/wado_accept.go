@@ -1,6 +1,7 @@
 package dicomweb
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -15,21 +16,26 @@ type want struct {
 	syntax string
 	// any: the range names no media type, so every transfer syntax will do.
 	any bool
-	q   int
+	// shapeless: the range leaves open whether it means parts or a body.
+	shapeless bool
+	q         int
 }
 
-// wants lists what the client takes, best first. Where it leaves open whether it
-// wants parts or a single body, multipart decides.
-func wants(a Accept, multipart bool) []want {
+// accepts is what a client takes, best first, and what it says it never takes.
+type accepts struct{ list, never []want }
+
+// wants reads what the client takes. Where it leaves open whether it wants parts
+// or a single body, multipart decides.
+func wants(a Accept, multipart bool) accepts {
 	if len(a) == 0 {
-		return []want{{multipart: multipart, any: true, q: 1000}}
+		return accepts{list: []want{{multipart: multipart, any: true, shapeless: true, q: 1000}}}
 	}
-	list := make([]want, 0, len(a))
+	var out accepts
 	for _, m := range a {
 		w := want{mediaType: m.Type, syntax: m.Syntax, q: m.Q}
 		switch m.Type {
 		case "*/*":
-			w.multipart, w.mediaType, w.any = multipart, "", true
+			w.multipart, w.mediaType, w.any, w.shapeless = multipart, "", true, true
 		case "multipart/*":
 			w.multipart, w.mediaType, w.any = true, "", true
 		case "multipart/related":
@@ -40,79 +46,184 @@ func wants(a Accept, multipart bool) []want {
 		}
 		w.any = w.any && (m.Syntax == "" || m.Syntax == "*")
 		if m.Q > 0 {
-			list = append(list, w)
+			out.list = append(out.list, w)
+		} else {
+			out.never = append(out.never, w)
 		}
 	}
-	return list
+	return out
 }
 
 // takes reports whether the media type is among those wanted.
 func (w *want) takes(mediaType string) bool {
-	return w.mediaType == "" || w.mediaType == mediaType ||
+	return w.mediaType == "" || w.mediaType == mediaType || w.mediaType == oldNames[mediaType] ||
 		strings.HasSuffix(w.mediaType, "/*") && strings.HasPrefix(mediaType, w.mediaType[:len(w.mediaType)-1])
 }
 
-// file returns in which transfer syntax an instance stored in one is given.
-// Without a transfer-syntax parameter that is Explicit VR Little Endian (PS3.18
-// §8.7.3.5.2), which compressed instances cannot be given in.
-func (w *want) file(stored string) (string, bool) {
+// specific says how closely the range names what it means (RFC 9110 §12.5.1).
+func (w *want) specific() int {
+	n := 4
 	switch {
-	case w.syntax == "*" || w.syntax == stored:
-		return stored, true
-	case w.syntax != "" && dicom.Uncompressed(stored) && dicom.Uncompressed(w.syntax):
-		return w.syntax, true
-	case w.syntax == "" && dicom.Uncompressed(stored):
-		return dicom.ExplicitVRLittleEndian, true
-	case w.any:
-		return stored, true
+	case w.shapeless:
+		n = 0
+	case w.mediaType == "":
+		n = 1
+	case strings.HasSuffix(w.mediaType, "/*"):
+		n = 2
 	}
-	return "", false
+	if w.syntax != "" && w.syntax != "*" {
+		n++
+	}
+	return n
 }
 
-// fileSyntax chooses among wants of the same shape: the client's preference
-// first, and of equal ones that which needs no conversion.
-func fileSyntax(list []want, multipart bool, stored string) (string, bool) {
-	best, found, q := "", false, 0
-	for i := range list {
-		w := &list[i]
-		if w.multipart != multipart || !w.takes(typeDICOM) || found && w.q < q {
-			continue
-		}
-		syntax, ok := w.file(stored)
-		if ok && (!found || best != stored && syntax == stored) {
-			best, found, q = syntax, true, w.q
+// refuses reports whether a range with q=0 takes back what w allows.
+func (a *accepts) refuses(w *want, mediaType, syntax string) bool {
+	for i := range a.never {
+		n := &a.never[i]
+		if (n.shapeless || n.multipart == w.multipart) && n.takes(mediaType) && n.specific() >= w.specific() &&
+			(n.syntax == "" || n.syntax == "*" || n.syntax == syntax) {
+			return true
 		}
 	}
-	return best, found
+	return false
+}
+
+// form is a way to give something: as a part or as the body, its media type, and
+// the transfer syntax to make it in.
+type form struct {
+	multipart bool
+	mediaType string
+	syntax    string
+	called    string // the transfer-syntax parameter of the answer
+	stored    bool   // as it is stored: nothing is converted
+	q         int
+}
+
+// sorted puts the forms in the client's order; of those it likes as much, the
+// stored one is first.
+func sorted(forms []form) []form {
+	slices.SortStableFunc(forms, func(a, b form) int {
+		switch {
+		case a.q != b.q:
+			return b.q - a.q
+		case a.stored == b.stored:
+			return 0
+		case a.stored:
+			return -1
+		}
+		return 1
+	})
+	return forms
+}
+
+// files lists how the client takes an instance that is stored in a transfer
+// syntax, best first. Without a transfer-syntax parameter that is in Explicit VR
+// Little Endian (PS3.18 §8.7.3.5.2).
+func (a *accepts) files(stored string) []form {
+	var forms []form
+	for i := range a.list {
+		w := &a.list[i]
+		if !w.takes(typeDICOM) {
+			continue
+		}
+		to := w.syntax
+		switch {
+		case to == "*", w.any:
+			to = stored
+		case to == "":
+			to = dicom.ExplicitVRLittleEndian
+		}
+		if !a.refuses(w, typeDICOM, to) {
+			forms = append(forms, form{w.multipart, typeDICOM, to, to, to == stored, w.q})
+		}
+	}
+	return sorted(forms)
 }
 
 // octets is the media type of native pixels and bulk values.
 const octets = "application/octet-stream"
 
-// pixels returns the Content-Type parameters of stored pixels for the client:
-// their media type as stored and transfer syntax. Native pixels are octets in
-// little endian, whatever syntax they are stored in.
-func (w *want) pixels(mediaType, syntax string) (string, bool) {
-	if syntax == dicom.ExplicitVRLittleEndian && mediaType == octets {
-		switch w.syntax {
-		case "", "*", syntax:
-			return syntax, w.takes(octets)
-		case dicom.ImplicitVRLittleEndian: // the same octets
-			return w.syntax, w.takes(octets)
+// pixels lists how the client takes pixels that are stored as a media type in a
+// transfer syntax, best first. Native pixels are octets in little endian,
+// whatever syntax they are stored in.
+func (a *accepts) pixels(mediaType, syntax string) []form {
+	var forms []form
+	for i := range a.list {
+		w := &a.list[i]
+		for _, f := range w.pixels(mediaType, syntax) {
+			if !a.refuses(w, f.mediaType, f.called) {
+				f.multipart, f.q = w.multipart, w.q
+				forms = append(forms, f)
+			}
 		}
-		return "", false
 	}
-	switch {
-	case w.syntax != "" && w.syntax != "*" && w.syntax != syntax:
-		return "", false
-	case w.any, w.takes(mediaType) && mediaType != octets:
-		return syntax, true
-	case w.mediaType == "" || w.mediaType == octets || w.mediaType == "application/*" || w.mediaType == oldNames[mediaType]:
-		// Viewers ask for octets to get whatever is stored; they have to say so
-		// with a transfer syntax, as octets alone are native ones.
-		return syntax, w.syntax != "" || w.mediaType == oldNames[mediaType]
+	return sorted(forms)
+}
+
+func (w *want) pixels(mediaType, syntax string) []form {
+	stored := form{mediaType: mediaType, syntax: syntax, called: syntax, stored: true}
+	native := mediaType == octets && syntax == dicom.ExplicitVRLittleEndian
+	// Viewers ask for octets to get whatever is stored; they have to say so with
+	// a transfer syntax, as octets alone are native ones.
+	open := w.mediaType == "" || w.mediaType == octets || w.mediaType == "application/*"
+	switch w.syntax {
+	case "*":
+		if open || w.takes(mediaType) {
+			return []form{stored}
+		}
+	case "":
+		switch {
+		case w.any, w.takes(mediaType) && (native || mediaType != octets):
+			return []form{stored}
+		case w.takes(octets):
+			return []form{made(dicom.ExplicitVRLittleEndian)}
+		}
+		var forms []form
+		for _, d := range defaultSyntaxes {
+			if w.takes(d.mediaType) {
+				forms = append(forms, made(d.syntax))
+			}
+		}
+		return forms
+	case syntax:
+		if open || w.takes(mediaType) {
+			return []form{stored}
+		}
+	case dicom.ImplicitVRLittleEndian: // the octets of both syntaxes are the same
+		if w.takes(octets) {
+			f := made(dicom.ExplicitVRLittleEndian)
+			f.called, f.stored = w.syntax, native
+			return []form{f}
+		}
+	default:
+		if f := made(w.syntax); frameSyntax(w.syntax) && (open || w.takes(f.mediaType)) {
+			return []form{f}
+		}
 	}
-	return "", false
+	return nil
+}
+
+// made is a form that has to be made.
+func made(syntax string) form {
+	return form{mediaType: dicom.Syntax(syntax).MediaType, syntax: syntax, called: syntax}
+}
+
+// frameSyntax reports whether there are frames in the transfer syntax: not in
+// those that say something of the whole data set.
+func frameSyntax(uid string) bool {
+	t := dicom.Syntax(uid)
+	return uid == dicom.ExplicitVRLittleEndian || t.Encapsulated && t.Name != "" && !t.Video
+}
+
+// defaultSyntaxes are the transfer syntaxes of frames where a media type comes
+// without one (PS3.18 §8.7.3.3).
+var defaultSyntaxes = [...]struct{ mediaType, syntax string }{
+	{"image/jpeg", dicom.JPEGLosslessSV1},
+	{"image/dicom-rle", dicom.RLELossless},
+	{"image/jls", dicom.JPEGLSLossless},
+	{"image/jp2", dicom.JPEG2000Lossless},
+	{"image/jphc", dicom.HTJ2KLossless},
 }
 
 // oldNames are media types of PS3.18 before 2020, which clients still send.

@@ -2,7 +2,6 @@ package dicomweb
 
 import (
 	"bytes"
-	"iter"
 	"net/http"
 	"strconv"
 
@@ -16,9 +15,29 @@ import (
 // bulk is one value of an answer: a bulk value of an instance, or a frame of
 // compressed Pixel Data.
 type bulk struct {
-	in   *retrieve.Instance
-	path string // below the instance's URL
-	body *retrieve.Body
+	in     *retrieve.Instance
+	path   string // below the instance's URL
+	body   *retrieve.Body
+	frame  int    // 0 unless it is one
+	called string // its transfer syntax in the answer
+}
+
+func (v *bulk) contentType() string {
+	if v.body.Syntax == "" { // documents have none
+		return v.body.MediaType
+	}
+	return withSyntax(v.body.MediaType, v.called)
+}
+
+// give gives the value the form that the client wants.
+func (s *Server) give(v bulk, f form) (bulk, error) {
+	v.called = f.called
+	if f.stored {
+		return v, nil
+	}
+	var err error
+	v.body, err = s.o.Retrieve.Frame(v.in, v.frame, f.syntax)
+	return v, err
 }
 
 // getBulkValue answers a BulkDataURI (PS3.18 §10.4.1.1.5): the value as the body,
@@ -40,36 +59,40 @@ func (s *Server) getBulkValue(c echo.Context) error {
 	} else {
 		var b *retrieve.Body
 		if b, err = s.o.Retrieve.Bulk(in, path); err == nil {
-			values, err = []bulk{{in, "/bulkdata/" + path, b}}, s.documentType(c, in, path, b)
+			values, err = []bulk{{in: in, path: "/bulkdata/" + path, body: b}}, s.documentType(c, in, path, b)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	first := values[0].body
-	multipart, syntax, err := choosePixels(wants(ParseAccept(c.Request()), len(values) > 1), first, len(values), list)
+	f, err := s.choosePixels(c.Request().Context(), wants(ParseAccept(c.Request()), len(values) > 1), in, values[0].body, len(values), values[0].frame > 0)
 	if err != nil {
 		return err
 	}
-	contentType := contentTypeOf(first, syntax)
-	if multipart {
-		return s.sendBulk(c, list, path, first.MediaType, values)
+	for i := range values {
+		if values[i], err = s.give(values[i], f); err != nil {
+			return err
+		}
 	}
-	etag := etagOf(first.Version, path, contentType)
+	if f.multipart {
+		return s.sendBulk(c, list, path, false, values)
+	}
+	return sendValue(c, &values[0])
+}
+
+// sendValue answers with one value as the body.
+func sendValue(c echo.Context, v *bulk) error {
+	contentType := v.contentType()
+	etag := etagOf(v.body.Version, v.path, contentType)
+	if v.frame > 0 && !reproducible(v.in.Syntax, v.body.Syntax) {
+		etag = "W/" + etag
+	}
 	if unchanged(c, etag, cachePixels) {
 		return nil
 	}
 	// A value may hold anything: browsers are to save it, not to run it.
 	c.Response().Header().Set("Content-Disposition", "attachment")
-	return sendBody(c, contentType, etag, first)
-}
-
-// contentTypeOf names the transfer syntax with everything but documents, which have none.
-func contentTypeOf(b *retrieve.Body, syntax string) string {
-	if b.Syntax == "" {
-		return b.MediaType
-	}
-	return withSyntax(b.MediaType, syntax)
+	return sendBody(c, contentType, etag, v.body)
 }
 
 // frameValues returns the frames of compressed Pixel Data.
@@ -80,7 +103,7 @@ func (s *Server) frameValues(in *retrieve.Instance, px retrieve.Pixels) ([]bulk,
 		if err != nil {
 			return nil, err
 		}
-		values = append(values, bulk{in, "/frames/" + strconv.Itoa(n), b})
+		values = append(values, bulk{in: in, path: "/frames/" + strconv.Itoa(n), body: b, frame: n})
 	}
 	return values, nil
 }
@@ -95,7 +118,7 @@ func (s *Server) documentType(c echo.Context, in *retrieve.Instance, path string
 		return nil
 	}
 	asked := false
-	for _, w := range wants(ParseAccept(c.Request()), false) {
+	for _, w := range wants(ParseAccept(c.Request()), false).list {
 		asked = asked || w.mediaType != "" && w.mediaType != octets && w.mediaType != "application/*"
 	}
 	if !asked {
@@ -110,7 +133,7 @@ func (s *Server) documentType(c echo.Context, in *retrieve.Instance, path string
 		return err
 	}
 	if t := documentMediaType(json.Bytes()); t != "" {
-		for _, w := range wants(ParseAccept(c.Request()), false) {
+		for _, w := range wants(ParseAccept(c.Request()), false).list {
 			if w.mediaType == t {
 				b.MediaType, b.Syntax = t, ""
 			}
@@ -152,7 +175,7 @@ func (s *Server) getBulkdata(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			values = append(values, bulk{in, "/bulkdata/" + path, b})
+			values = append(values, bulk{in: in, path: "/bulkdata/" + path, body: b})
 		}
 		return values, nil
 	})
@@ -169,7 +192,7 @@ func (s *Server) getPixeldata(c echo.Context) error {
 			return s.frameValues(in, px)
 		}
 		b, err := s.o.Retrieve.Bulk(in, px.Path)
-		return []bulk{{in, "/bulkdata/" + px.Path, b}}, err
+		return []bulk{{in: in, path: "/bulkdata/" + px.Path, body: b}}, err
 	})
 }
 
@@ -198,80 +221,65 @@ func (s *Server) getValues(c echo.Context, what string, values func(*retrieve.In
 		return fault.New(fault.NotFound, "there is no %s here", what)
 	}
 	accept := wants(ParseAccept(c.Request()), true)
-	if len(all) == 1 {
-		multipart, syntax, err := choosePixels(accept, all[0].body, 1, list)
-		if err == nil && !multipart {
-			contentType := contentTypeOf(all[0].body, syntax)
-			etag := etagOf(all[0].body.Version, all[0].path, contentType)
-			if unchanged(c, etag, cachePixels) {
-				return nil
+	taken, f, why := all[:0:0], form{}, error(nil)
+	for i, v := range all {
+		// Frames of one instance are taken alike.
+		if i == 0 || v.frame <= 1 || v.in != all[i-1].in {
+			if f, err = s.choosePixels(c.Request().Context(), accept, v.in, v.body, len(all), v.frame > 0); fault.Is(err, fault.NotAcceptable) {
+				if why == nil {
+					why = err
+				}
+				f, err = form{}, nil
 			}
-			c.Response().Header().Set("Content-Disposition", "attachment")
-			return sendBody(c, contentType, etag, all[0].body)
+			if err != nil {
+				return err
+			}
 		}
-	}
-	taken, mediaType := all[:0:0], ""
-	for _, v := range all {
-		multipart, _, e := choosePixels(accept, v.body, 2, list)
-		if e != nil || !multipart {
-			if err == nil {
-				err = e
-			}
+		if f.called == "" && v.body.Syntax != "" {
 			continue
 		}
-		if taken = append(taken, v); mediaType == "" {
-			mediaType = v.body.MediaType
+		if v, err = s.give(v, f); err != nil {
+			return err
 		}
+		if !f.multipart {
+			return sendValue(c, &v)
+		}
+		taken = append(taken, v)
 	}
 	if len(taken) == 0 {
-		return err
+		return why
 	}
-	if len(taken) < len(all) {
-		c.Set(keyPartial, true)
-	}
-	return s.sendBulk(c, list, what, mediaType, taken)
+	return s.sendBulk(c, list, what, len(taken) < len(all), taken)
 }
 
-// maxValues bounds the values of one answer; keyPartial marks one that lacks some.
-const (
-	maxValues  = 200_000
-	keyPartial = "partial"
-)
+// maxValues bounds the values of one answer.
+const maxValues = 200_000
 
-// sendBulk answers with values as parts.
-func (s *Server) sendBulk(c echo.Context, list []retrieve.Instance, what, mediaType string, values []bulk) error {
+// sendBulk answers with values as parts; partial says that some are missing.
+func (s *Server) sendBulk(c echo.Context, list []retrieve.Instance, what string, partial bool, values []bulk) error {
 	version := []string{what, "parts"}
 	for i := range list {
 		version = append(version, string(list[i].Blob[:]))
 	}
 	for i := range values {
-		version = append(version, values[i].body.MediaType, values[i].path)
+		version = append(version, values[i].contentType(), values[i].path)
 	}
 	if unchanged(c, "W/"+etagOf(version...), cachePixels) {
 		return nil
 	}
 	base := s.BaseURL(c.Request())
 	status := http.StatusOK
-	if c.Get(keyPartial) != nil {
+	if partial {
 		status = http.StatusPartialContent
-		warn(c, base, "some values are stored in a transfer syntax that was not accepted; ask with transfer-syntax=* for all of them")
+		warn(c, base, "some values cannot be given in a transfer syntax that was accepted; ask with transfer-syntax=* for all of them")
 	}
 	boundary := newBoundary()
-	size := closeOverhead(boundary)
+	parts := make([]part, len(values))
 	for i, v := range values {
-		size += v.body.Size + partOverhead(boundary, contentTypeOf(v.body, v.body.Syntax), locationOf(base, &v.in.UIDs, v.path), i == 0)
+		parts[i] = part{v.body, v.contentType(), locationOf(base, &v.in.UIDs, v.path)}
 	}
-	return sendParts(c, status, mediaType, boundary, size, size >= aheadFrom, s.bulkParts(base, values))
+	size := partsSize(boundary, parts)
+	return sendParts(c, status, values[0].body.MediaType, boundary, size, size >= aheadFrom, retrieve.Ahead(c.Request().Context(), each(parts), part.content))
 }
 
 func locationOf(base string, u *archive.UIDs, path string) string { return instanceURL(base, u) + path }
-
-func (s *Server) bulkParts(base string, values []bulk) iter.Seq2[part, error] {
-	return func(yield func(part, error) bool) {
-		for _, v := range values {
-			if !yield(part{v.body, contentTypeOf(v.body, v.body.Syntax), locationOf(base, &v.in.UIDs, v.path)}, nil) {
-				return
-			}
-		}
-	}
-}

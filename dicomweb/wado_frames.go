@@ -1,8 +1,10 @@
 package dicomweb
 
 import (
+	"context"
 	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,10 +18,7 @@ import (
 // parts of a message in the order asked for, or when asked and there is one
 // only, as the body.
 func (s *Server) getFrames(c echo.Context) error {
-	if strings.Contains(c.Param("frames"), "/") { // the last parameter of a path takes all the rest
-		return echo.ErrNotFound
-	}
-	numbers, err := frameNumbers(c.Param("frames"))
+	numbers, err := pathFrames(c)
 	if err != nil {
 		return err
 	}
@@ -28,20 +27,27 @@ func (s *Server) getFrames(c echo.Context) error {
 		return err
 	}
 	in := &list[0]
-	bodies := make([]*retrieve.Body, len(numbers))
-	for i, n := range numbers {
-		if bodies[i], err = s.o.Retrieve.Frame(in, n, ""); err != nil {
+	bodies, err := s.frames(in, numbers, "")
+	if err != nil {
+		return err
+	}
+	f, err := s.choosePixels(c.Request().Context(), wants(ParseAccept(c.Request()), true), in, bodies[0], len(numbers), true)
+	if err != nil {
+		return err
+	}
+	from := bodies[0].Syntax
+	if !f.stored {
+		if bodies, err = s.frames(in, numbers, f.syntax); err != nil {
 			return err
 		}
 	}
 	first := bodies[0]
-	multipart, syntax, err := choosePixels(wants(ParseAccept(c.Request()), true), first, len(bodies), list)
-	if err != nil {
-		return err
-	}
-	contentType := withSyntax(first.MediaType, syntax)
-	if !multipart {
+	contentType := withSyntax(first.MediaType, f.called)
+	if !f.multipart {
 		etag := etagOf(first.Version, strconv.Itoa(numbers[0]), contentType)
+		if !reproducible(from, first.Syntax) {
+			etag = "W/" + etag
+		}
 		if unchanged(c, etag, cachePixels) {
 			return nil
 		}
@@ -52,13 +58,36 @@ func (s *Server) getFrames(c echo.Context) error {
 	}
 	url := instanceURL(s.BaseURL(c.Request()), &in.UIDs) + "/frames/"
 	boundary := newBoundary()
-	size := closeOverhead(boundary)
 	parts := make([]part, len(bodies))
 	for i, b := range bodies {
 		parts[i] = part{b, contentType, url + strconv.Itoa(numbers[i])}
-		size += b.Size + partOverhead(boundary, contentType, parts[i].location, i == 0)
 	}
-	return sendParts(c, http.StatusOK, first.MediaType, boundary, size, size >= aheadFrom, each(parts))
+	size := partsSize(boundary, parts)
+	return sendParts(c, http.StatusOK, first.MediaType, boundary, size, size >= aheadFrom, retrieve.Ahead(c.Request().Context(), each(parts), part.content))
+}
+
+// frames opens frames of an instance in a transfer syntax; "" is as stored.
+func (s *Server) frames(in *retrieve.Instance, numbers []int, syntax string) ([]*retrieve.Body, error) {
+	bodies := make([]*retrieve.Body, len(numbers))
+	for i, n := range numbers {
+		var err error
+		if bodies[i], err = s.o.Retrieve.Frame(in, n, syntax); err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
+}
+
+// partsSize is the size of a message of the parts, -1 when that of one is not known.
+func partsSize(boundary string, parts []part) int64 {
+	size := closeOverhead(boundary)
+	for i, p := range parts {
+		if p.body.Size < 0 {
+			return -1
+		}
+		size += p.body.Size + partOverhead(boundary, p.contentType, p.location, i == 0)
+	}
+	return size
 }
 
 func each(parts []part) iter.Seq2[part, error] {
@@ -73,6 +102,15 @@ func each(parts []part) iter.Seq2[part, error] {
 
 // maxFrames bounds the frames of one request.
 const maxFrames = 20_000
+
+// pathFrames reads the frame list of the path.
+func pathFrames(c echo.Context) ([]int, error) {
+	v := c.Param("frames")
+	if strings.Contains(v, "/") { // the last parameter of a path takes all the rest
+		return nil, echo.ErrNotFound
+	}
+	return frameNumbers(v)
+}
 
 // frameNumbers reads a list such as "1,2,3". The path has been unescaped.
 func frameNumbers(v string) ([]int, error) {
@@ -90,28 +128,34 @@ func frameNumbers(v string) ([]int, error) {
 	return list, nil
 }
 
-// choosePixels finds how the client takes count pixel values like b, and the
-// transfer syntax to call them.
-func choosePixels(accept []want, b *retrieve.Body, count int, list []retrieve.Instance) (multipart bool, syntax string, err error) {
-	single := false
-	for i := range accept {
-		w := &accept[i]
-		syntax, ok := w.pixels(b.MediaType, b.Syntax)
-		if !ok {
-			continue
+// choosePixels finds how the client takes count pixel values that are stored
+// like b. With convert, they may be given in another transfer syntax than they
+// are stored in.
+func (s *Server) choosePixels(ctx context.Context, accept accepts, in *retrieve.Instance, b *retrieve.Body, count int, convert bool) (form, error) {
+	forms, single := accept.pixels(b.MediaType, b.Syntax), false
+	forms = slices.DeleteFunc(forms, func(f form) bool {
+		if !f.stored && !convert {
+			return true
 		}
-		if w.multipart || count == 1 {
-			return w.multipart, syntax, nil
-		}
-		single = true
+		single = single || !f.multipart
+		return !f.multipart && count > 1
+	})
+	f, err := s.convertible(ctx, in, forms)
+	switch {
+	case f != nil:
+		return *f, nil
+	case err != nil && !fault.Is(err, fault.NotAcceptable):
+		return form{}, err
+	case err == nil && single:
+		return form{}, fault.New(fault.NotAcceptable, "only multipart/related can carry %d frames; ask with Accept: multipart/related; type=%q; transfer-syntax=*", count, b.MediaType)
+	case err != nil || accept.meansPixels(b.MediaType):
+		return form{}, notAcceptableSyntax([]retrieve.Instance{*in}, err)
 	}
-	if single {
-		return false, "", fault.New(fault.NotAcceptable, "only multipart/related can carry %d frames; ask with Accept: multipart/related; type=%q; transfer-syntax=*", count, b.MediaType)
-	}
-	for i := range accept {
-		if accept[i].takes(b.MediaType) || accept[i].takes(octets) {
-			return false, "", notAcceptableSyntax(list)
-		}
-	}
-	return false, "", fault.New(fault.NotAcceptable, "these pixels are stored as %s in transfer syntax %s; ask with Accept: multipart/related; type=%q; transfer-syntax=*", b.MediaType, syntaxName(b.Syntax), b.MediaType)
+	return form{}, fault.New(fault.NotAcceptable, "these pixels are stored as %s in transfer syntax %s; ask with Accept: multipart/related; type=%q; transfer-syntax=*, or for the resource rendered to look at them", b.MediaType, syntaxName(b.Syntax), b.MediaType)
+}
+
+// meansPixels reports whether the client named a media type of pixels, though
+// in a transfer syntax that there is not.
+func (a *accepts) meansPixels(stored string) bool {
+	return slices.ContainsFunc(a.list, func(w want) bool { return w.takes(stored) || w.takes(octets) })
 }

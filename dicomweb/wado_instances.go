@@ -1,6 +1,7 @@
 package dicomweb
 
 import (
+	"context"
 	"iter"
 	"net/http"
 	"slices"
@@ -25,16 +26,19 @@ func (s *Server) getInstances(c echo.Context) error {
 		return err
 	}
 	accept := wants(ParseAccept(c.Request()), true)
-	multipart, chosen := chooseFiles(accept, list)
+	multipart, chosen, why, err := s.chooseFiles(c.Request().Context(), accept, list)
+	if err != nil {
+		return err
+	}
 	if len(chosen) == 0 {
-		return notAcceptableFiles(accept, list)
+		return notAcceptableFiles(accept, list, why)
+	}
+	if !multipart {
+		return s.sendFile(c, chosen[0].in, chosen[0].syntax)
 	}
 	version := make([]string, 0, 2*len(chosen)+1)
 	for _, f := range chosen {
 		version = append(version, string(f.in.Blob[:]), f.syntax)
-	}
-	if !multipart {
-		return s.sendFile(c, chosen[0].in, chosen[0].syntax)
 	}
 	if unchanged(c, "W/"+etagOf(append(version, "parts")...), cachePixels) {
 		return nil
@@ -42,11 +46,11 @@ func (s *Server) getInstances(c echo.Context) error {
 	status := http.StatusOK
 	if len(chosen) < len(list) {
 		status = http.StatusPartialContent
-		warn(c, s.BaseURL(c.Request()), "some instances are stored in a transfer syntax that was not accepted; ask with transfer-syntax=* for all of them")
+		warn(c, s.BaseURL(c.Request()), "some instances cannot be given in a transfer syntax that was accepted; ask with transfer-syntax=* for all of them")
 	}
 	boundary := newBoundary()
 	size, long := filesSize(boundary, chosen)
-	return sendParts(c, status, typeDICOM, boundary, size, long, s.files(chosen))
+	return sendParts(c, status, typeDICOM, boundary, size, long, s.files(c.Request().Context(), chosen))
 }
 
 // file is an instance and the transfer syntax it is to be given in.
@@ -55,23 +59,47 @@ type file struct {
 	syntax string
 }
 
-// chooseFiles follows the client's preference between parts and a single body,
-// and returns the instances that can be given so.
-func chooseFiles(accept []want, list []retrieve.Instance) (multipart bool, chosen []file) {
-	for _, w := range accept {
-		if !w.takes(typeDICOM) || !w.multipart && len(list) > 1 {
-			continue
+// chooseFiles returns the instances that can be given as the client wants them.
+// Of those that cannot, why is the reason of the first.
+func (s *Server) chooseFiles(ctx context.Context, accept accepts, list []retrieve.Instance) (multipart bool, chosen []file, why, err error) {
+	for i := range list {
+		forms := accept.files(list[i].Syntax)
+		if len(list) > 1 {
+			forms = slices.DeleteFunc(forms, func(f form) bool { return !f.multipart })
 		}
-		for i := range list {
-			if syntax, ok := fileSyntax(accept, w.multipart, list[i].Syntax); ok {
-				chosen = append(chosen, file{&list[i], syntax})
-			}
-		}
-		if len(chosen) > 0 {
-			return w.multipart, chosen
+		f, err := s.convertible(ctx, &list[i], forms)
+		switch {
+		case err != nil && !fault.Is(err, fault.NotAcceptable):
+			return false, nil, nil, err
+		case err != nil && why == nil:
+			why = err
+		case f != nil:
+			chosen, multipart = append(chosen, file{&list[i], f.syntax}), f.multipart
 		}
 	}
-	return false, nil
+	return multipart, chosen, why, nil
+}
+
+// convertible returns the first of the forms that the instance can be given in.
+// It is nil, without an error, when there are no forms; else the error says why
+// the first one is impossible.
+func (s *Server) convertible(ctx context.Context, in *retrieve.Instance, forms []form) (*form, error) {
+	var why error
+	for i := range forms {
+		if forms[i].stored {
+			return &forms[i], nil
+		}
+		err := s.o.Retrieve.Convertible(ctx, in, forms[i].syntax)
+		switch {
+		case err == nil:
+			return &forms[i], nil
+		case !fault.Is(err, fault.NotAcceptable):
+			return nil, err
+		case why == nil:
+			why = err
+		}
+	}
+	return nil, why
 }
 
 // filesSize returns the size of the whole message, -1 when a conversion decides
@@ -90,15 +118,17 @@ func filesSize(boundary string, chosen []file) (size int64, long bool) {
 	return size, long
 }
 
-func (s *Server) files(chosen []file) iter.Seq2[part, error] {
-	return func(yield func(part, error) bool) {
+// files opens the files one after another; what has to be converted is begun
+// while those before it are sent.
+func (s *Server) files(ctx context.Context, chosen []file) iter.Seq2[part, error] {
+	return retrieve.Ahead(ctx, func(yield func(part, error) bool) {
 		for _, f := range chosen {
 			b, err := s.o.Retrieve.File(f.in, f.syntax)
 			if !yield(part{body: b, contentType: withSyntax(typeDICOM, f.syntax)}, err) || err != nil {
 				return
 			}
 		}
-	}
+	}, part.content)
 }
 
 // sendFile answers with one Part 10 file as the body.
@@ -108,6 +138,9 @@ func (s *Server) sendFile(c echo.Context, in *retrieve.Instance, syntax string) 
 		return err
 	}
 	etag := etagOf(b.Version, b.Syntax)
+	if !reproducible(in.Syntax, b.Syntax) {
+		etag = "W/" + etag
+	}
 	if unchanged(c, etag, cachePixels) {
 		return nil
 	}
@@ -116,25 +149,46 @@ func (s *Server) sendFile(c echo.Context, in *retrieve.Instance, syntax string) 
 	return sendBody(c, withSyntax(typeDICOM, b.Syntax), etag, b)
 }
 
+// reproducible reports whether a conversion gives the same bytes whenever and
+// wherever it is made, which a strong entity tag promises: what is not
+// compressed, made of what was compressed without loss, is determined. Other
+// decoders round in their own way, and encoders and deflating change with
+// their versions.
+func reproducible(from, to string) bool {
+	if from == to {
+		return true
+	}
+	if !dicom.Uncompressed(to) || to == dicom.DeflatedExplicitVRLittleEndian {
+		return false
+	}
+	switch from {
+	case dicom.RLELossless, dicom.JPEGLossless, dicom.JPEGLosslessSV1, dicom.JPEGLSLossless, dicom.JPEG2000Lossless,
+		dicom.HTJ2KLossless, dicom.HTJ2KLosslessRPCL, dicom.EncapsulatedUncompressed, dicom.DeflatedImageFrame:
+		return true
+	}
+	return dicom.Uncompressed(from)
+}
+
 // notAcceptableFiles says why nothing can be given, and what to ask for.
-func notAcceptableFiles(accept []want, list []retrieve.Instance) error {
+func notAcceptableFiles(accept accepts, list []retrieve.Instance, why error) error {
 	takesDICOM, multipart := false, false
-	for i := range accept {
-		if accept[i].takes(typeDICOM) {
-			takesDICOM, multipart = true, multipart || accept[i].multipart
+	for i := range accept.list {
+		if accept.list[i].takes(typeDICOM) {
+			takesDICOM, multipart = true, multipart || accept.list[i].multipart
 		}
 	}
 	switch {
 	case !takesDICOM:
-		return fault.New(fault.NotAcceptable, "instances are given as application/dicom; ask with Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*")
+		return fault.New(fault.NotAcceptable, "instances are given as application/dicom; ask with Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*, or for the resource rendered to look at them")
 	case !multipart && len(list) > 1:
 		return fault.New(fault.NotAcceptable, "there are %d instances, which only multipart/related can carry; ask with Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*", len(list))
 	}
-	return notAcceptableSyntax(list)
+	return notAcceptableSyntax(list, why)
 }
 
-// notAcceptableSyntax names the transfer syntaxes that there are.
-func notAcceptableSyntax(list []retrieve.Instance) error {
+// notAcceptableSyntax names the transfer syntaxes that there are, and says why
+// there is no other.
+func notAcceptableSyntax(list []retrieve.Instance, why error) error {
 	const most = 5
 	var names []string
 	for i := range list {
@@ -142,9 +196,12 @@ func notAcceptableSyntax(list []retrieve.Instance) error {
 			names = append(names, n)
 		}
 	}
-	hint := "ask with transfer-syntax=* for the bytes as stored"
+	stored, hint := strings.Join(names, ", "), "ask with transfer-syntax=* for the bytes as stored"
 	if len(list) > 0 && dicom.Uncompressed(list[0].Syntax) {
 		hint = "ask without transfer-syntax for Explicit VR Little Endian, or with transfer-syntax=* for the bytes as stored"
 	}
-	return fault.New(fault.NotAcceptable, "this is stored in transfer syntax %s, which the request does not accept and which cannot be converted to what it does; %s", strings.Join(names, ", "), hint)
+	if why != nil {
+		return fault.New(fault.NotAcceptable, "%s (this is stored in transfer syntax %s; %s)", strings.TrimRight(fault.Message(why), "."), stored, hint)
+	}
+	return fault.New(fault.NotAcceptable, "this is stored in transfer syntax %s, which the request does not accept; %s", stored, hint)
 }

@@ -35,8 +35,15 @@ func FuzzWADO(f *testing.F) {
 		r.Header.Set("Accept", v)
 		accept := wants(ParseAccept(r), true)
 		for _, stored := range []string{dicom.ExplicitVRBigEndian, dicom.RLELossless} {
-			if to, ok := fileSyntax(accept, true, stored); ok && to != stored && !(dicom.Uncompressed(to) && dicom.Uncompressed(stored)) {
-				t.Errorf("%q: %s becomes %s", v, stored, to)
+			for i, f := range accept.files(stored) {
+				if f.syntax == "" || f.syntax == "*" || f.stored != (f.syntax == stored) || f.q <= 0 || i > 2*maxRanges {
+					t.Errorf("%q: %s becomes %+v", v, stored, f)
+				}
+			}
+			for _, f := range accept.pixels(dicom.Syntax(stored).MediaType, stored) {
+				if f.mediaType != dicom.Syntax(f.syntax).MediaType || f.syntax != stored && !frameSyntax(f.syntax) || f.q <= 0 {
+					t.Errorf("%q: frames of %s become %+v", v, stored, f)
+				}
 			}
 		}
 	})

@@ -21,6 +21,8 @@ type part struct {
 	location    string // becomes Content-Location unless empty
 }
 
+func (p part) content() *retrieve.Body { return p.body }
+
 // withSyntax is the Content-Type of a body in a transfer syntax.
 func withSyntax(mediaType, syntax string) string { return mediaType + "; transfer-syntax=" + syntax }
 

@@ -44,12 +44,14 @@ func (s *Server) getWADOURI(c echo.Context) error {
 	if len(list) == 0 {
 		return errNothing
 	}
-	w := want{mediaType: typeDICOM, syntax: strings.TrimSpace(q.Get("transferSyntax")), q: 1000}
-	syntax, ok := w.file(list[0].Syntax)
-	if !ok {
-		return fault.New(fault.NotAcceptable, "this instance is stored in transfer syntax %s; ask with transferSyntax=%s for it", syntaxName(list[0].Syntax), list[0].Syntax)
+	accept := accepts{list: []want{{mediaType: typeDICOM, syntax: strings.TrimSpace(q.Get("transferSyntax")), q: 1000}}}
+	f, err := s.convertible(c.Request().Context(), &list[0], accept.files(list[0].Syntax))
+	if fault.Is(err, fault.NotAcceptable) {
+		return notAcceptableSyntax(list, err)
+	} else if err != nil {
+		return err
 	}
-	return s.sendFile(c, &list[0], syntax)
+	return s.sendFile(c, &list[0], f.syntax)
 }
 
 // uriContentType checks that application/dicom is among what the contentType
@@ -62,7 +64,7 @@ func uriContentType(c echo.Context, values []string) error {
 	if len(a) == 0 {
 		a = ParseAccept(c.Request())
 	}
-	for _, w := range wants(a, false) {
+	for _, w := range wants(a, false).list {
 		if w.takes(typeDICOM) {
 			return nil
 		}
