@@ -57,6 +57,7 @@ type Reader struct {
 	cache     *cache
 	headers   *headers
 	rendering *rendering
+	reports   chan struct{} // holds one for each report that is being read
 	zstd      *zstd.Decoder
 }
 
@@ -66,6 +67,7 @@ func New(o Options) *Reader {
 		o.Codecs = pixel.New(nil)
 	}
 	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders(), rendering: newRendering()}
+	r.reports = make(chan struct{}, 2)
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
