@@ -61,6 +61,9 @@ func settings() []setting {
 		{key: "limits.results", value: 5000, serving: true, help: "most matches in one answer to a search; more come by offset, and a warning says so"},
 		{key: "limits.idle", value: "60s", serving: true, help: "how long a connection may make no progress"},
 		{key: "cache-bytes", value: 32 << 20, serving: true, help: "bytes of memory for decoded metadata"},
+		{key: "pixel-workers", value: 0, serving: true, help: "processes that decode and encode compressed images at once; 0: as many as there are cores"},
+		{key: "thumbnails", value: true, serving: true, help: "keep thumbnails, sealed, and make those of new studies ahead; false: each is made when it is asked for"},
+		{key: "thumbnail-after", value: "1m", serving: true, help: "how long a study must not have changed before its thumbnails are made"},
 		{key: "shutdown-wait", value: "30s", serving: true, help: "how long a stopping server waits for requests in flight"},
 		{key: "log.level", value: "info", help: "debug, info, warn or error"},
 		{key: "log.format", value: "text", help: "text or json"},
@@ -83,6 +86,9 @@ type Config struct {
 	Results                            int
 	Idle, ShutdownWait                 time.Duration
 	CacheBytes                         int64
+	PixelWorkers                       int
+	Thumbnails                         bool
+	ThumbnailAfter                     time.Duration
 	LogLevel, LogFormat                string
 }
 
@@ -184,6 +190,12 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.Insecure, err = strconv.ParseBool(k.String("insecure")); err != nil {
 		fail(bad("insecure", "must be true or false"))
 	}
+	if c.Thumbnails, err = strconv.ParseBool(k.String("thumbnails")); err != nil {
+		fail(bad("thumbnails", "must be true or false"))
+	}
+	if c.PixelWorkers, err = strconv.Atoi(k.String("pixel-workers")); err != nil || c.PixelWorkers < 0 || c.PixelWorkers > 256 {
+		fail(bad("pixel-workers", "must be a number from 0 to 256"))
+	}
 	for _, p := range k.Strings("trusted-proxies") {
 		prefix, err := netip.ParsePrefix(p)
 		if err != nil {
@@ -195,7 +207,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("duplicates", "must be keep-first, replace or refuse"))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
-		"limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait} {
+		"limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
 		}

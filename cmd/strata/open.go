@@ -14,6 +14,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/keys/localkeys"
 	"github.com/strata-pacs/strata/internal/node"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 )
 
 // logger returns the log of the configuration.
@@ -95,8 +96,25 @@ func (c *Config) open(ctx context.Context, log *slog.Logger, warn io.Writer) (*n
 	return node.Open(ctx, c.nodeOptions(key, log))
 }
 
+// openServing opens it to serve: with what is done ahead of requests.
+func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writer) (*node.Node, error) {
+	key, err := c.openKey(warn)
+	if err != nil {
+		return nil, err
+	}
+	o := c.nodeOptions(key, log)
+	o.WarmPixels = true
+	if c.Thumbnails {
+		o.ThumbnailAfter = c.ThumbnailAfter
+	}
+	if !sandbox.Available() {
+		log.Warn("decoders not built in: compressed images are answered as stored")
+	}
+	return node.Open(ctx, o)
+}
+
 func (c *Config) nodeOptions(key *localkeys.File, log *slog.Logger) node.Options {
 	return node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Wrapper: key, KEK: key.ID(),
 		Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
-		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Slog: log}
+		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
 }

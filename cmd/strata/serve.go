@@ -55,7 +55,7 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	n, err := c.open(ctx, log, stderr)
+	n, err := c.openServing(ctx, log, stderr)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,6 @@ import (
 func (n *Node) openPixels() (err error) {
 	if !n.o.Offline {
 		n.pool = sandbox.New(sandbox.Options{Cache: n.o.PixelCache, Workers: n.o.PixelWorkers, Log: n.o.Slog})
-		if !sandbox.Available() {
-			n.o.Slog.Warn("decoders not built in: compressed images are answered as stored")
-		}
 	}
 	n.Codecs = pixel.New(n.pool)
 	n.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: n.ring, CacheBytes: n.o.CacheBytes, Codecs: n.Codecs})
