@@ -13,16 +13,21 @@ GOVULNCHECK = v1.1.4
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test setup lint fuzz bench clean
+.PHONY: build run test setup codecs lint fuzz bench clean
 
 build:
+	./internal/pixel/sandbox/bring
 	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/strata ./cmd/strata
 
 run: build
 	./bin/strata serve
 
+# The codecs that decode images: npm brings them, the build embeds them.
+codecs:
+	./internal/pixel/sandbox/bring --required
+
 # What only tests need: real DICOM tools to compare with. As root, or with sudo.
-setup:
+setup: codecs
 	./test/setup
 
 test: setup

@@ -14,9 +14,6 @@ type Pool struct{ o Options }
 // New returns a pool. It costs nothing: workers start when there is work.
 func New(o Options) *Pool { return &Pool{o: o} }
 
-// Available reports whether the codecs were built into this binary.
-func Available() bool { return false }
-
 // Warm starts a worker, compiling the codecs if that was not done before.
 func (p *Pool) Warm(ctx context.Context) error {
 	return fault.New(fault.NotAcceptable, "the codecs are not built in")
