@@ -7,12 +7,29 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-// item is a content item (PS3.3 §C.17.3.2), shown by the template.
+// item is a content item (PS3.3 §C.17.3.2) as the template shows it.
 type item struct {
+	ID       string // by which the page refers to the item: "i" and its position, "i1.3.2"
+	Type     string // value type; "" for a reference to an item elsewhere
+	Label    string
+	Identity string // of the code that the label is the meaning of
+	Relation string // in words
+	Observed string // when
+	Level    int    // of the heading
+
 	p     *view
 	d     *dicom.Dataset
-	path  string // position in the tree as in Referenced Content Item Identifier: "1.3.2"
-	depth int    // 0 for the root
+	depth int // 0 for the root
+}
+
+func newItem(p *view, d *dicom.Dataset, id string, depth int) *item {
+	c := codeIn(d, conceptName)
+	x := &item{ID: id, Type: short(d, valueType), Label: c.Text(), Identity: c.Identity(), Relation: relation(d),
+		Observed: moment(short(d, observationTime)), Level: depth + 1, p: p, d: d, depth: depth}
+	if x.Label == "" {
+		x.Label = unnamed(x.Type)
+	}
+	return x
 }
 
 // group is a run of children that are shown alike.
@@ -33,8 +50,8 @@ func (x *item) Groups() []group {
 			break
 		}
 		x.p.left--
-		child := &item{x.p, d, x.path + "." + strconv.Itoa(i+1), x.depth + 1}
-		section := child.Type() == "CONTAINER"
+		child := newItem(x.p, d, x.ID+"."+strconv.Itoa(i+1), x.depth+1)
+		section := child.Type == "CONTAINER"
 		if n := len(all); n == 0 || all[n-1].Sections != section {
 			all = append(all, group{Sections: section})
 		}
@@ -50,24 +67,9 @@ func (x *item) Deeper() bool {
 	return x.depth == maxDepth && e != nil && len(e.Items) > 0
 }
 
-// Type is the value type; "" for a reference to an item elsewhere.
-func (x *item) Type() string { return short(x.d, valueType) }
-
-// ID is the fragment by which the page refers to the item.
-func (x *item) ID() string { return "i" + x.path }
-
-// Level is that of the heading, from 2.
-func (x *item) Level() int { return x.depth + 1 }
-
-// Concept is the name of what the item says something about.
-func (x *item) Concept() code { return codeIn(x.d, conceptName) }
-
-// Label is the concept's name, or of items that have none what they are.
-func (x *item) Label() string {
-	if s := x.Concept().Text(); s != "" {
-		return s
-	}
-	switch x.Type() {
+// unnamed says what an item is that has no concept name.
+func unnamed(kind string) string {
+	switch kind {
 	case "":
 		return "Reference"
 	case "CONTAINER":
@@ -84,10 +86,10 @@ func (x *item) Label() string {
 	return "Item"
 }
 
-// Relation says in words how the item relates to the one that it is below of;
+// relation says in words how an item relates to the one that it is below of;
 // "" when it is simply contained (PS3.3 Table C.17.3-8).
-func (x *item) Relation() string {
-	switch s := short(x.d, relationshipType); s {
+func relation(d *dicom.Dataset) string {
+	switch s := short(d, relationshipType); s {
 	case "CONTAINS":
 		return ""
 	case "HAS OBS CONTEXT":
@@ -103,15 +105,12 @@ func (x *item) Relation() string {
 	}
 }
 
-// Observed is when the observation was made.
-func (x *item) Observed() string { return moment(short(x.d, observationTime)) }
-
 // Code is the value of CODE.
 func (x *item) Code() code { return codeIn(x.d, conceptCode) }
 
 // Text is the value of an item that is one text.
 func (x *item) Text() string {
-	switch x.Type() {
+	switch x.Type {
 	case "TEXT":
 		return long(x.d, textValue)
 	case "DATE":
@@ -180,18 +179,20 @@ func (x *item) Pointer() *pointer {
 		return nil
 	}
 	to := &pointer{Path: strings.Join(list, ".")}
-	at := x.p.Root
+	at := x.p.Root.d
 	for i, v := range list {
 		n, err := strconv.Atoi(v)
 		if i == 0 && n == 1 {
 			continue
 		}
-		e := at.d.Lookup(contentSequence)
+		e := at.Lookup(contentSequence)
 		if err != nil || i == 0 || more > 0 || e == nil || n < 1 || n > len(e.Items) {
 			return to
 		}
-		at = &item{p: x.p, d: e.Items[n-1]}
+		at = e.Items[n-1]
 	}
-	to.Label = clip(at.Label(), 100)
+	if to.Label = clip(codeIn(at, conceptName).Text(), 100); to.Label == "" {
+		to.Label = unnamed(short(at, valueType))
+	}
 	return to
 }

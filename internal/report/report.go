@@ -97,11 +97,10 @@ func newPage(d *dicom.Dataset, studies string) (*view, error) {
 	}
 	p := &view{studies: studies, left: maxItems, Lang: language(d), Class: className(short(d, 0x00080016))}
 	p.evidence = evidence(d)
-	p.Root = &item{p: p, d: d, path: "1"}
+	p.Root = newItem(p, d, "i1", 0)
 	all, near := count(d, 0)
 	p.Hidden = all - min(near, maxItems)
-	p.Title = p.Root.Concept().Text()
-	if p.Title == "" {
+	if p.Title = codeIn(d, conceptName).Text(); p.Title == "" {
 		p.Title = p.Class
 	}
 	p.Status = statuses(d)

@@ -21,7 +21,19 @@ func long(d *dicom.Dataset, t dicom.Tag) string {
 }
 
 // short returns the text of an attribute that is a word or a line.
-func short(d *dicom.Dataset, t dicom.Tag) string { return clip(long(d, t), maxShort) }
+func short(d *dicom.Dataset, t dicom.Tag) string {
+	e := d.Lookup(t)
+	if e == nil || !e.Bulk && len(e.Value) <= maxShort {
+		return long(d, t)
+	}
+	if e.Bulk {
+		return ""
+	}
+	// What is far too long is not decoded, again and again.
+	begin := *e
+	begin.Value = e.Value[:min(len(e.Value), 4*maxShort)]
+	return clip(clean(d.TextOf(&begin)), maxShort)
+}
 
 // values returns the values of an attribute, at most maxList of them, and how
 // many there are more.
