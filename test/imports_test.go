@@ -34,6 +34,8 @@ var layers = []struct {
 	{pkg: "internal/ledger", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/seal", "internal/pack", "storage/driver"}},
 	{pkg: "internal/keys/...", may: []string{"internal/archive", "internal/fault", "internal/seal", "internal/keys/...", "storage", "storage/driver"}},
 	{pkg: "internal/index/...", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/index/..."}},
+	{pkg: "internal/pixel/sandbox", may: []string{"internal/fault"}, alien: []string{"net"}},
+	{pkg: "internal/pixel/sandbox/sandboxtest", may: []string{"internal/pixel/sandbox"}},
 	{pkg: "internal/pixel", may: []string{"internal/dicom", "internal/fault", "internal/pixel/sandbox"}, alien: []string{"net/http", "os", "os/exec"}},
 	{pkg: "internal/pixel/render", may: []string{"internal/dicom", "internal/dicom/charset", "internal/fault", "internal/pixel"}, alien: []string{"net/http", "os"}},
 	{pkg: "internal/media", may: []string{"internal/archive", "internal/dicom/...", "internal/fault"}, alien: []string{"net/http"}},
