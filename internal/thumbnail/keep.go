@@ -149,8 +149,9 @@ func (m *Maker) complain(err error) {
 	}
 }
 
-// Sweep removes the stored pictures of a study and returns how many there were.
+// Sweep removes the pictures of a study, out of memory too, and returns how many were stored.
 func (m *Maker) Sweep(ctx context.Context, t archive.Tenant, study string) (removed int, err error) {
+	m.memory.forget(study)
 	for o, err := range m.o.Bucket.All(ctx, m.folder(t, study), "") {
 		if err != nil {
 			return removed, fmt.Errorf("listing thumbnails: %w", err)

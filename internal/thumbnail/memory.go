@@ -16,8 +16,9 @@ type pictureKey struct {
 }
 
 type picture struct {
-	name pictureName
-	jpeg []byte
+	name  pictureName
+	study string // UID
+	jpeg  []byte
 }
 
 // lru keeps what was used last, up to a weight.
@@ -66,11 +67,16 @@ func (c *lru[K, V]) put(k K, v V, weight int64) {
 	c.used += weight
 }
 
-func (c *lru[K, V]) remove(k K) {
+// removeIf drops what a condition holds for.
+func (c *lru[K, V]) removeIf(f func(V) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.items[k]; e != nil {
-		c.drop(e)
+	for e := c.order.Front(); e != nil; {
+		next := e.Next()
+		if f(e.Value.(*weighed[K, V]).value) {
+			c.drop(e)
+		}
+		e = next
 	}
 }
 
@@ -102,6 +108,11 @@ func (c *memory) get(k pictureKey) *picture {
 func (c *memory) put(k pictureKey, p *picture) {
 	const perItem = 300 // what the cache itself needs
 	c.lru.put(k, p, int64(cap(p.jpeg))+perItem)
+}
+
+// forget drops the pictures of a study.
+func (c *memory) forget(study string) {
+	c.lru.removeIf(func(p *picture) bool { return p.study == study })
 }
 
 func (c *memory) wipe() { c.lru.clear() }

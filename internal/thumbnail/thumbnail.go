@@ -234,7 +234,7 @@ func (m *Maker) obtain(ctx context.Context, t archive.Tenant, c *candidate, v Vi
 			return nil, err
 		}
 		if jpeg != nil {
-			p := &picture{name, jpeg}
+			p := &picture{name, c.uids.Study, jpeg}
 			m.memory.put(k, p)
 			return p, nil
 		}
@@ -246,7 +246,7 @@ func (m *Maker) obtain(ctx context.Context, t archive.Tenant, c *candidate, v Vi
 		}
 		return nil, err
 	}
-	p := &picture{name, jpeg}
+	p := &picture{name, c.uids.Study, jpeg}
 	m.memory.put(k, p)
 	if keep {
 		m.store(ctx, t, c, object, name, jpeg, secret)
