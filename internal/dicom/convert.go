@@ -80,13 +80,7 @@ func (c *converter) value(h header, sc *scope) error {
 		}
 		return nil
 	}
-	if n == 2 && (h.tag == pixelRepresentation || h.tag == bitsAllocated && sc.depth == 0) {
-		if b := c.s.window(2); len(b) >= 2 && h.tag == bitsAllocated {
-			c.allocated = uint16At(b, sc.enc.big)
-		} else if len(b) >= 2 {
-			sc.signed = uint16At(b, sc.enc.big) == 1
-		}
-	}
+	c.observe(h, sc)
 	v, word := c.vr(h, sc)
 	c.header(h.tag, v, h.length+h.length&1)
 	if err := c.copy(h.tag, n, word); err != nil {
@@ -94,6 +88,17 @@ func (c *converter) value(h header, sc *scope) error {
 	}
 	c.padTo(v, n)
 	return nil
+}
+
+// observe takes from a value, without taking it, what other elements depend on.
+func (c *converter) observe(h header, sc *scope) {
+	if h.length == 2 && (h.tag == pixelRepresentation || h.tag == bitsAllocated && sc.depth == 0) {
+		if b := c.s.window(2); len(b) >= 2 && h.tag == bitsAllocated {
+			c.allocated = uint16At(b, sc.enc.big)
+		} else if len(b) >= 2 {
+			sc.signed = uint16At(b, sc.enc.big) == 1
+		}
+	}
 }
 
 // copy writes n bytes of the stream with their words reversed.
