@@ -1,6 +1,7 @@
 package pixel
 
 import (
+	"bytes"
 	"context"
 
 	"golang.org/x/sync/semaphore"
@@ -47,30 +48,44 @@ type Codecs struct {
 
 type entry struct {
 	codec   Codec
-	encode  bool
-	lossy   bool // what is encoded need not come back the same
-	sandbox bool // without the sandbox there is none
+	encode  bool // in this syntax too, not only from it
+	verify  bool // what is encoded must come back the same
+	sandbox bool // nothing goes without it
 }
 
 // New returns the codecs, those of p among them. With a nil p, and in a program
 // that was built without them, nothing is decoded that needs the sandbox.
 func New(p *sandbox.Pool) *Codecs {
+	if !sandbox.Available() {
+		p = nil
+	}
 	return &Codecs{pool: p, memory: semaphore.NewWeighted(budget), table: map[string]entry{
 		dicom.ImplicitVRLittleEndian:         {codec: native{}, encode: true},
 		dicom.ExplicitVRLittleEndian:         {codec: native{}, encode: true},
 		dicom.ExplicitVRBigEndian:            {codec: native{}, encode: true},
 		dicom.DeflatedExplicitVRLittleEndian: {codec: native{}, encode: true},
 		dicom.EncapsulatedUncompressed:       {codec: native{}, encode: true},
+		dicom.DeflatedImageFrame:             {codec: deflated{}, encode: true, verify: true},
+		dicom.RLELossless:                    {codec: rle{}, encode: true, verify: true},
+		dicom.JPEGBaseline8Bit:               {codec: jpegFamily{pool: p}, encode: true},
+		dicom.JPEGExtended12Bit:              {codec: jpegFamily{pool: p}},
+		dicom.JPEGLossless:                   {codec: jpegFamily{pool: p, lossless: true}},
+		dicom.JPEGLosslessSV1:                {codec: jpegFamily{pool: p, lossless: true}, encode: true, verify: true},
+		dicom.JPEGLSLossless:                 {codec: jpegLS{p}, encode: true, verify: true, sandbox: true},
+		dicom.JPEGLSNearLossless:             {codec: jpegLS{p}, sandbox: true},
+		dicom.JPEG2000Lossless:               {codec: jpeg2000{pool: p, op: sandbox.EncodeJPEG2000}, encode: true, verify: true, sandbox: true},
+		dicom.JPEG2000:                       {codec: jpeg2000{pool: p, op: sandbox.EncodeJPEG2000}, sandbox: true},
+		dicom.HTJ2KLossless:                  {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K}, encode: true, verify: true, sandbox: true},
+		dicom.HTJ2KLosslessRPCL:              {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K, rpcl: true}, encode: true, verify: true, sandbox: true},
+		dicom.HTJ2K:                          {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K}, sandbox: true},
 	}}
 }
 
 // Decodes reports whether frames of the transfer syntax can be decoded.
 func (c *Codecs) Decodes(syntax string) bool {
 	e, ok := c.table[syntax]
-	return ok && (!e.sandbox || c.sandboxed())
+	return ok && (!e.sandbox || c.pool != nil)
 }
-
-func (c *Codecs) sandboxed() bool { return c.pool != nil && sandbox.Available() }
 
 // Encodes reports whether images of the format can be encoded in the transfer
 // syntax: nil, or fault.NotAcceptable with the reason.
@@ -79,7 +94,7 @@ func (c *Codecs) Encodes(syntax string, f Format) error {
 	switch {
 	case !ok || !e.encode:
 		return fault.New(fault.NotAcceptable, "this server does not encode pixels in the transfer syntax asked for; ask for another")
-	case e.sandbox && !c.sandboxed():
+	case e.sandbox && c.pool == nil:
 		return errNotBuilt
 	}
 	if _, err := f.FrameBytes(); err != nil {
@@ -103,7 +118,7 @@ func (c *Codecs) Decode(ctx context.Context, syntax string, f Format, bits []byt
 	switch {
 	case !ok:
 		return Image{}, fault.New(fault.NotAcceptable, "this server does not decode the transfer syntax of this image; retrieve it as it is stored")
-	case e.sandbox && !c.sandboxed():
+	case e.sandbox && c.pool == nil:
 		return Image{}, errNotBuilt
 	}
 	n, err := f.FrameBytes()
@@ -148,5 +163,16 @@ func (c *Codecs) Encode(ctx context.Context, syntax string, img Image, o EncodeO
 		return nil, Format{}, err
 	}
 	defer release()
-	return c.table[syntax].codec.Encode(ctx, img, o)
+	e := c.table[syntax]
+	if bits, f, err = e.codec.Encode(ctx, img, o); err != nil || !e.verify {
+		return bits, f, err
+	}
+	back, err := e.codec.Decode(ctx, f, bits)
+	if err != nil {
+		return nil, Format{}, err
+	}
+	if !bytes.Equal(back.Data, img.Interleaved().Data) {
+		return nil, Format{}, errLossy
+	}
+	return bits, f, nil
 }
