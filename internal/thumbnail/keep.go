@@ -77,7 +77,11 @@ func encode(n pictureName, jpeg []byte, secret archive.Secret, t archive.Tenant,
 	return b, err
 }
 
-var errForeign = fault.New(fault.Corrupt, "a stored thumbnail is not the one of its name")
+// What can be wrong with an object beside its blob.
+var (
+	errVersion = fault.New(fault.Corrupt, "a stored thumbnail is of an unknown version")
+	errName    = fault.New(fault.Corrupt, "a stored thumbnail is not the one of its name")
+)
 
 // decode is the inverse of encode. Errors are fault.Corrupt.
 func decode(n pictureName, sealed []byte, secret archive.Secret, t archive.Tenant, key archive.KeyID) ([]byte, error) {
@@ -85,8 +89,11 @@ func decode(n pictureName, sealed []byte, secret archive.Secret, t archive.Tenan
 	if err != nil {
 		return nil, err
 	}
-	if len(plain) <= 1+len(n) || plain[0] != formatVersion || !bytes.Equal(plain[1:1+len(n)], n[:]) {
-		return nil, errForeign
+	switch {
+	case len(plain) == 0 || plain[0] != formatVersion:
+		return nil, errVersion
+	case len(plain) <= 1+len(n) || !bytes.Equal(plain[1:1+len(n)], n[:]):
+		return nil, errName
 	}
 	return plain[1+len(n):], nil
 }
