@@ -38,6 +38,7 @@ var layers = []struct {
 	{pkg: "internal/pixel/sandbox/sandboxtest", may: []string{"internal/pixel/sandbox"}},
 	{pkg: "internal/pixel", may: []string{"internal/dicom", "internal/fault", "internal/pixel/sandbox"}, alien: []string{"net/http", "os", "os/exec"}},
 	{pkg: "internal/pixel/render", may: []string{"internal/dicom", "internal/dicom/charset", "internal/fault", "internal/pixel"}, alien: []string{"net/http", "os"}},
+	{pkg: "internal/pixel/transcode", may: []string{"internal/dicom", "internal/fault", "internal/pixel"}, alien: []string{"net/http", "os"}},
 	{pkg: "internal/media", may: []string{"internal/archive", "internal/dicom/...", "internal/fault"}, alien: []string{"net/http"}},
 	{pkg: "internal/report", may: []string{"internal/dicom", "internal/fault"}, alien: []string{"net/http", "os"}},
 	// Use cases: no database, no store driver, no HTTP.

@@ -17,17 +17,38 @@ type Body struct {
 	// the stored bytes, not the representation.
 	Version string
 
+	// Of a body that is read: write sends n bytes from off.
 	write func(ctx context.Context, w io.Writer, off, n int64) error
+	// Of a body that is made: prepare does what comes before the first byte,
+	// taking the memory of what it made, and returns what writes it. See ahead.go.
+	prepare func(ctx context.Context, m *memory) (writer, error)
+	reader  *Reader
+	ready   *ready // what was prepared ahead; used once
 }
+
+// writer writes a body that was prepared.
+type writer func(ctx context.Context, w io.Writer) error
 
 // Write sends the whole body.
 func (b *Body) Write(ctx context.Context, w io.Writer) error {
-	return b.write(ctx, w, 0, b.Size)
+	if b.prepare == nil {
+		return b.write(ctx, w, 0, b.Size)
+	}
+	made := b.ready
+	if b.ready = nil; made == nil {
+		made = &ready{memory: memory{of: b.reader.flight, limit: memoryFlight, wait: true}}
+		made.write, made.err = b.prepare(ctx, &made.memory)
+	}
+	defer made.memory.release()
+	if made.err != nil {
+		return made.err
+	}
+	return made.write(ctx, w)
 }
 
 // WriteRange sends n bytes from off, both within a body of known size.
 func (b *Body) WriteRange(ctx context.Context, w io.Writer, off, n int64) error {
-	if b.Size < 0 || off < 0 || n < 0 || off > b.Size || n > b.Size-off {
+	if b.Size < 0 || b.write == nil || off < 0 || n < 0 || off > b.Size || n > b.Size-off {
 		return fault.New(fault.RangeInvalid, "the range is outside of the %d bytes there are", b.Size)
 	}
 	return b.write(ctx, w, off, n)
@@ -41,8 +62,10 @@ type Filler interface {
 }
 
 // File returns the instance's Part 10 file in a transfer syntax; "" and the
-// stored one give the bytes as received, of known size. fault.NotAcceptable
-// unless the conversion is between uncompressed syntaxes.
+// stored one give the bytes as received, of known size. Others are converted, or
+// transcoded, while they are written: what cannot be, as far as the syntaxes
+// tell, is fault.NotAcceptable here, and otherwise an error of Write, before
+// its first byte unless a later frame is the reason. See [Reader.Convertible].
 func (r *Reader) File(in *Instance, syntax string) (*Body, error) {
 	b := &Body{MediaType: "application/dicom", Syntax: in.Syntax, Size: in.Size, Version: in.version()}
 	if syntax == "" || syntax == in.Syntax {
@@ -52,7 +75,7 @@ func (r *Reader) File(in *Instance, syntax string) (*Body, error) {
 		return b, nil
 	}
 	if !dicom.Uncompressed(in.Syntax) || !dicom.Uncompressed(syntax) {
-		return nil, fault.New(fault.NotAcceptable, "this instance is stored in transfer syntax %s and cannot be converted; ask with transfer-syntax=* for the bytes as stored", in.Syntax)
+		return r.transcoded(in, syntax)
 	}
 	b.Syntax, b.Size = syntax, -1
 	b.write = func(ctx context.Context, w io.Writer, _, _ int64) error {

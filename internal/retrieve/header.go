@@ -44,6 +44,11 @@ func (r *Reader) Header(ctx context.Context, in *Instance) (*Header, error) {
 	if h := r.headers.get(in.Blob); h != nil {
 		return h, nil
 	}
+	if in.layout != nil {
+		if h := in.layout.header.Load(); h != nil {
+			return h, nil
+		}
+	}
 	l, err := r.layoutOf(ctx, in)
 	if err != nil {
 		return nil, err
@@ -65,7 +70,9 @@ func (r *Reader) Header(ctx context.Context, in *Instance) (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.headers.put(in.Blob, h)
+	if !r.headers.put(in.Blob, h) && in.layout != nil {
+		in.layout.header.Store(h) // for as long as the request
+	}
 	return h, nil
 }
 
@@ -132,37 +139,23 @@ func (r *Reader) Image(ctx context.Context, in *Instance, n int) (pixel.Image, e
 	if err != nil {
 		return pixel.Image{}, err
 	}
-	bits, err := r.bits(ctx, in, h, &l.Frames, n-1)
+	if err := decodable(h, in.Syntax, r.o.Codecs); err != nil {
+		return pixel.Image{}, err
+	}
+	bits, err := frameBits(&l.Frames, n-1, r.appendSpans(ctx, in))
 	if err != nil {
 		return pixel.Image{}, err
 	}
-	return r.o.Codecs.Decode(ctx, in.Syntax, h.Format, bits)
+	return r.o.Codecs.Decode(ctx, pixelSyntax(in.Syntax, h.Native), h.Format, bits)
 }
 
-// bits reads the payload of frame i, from 0, as pixel.Codecs.Decode takes it.
-func (r *Reader) bits(ctx context.Context, in *Instance, h *Header, f *dicom.Frames, i int) ([]byte, error) {
-	spans, err := f.Spans(i)
-	if err != nil {
-		return nil, err
+// appendSpans returns what reads spans of the instance's file to the end of a buffer.
+func (r *Reader) appendSpans(ctx context.Context, in *Instance) func([]byte, []dicom.Span) ([]byte, error) {
+	return func(buf []byte, spans []dicom.Span) ([]byte, error) {
+		b := bytes.NewBuffer(buf)
+		err := r.writeSpans(ctx, b, in, spans)
+		return b.Bytes(), err
 	}
-	if err := decodable(h, in.Syntax, r.o.Codecs); err != nil {
-		return nil, err
-	}
-	if total(spans) > maxFrame {
-		return nil, errFrame
-	}
-	if f.Whole(i) {
-		return r.readSpans(ctx, in, spans)
-	}
-	var b bytes.Buffer
-	w := f.LittleEndian(i, &b)
-	if err := r.writeSpans(ctx, w, in, spans); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
 
 // maxFrame bounds the stored bytes of a frame: those of the largest there may
@@ -178,7 +171,7 @@ func decodable(h *Header, syntax string, c *pixel.Codecs) error {
 		return h.FormatErr
 	case dicom.Syntax(syntax).Video:
 		return errVideo
-	case !c.Decodes(syntax):
+	case !c.Decodes(pixelSyntax(syntax, h.Native)):
 		return errNoDecoder
 	}
 	_, err := h.Format.FrameBytes()
@@ -220,19 +213,24 @@ func (c *headers) get(id archive.BlobID) *Header {
 	return e.Value.(*heldHeader).header
 }
 
-func (c *headers) put(id archive.BlobID, h *Header) {
+// put keeps a header, unless it is too large.
+func (c *headers) put(id archive.BlobID, h *Header) bool {
 	const own = 400 // what the cache and the header itself need
 	n := own + datasetBytes(h.Data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n > headerBytes/2 || c.items[id] != nil {
-		return
+	if n > headerBytes/2 {
+		return false
+	}
+	if c.items[id] != nil {
+		return true
 	}
 	for c.used+n > headerBytes {
 		c.drop(c.lru.Back())
 	}
 	c.items[id] = c.lru.PushFront(&heldHeader{id, n, h})
 	c.used += n
+	return true
 }
 
 func (c *headers) drop(e *list.Element) *Header {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -35,6 +36,7 @@ type layout struct {
 	once   sync.Once
 	parsed *dicom.Layout
 	err    error
+	header atomic.Pointer[Header] // one too large for the cache
 }
 
 func (l *layout) parse() (*dicom.Layout, error) {

@@ -1,6 +1,7 @@
 package retrieve
 
 import (
+	"context"
 	"io"
 
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -37,12 +38,10 @@ func (in *Instance) Pixels() (Pixels, error) {
 // Frame returns frame n, from 1, of an instance found with Layouts, in a
 // transfer syntax. With "" it is as stored: a native one as little endian
 // octets that begin with its first pixel, in Explicit VR Little Endian; another
-// as the encoded bit stream. fault.NotFound past the last frame,
-// fault.NotAcceptable when the syntax is none that frames are given in.
+// as the encoded bit stream. Otherwise it is transcoded while it is written
+// unless it is stored so: what cannot be, is fault.NotAcceptable here or of
+// Write before its first byte. fault.NotFound past the last frame.
 func (r *Reader) Frame(in *Instance, n int, syntax string) (*Body, error) {
-	if syntax != "" && syntax != in.Syntax {
-		return nil, errSyntax(in)
-	}
 	l, err := in.where()
 	if err != nil {
 		return nil, err
@@ -52,17 +51,67 @@ func (r *Reader) Frame(in *Instance, n int, syntax string) (*Body, error) {
 	if err != nil {
 		return nil, err
 	}
+	ts := dicom.Syntax(in.Syntax)
+	native := f.Native || ts.UID == dicom.EncapsulatedUncompressed
+	octetsToo := native && (syntax == dicom.ExplicitVRLittleEndian || syntax == dicom.ImplicitVRLittleEndian) // the same octets
+	if syntax != "" && syntax != in.Syntax && !octetsToo {
+		return r.transcodedFrame(in, n, syntax)
+	}
 	c := cut{spans: spans, size: total(spans)}
 	if !f.Whole(n - 1) {
 		_, bits := f.Bits(n - 1)
 		c.size = (bits + 7) / 8
 		c.filter = func(w io.Writer) io.WriteCloser { return f.LittleEndian(n-1, w) }
 	}
-	ts := dicom.Syntax(in.Syntax)
-	if f.Native || ts.UID == dicom.EncapsulatedUncompressed {
+	switch {
+	case octetsToo:
+		return r.newBody(in, octets, syntax, c), nil
+	case native:
 		return r.newBody(in, octets, dicom.ExplicitVRLittleEndian, c), nil
 	}
 	return r.newBody(in, ts.MediaType, in.Syntax, c), nil
+}
+
+// transcodedFrame returns frame n, from 1, in a syntax that it is not stored in.
+func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) {
+	ts := dicom.Syntax(to)
+	if ts.BigEndian || ts.Deflated {
+		return nil, errTarget // of which a frame has nothing
+	}
+	if err := r.possible(in.Syntax, to); err != nil {
+		return nil, err
+	}
+	b := &Body{MediaType: ts.MediaType, Syntax: to, Size: -1, Version: in.version(), reader: r}
+	b.prepare = func(ctx context.Context, m *memory) (writer, error) {
+		h, err := r.Header(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		c := r.coder(in, h, to)
+		if h.FormatErr != nil {
+			return nil, h.FormatErr
+		}
+		if err := c.Possible(); err != nil {
+			return nil, err
+		}
+		if err := m.take(ctx, c.weight()); err != nil {
+			return nil, err
+		}
+		l, err := r.layoutOf(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		bits, err := frameBits(&l.Frames, n-1, r.appendSpans(ctx, in))
+		if err != nil {
+			return nil, err
+		}
+		f, err := c.Frame(ctx, bits)
+		return func(_ context.Context, w io.Writer) error {
+			_, err := w.Write(f.Bits)
+			return err
+		}, err
+	}
+	return b, nil
 }
 
 // BulkPaths lists the paths of the instance's bulk values, as in BulkDataURI,

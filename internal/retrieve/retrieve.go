@@ -1,5 +1,5 @@
-// Package retrieve opens what the index names: instances as stored or in
-// another uncompressed transfer syntax, frames, bulk values and metadata
+// Package retrieve opens what the index names: instances and frames as stored
+// or in another transfer syntax, headers, bulk values and metadata
 // (WADO-RS, PS3.18 §10.4). It streams in constant memory and lets nothing out
 // that has not been authenticated. It knows nothing of HTTP.
 //
@@ -13,6 +13,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/pixel"
@@ -56,9 +57,11 @@ type Reader struct {
 	revisions Revisions // nil when the index has none
 	cache     *cache
 	headers   *headers
-	rendering *rendering
-	reports   chan struct{} // holds one for each report that is being read
-	zstd      *zstd.Decoder
+	// Memory of what is transcoded: in flight, and ahead of being sent.
+	flight, ahead *semaphore.Weighted
+	rendering     *rendering
+	reports       chan struct{} // holds one for each report that is being read
+	zstd          *zstd.Decoder
 }
 
 // New returns a Reader. Close wipes what it holds.
