@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 // world is an archive with a Maker that has a store of its own, whose
 // operations are counted and may be made to fail.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	node  *node.Node
 	maker *thumbnail.Maker
 	keys  *testKeys
@@ -55,7 +55,7 @@ type world struct {
 
 var beginning = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func newWorld(t *testing.T, change ...func(*thumbnail.Options)) *world {
+func newWorld(t testing.TB, change ...func(*thumbnail.Options)) *world {
 	t.Helper()
 	w := &world{t: t, keys: &testKeys{}, ops: map[faultstore.Name]int{}}
 	dir := t.TempDir()
@@ -241,7 +241,7 @@ func sequence(t dicom.Tag, items ...[]dicom.Element) dicom.Element {
 	return e
 }
 
-func (f file) bytes(t *testing.T) []byte {
+func (f file) bytes(t testing.TB) []byte {
 	t.Helper()
 	if f.class == "" {
 		f.class = ctImage
