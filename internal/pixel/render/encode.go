@@ -2,41 +2,59 @@ package render
 
 import (
 	"image"
+	"image/draw"
 	"io"
-	"iter"
-	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// Encode writes the picture as o.MediaType with the ICC profile, if any, embedded;
-// GIF has no place for one.
+// Encode writes the picture as o.MediaType with the ICC profile, if any, embedded.
+// GIF has no place for a profile; one of other components than the picture's is
+// left out, since a reader would refuse the picture for it.
 func Encode(w io.Writer, img image.Image, o Options, icc []byte) error {
-	return fault.New(fault.NotAcceptable, "rendering is not built in")
-}
-
-// Bounds of an animation.
-const (
-	MaxAnimationFrames = 4096
-	MaxAnimationPixels = 1 << 28
-)
-
-// CheckAnimation reports, as fault.NotAcceptable, that so many frames as large as
-// size are more than [EncodeGIF] writes.
-func CheckAnimation(frames int, size image.Point) error {
-	if frames > MaxAnimationFrames || int64(frames)*int64(size.X)*int64(size.Y) > MaxAnimationPixels {
-		return fault.New(fault.NotAcceptable, "this is too much for an animation; ask for some of its frames, for a smaller viewport, or for single frames")
+	if err := o.Validate(); err != nil {
+		return err
 	}
-	return nil
+	img = plain(img)
+	want := "RGB "
+	if _, ok := img.(*image.Gray); ok {
+		want = "GRAY"
+	}
+	if !isProfile(icc) || string(icc[16:20]) != want {
+		icc = nil
+	}
+	switch o.MediaType {
+	case PNG:
+		return encodePNG(w, img, icc)
+	case GIF:
+		return encodeStill(w, img)
+	case "", JPEG:
+		quality := o.Quality
+		if quality == 0 {
+			quality = DefaultQuality
+		}
+		return encodeJPEG(w, img, quality, icc)
+	}
+	return fault.New(fault.NotAcceptable, "pictures are made as image/jpeg, image/png and image/gif")
 }
 
-// EncodeGIF writes frames as an animated GIF that repeats for ever, each as soon
-// as it comes and none kept. All are as large as the first. delay says how long
-// frame i, counted from 0, is shown; see [Renderer.Delay]. It ends with the error
-// that frames yields, or of CheckAnimation.
-func EncodeGIF(w io.Writer, frames iter.Seq2[image.Image, error], delay func(i int) time.Duration) error {
-	return fault.New(fault.NotAcceptable, "rendering is not built in")
+// plain returns the picture as *image.Gray or *image.RGBA that begins at 0, 0.
+func plain(img image.Image) image.Image {
+	b := img.Bounds()
+	switch m := img.(type) {
+	case *image.Gray:
+		if b.Min == (image.Point{}) {
+			return m
+		}
+		out := image.NewGray(image.Rect(0, 0, b.Dx(), b.Dy()))
+		draw.Draw(out, out.Rect, img, b.Min, draw.Src)
+		return out
+	case *image.RGBA:
+		if b.Min == (image.Point{}) {
+			return m
+		}
+	}
+	out := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	draw.Draw(out, out.Rect, img, b.Min, draw.Src)
+	return out
 }
-
-// Delay returns how long frame n, counted from 1, is shown in an animation.
-func (x *Renderer) Delay(n int) time.Duration { return 0 }
