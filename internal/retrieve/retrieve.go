@@ -71,6 +71,7 @@ func New(o Options) *Reader {
 	}
 	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders(), rendering: newRendering()}
 	r.reports = make(chan struct{}, 2)
+	r.flight, r.ahead = semaphore.NewWeighted(memoryFlight), semaphore.NewWeighted(memoryAhead)
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
