@@ -3,7 +3,6 @@ package retrieve
 import (
 	"bytes"
 	"context"
-	"io"
 	"strconv"
 	"strings"
 
@@ -103,12 +102,7 @@ func (r *Reader) Report(ctx context.Context, in *Instance, studies string) (*Bod
 	if err := report.HTML(&b, f.Data, studies); err != nil {
 		return nil, err
 	}
-	text := b.Bytes()
-	return &Body{MediaType: typeHTML, Size: int64(len(text)), Version: in.version(),
-		write: func(_ context.Context, w io.Writer, off, n int64) error {
-			_, err := w.Write(text[off : off+n])
-			return err
-		}}, nil
+	return NewBody(typeHTML, in.version(), b.Bytes()), nil
 }
 
 // page holds a page that has been made, up to maxPage bytes.
