@@ -38,8 +38,10 @@ type Options struct {
 	Store    Storer    // STOW-RS
 	Search   Searcher  // QIDO-RS
 	Retrieve Retriever // WADO-RS and WADO-URI
-	Remove   Remover   // DELETE
-	Feed     Feed      // GET /changes
+	// Thumbnails makes the thumbnails of what Retrieve has, which is needed too.
+	Thumbnails Thumbnails
+	Remove     Remover // DELETE
+	Feed       Feed    // GET /changes
 
 	Limits Limits
 
@@ -139,6 +141,7 @@ const (
 	pathStudy     = "/studies/:study"
 	pathSeries    = "/studies/:study/series/:series"
 	pathInstance  = "/studies/:study/series/:series/instances/:instance"
+	pathFrames    = pathInstance + "/frames/:frames"
 	paramStudy    = "study"
 	paramSeries   = "series"
 	paramInstance = "instance"

@@ -13,7 +13,9 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/pixel/render"
 	"github.com/strata-pacs/strata/internal/retrieve"
+	"github.com/strata-pacs/strata/internal/thumbnail"
 )
 
 // Retriever opens what is stored; a [retrieve.Reader] is one.
@@ -31,6 +33,23 @@ type Retriever interface {
 	Bulk(in *retrieve.Instance, path string) (*retrieve.Body, error)
 	// Metadata returns the DICOM JSON of the selection. fault.NotFound when there is nothing.
 	Metadata(ctx context.Context, t archive.Tenant, sel archive.UIDs) (*retrieve.Metadata, error)
+	// Header returns the data set up to the pixel data.
+	Header(ctx context.Context, in *retrieve.Instance) (*retrieve.Header, error)
+	// Renderings lists the media types that an instance can be rendered as, the
+	// best first; nil when there is nothing to be seen.
+	Renderings(in *retrieve.Instance) []string
+	// Rendered returns what a person sees of the frames, from 1; nil is the instance.
+	Rendered(ctx context.Context, in *retrieve.Instance, frames []int, mediaType string, o render.Options) (*retrieve.Body, error)
+	// Report returns a structured report as a page with links below the URL of the studies.
+	Report(ctx context.Context, in *retrieve.Instance, studies string) (*retrieve.Body, error)
+}
+
+// Thumbnails makes small pictures; a [thumbnail.Maker] is one.
+type Thumbnails interface {
+	// Thumbnail returns a JPEG of what represents a study, a series or an instance,
+	// or of a frame, from 1; 0 leaves that open. fault.NotAcceptable when there is
+	// nothing to be seen.
+	Thumbnail(ctx context.Context, t archive.Tenant, sel archive.UIDs, frame int, v thumbnail.Viewport) (*retrieve.Body, error)
 }
 
 var errNothing = fault.New(fault.NotFound, "there is no such study, series or instance here; search for it first")
@@ -43,9 +62,16 @@ func (s *Server) mountRetrieve() {
 		s.get(path+"/metadata", s.getMetadata)
 		s.get(path+"/bulkdata", s.getBulkdata)
 		s.get(path+"/pixeldata", s.getPixeldata)
+		s.get(path+"/rendered", s.getRendered)
 	}
-	s.get(pathInstance+"/frames/:frames", s.getFrames)
+	s.get(pathFrames, s.getFrames)
+	s.get(pathFrames+"/rendered", s.getRenderedFrames)
 	s.get(pathInstance+"/bulkdata/*", s.getBulkValue)
+	if s.o.Thumbnails != nil {
+		for _, path := range [...]string{pathStudy, pathSeries, pathInstance, pathFrames} {
+			s.get(path+"/thumbnail", s.getThumbnail)
+		}
+	}
 	s.get("/wado", s.getWADOURI)
 	s.e.GET("/wado", s.getWADOURI)
 	s.e.HEAD("/wado", s.getWADOURI)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -198,49 +197,6 @@ func TestWADOGzip(t *testing.T) {
 	}
 	if a := s.get("/studies/1.2/series/1.2.1/instances/1.2.1.7/frames/1", "", "Accept-Encoding", "gzip"); a.Header.Get("Content-Encoding") != "" {
 		t.Error("pixels are compressed")
-	}
-}
-
-func TestWADOURI(t *testing.T) {
-	s := newWADO(t, nativeFile, jpegFile)
-	query := func(u archive.UIDs, more ...string) string {
-		v := url.Values{"requestType": {"WADO"}, "studyUID": {u.Study}, "seriesUID": {u.Series}, "objectUID": {u.Instance}}
-		for i := 0; i < len(more); i += 2 {
-			v.Set(more[i], more[i+1])
-		}
-		return "/wado?" + v.Encode()
-	}
-	for _, c := range []struct {
-		path   string
-		accept string
-		status int
-		body   []byte
-	}{
-		{query(nativeUIDs, "contentType", "application/dicom"), "", 200, nativeFile},
-		{query(nativeUIDs, "contentType", "image/jpeg, application/dicom;q=0.5"), "", 200, nativeFile},
-		{query(nativeUIDs), "*/*", 200, nativeFile},
-		{query(nativeUIDs, "contentType", "application/dicom", "transferSyntax", dicom.ImplicitVRLittleEndian), "", 200, converted(t, dicom.ImplicitVRLittleEndian)},
-		{query(jpegUIDs, "contentType", "application/dicom", "transferSyntax", dicom.JPEGBaseline8Bit), "", 200, jpegFile},
-		{query(jpegUIDs, "contentType", "application/dicom"), "", 406, nil},
-		{query(nativeUIDs, "contentType", "image/jpeg"), "", 406, nil},
-		{query(nativeUIDs), "image/jpeg", 406, nil},
-		{query(nativeUIDs, "contentType", "nonsense"), "image/jpeg", 406, nil},
-		{query(nativeUIDs, "contentType", "application/dicom", "anonymize", "yes"), "", 406, nil},
-		{query(nativeUIDs, "contentType", "application/dicom", "frameNumber", "1"), "", 406, nil},
-		{query(archive.UIDs{Study: "1.2", Series: "1.2.1", Instance: "9"}), "", 404, nil},
-		{query(archive.UIDs{Study: "1.2", Series: "1.2.1"}), "", 400, nil},
-		{query(archive.UIDs{Study: "x", Series: "1.2.1", Instance: "1"}), "", 400, nil},
-		{strings.Replace(query(nativeUIDs), "WADO", "wado", 1), "", 400, nil},
-		{"/wado", "", 400, nil},
-		{"/wado?requestType=%zz", "", 400, nil},
-	} {
-		a := s.get(c.path, c.accept)
-		if a.StatusCode != c.status || c.body != nil && !bytes.Equal(a.body, c.body) {
-			t.Errorf("%s: %d instead of %d: %.200s", c.path, a.StatusCode, c.status, a.body)
-		}
-		if c.body != nil && (!strings.HasPrefix(a.Header.Get("Content-Type"), "application/dicom") || !strings.HasPrefix(a.Header.Get("Content-Disposition"), "attachment")) {
-			t.Errorf("%s: %v", c.path, a.Header)
-		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // parts of a message in the order asked for, or when asked and there is one
 // only, as the body.
 func (s *Server) getFrames(c echo.Context) error {
-	numbers, err := pathFrames(c)
+	numbers, err := framesOf(c)
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func each(parts []part) iter.Seq2[part, error] {
 // maxFrames bounds the frames of one request.
 const maxFrames = 20_000
 
-// pathFrames reads the frame list of the path.
-func pathFrames(c echo.Context) ([]int, error) {
+// framesOf reads the frame list of the path.
+func framesOf(c echo.Context) ([]int, error) {
 	v := c.Param("frames")
 	if strings.Contains(v, "/") { // the last parameter of a path takes all the rest
 		return nil, echo.ErrNotFound
