@@ -127,15 +127,14 @@ const tagRepresentativeFrame dicom.Tag = 0x00286010
 
 // choose returns the frames to render, at least one.
 func choose(h *Header, frames []int, mediaType string) ([]int, error) {
-	if h.Frames < 1 {
-		return nil, fault.New(fault.NotFound, "this instance has no frames")
-	}
 	for _, n := range frames {
 		if n < 1 || n > h.Frames {
 			return nil, fault.New(fault.NotFound, "this instance has %d frames, counted from 1", h.Frames)
 		}
 	}
 	switch {
+	case h.Frames < 1:
+		return nil, fault.New(fault.NotAcceptable, "the pixel data of this instance hold no whole frame; retrieve it as it is stored")
 	case len(frames) > 1 && mediaType != render.GIF:
 		return nil, fault.New(fault.NotAcceptable, "several frames become one image/gif; ask for that, or for one frame at a time")
 	case len(frames) > 0:
