@@ -2,10 +2,11 @@ package pixel
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"errors"
 	"io"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // deflated is Deflated Image Frame Compression: the bytes of a native frame

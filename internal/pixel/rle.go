@@ -80,43 +80,55 @@ func rleTable(bits []byte, want int) ([][]byte, error) {
 // unpack fills dst from the coded bytes of a segment and reports whether there
 // were enough. What a segment has beyond that is padding.
 func unpack(dst, src []byte) bool {
-	for len(dst) > 0 {
-		if len(src) < 2 {
+	at, from := 0, 0
+	for at < len(dst) {
+		if len(src)-from < 2 {
 			return false
 		}
-		switch c := src[0]; {
+		c := int(src[from])
+		switch d := dst[at:]; {
 		case c < 128:
-			n := min(int(c)+1, len(dst))
-			if len(src) <= n {
+			s := src[from+1:]
+			n := c + 1
+			if n <= 16 && len(s) >= 16 && len(d) >= 16 { // more than needed, faster than as much as needed
+				binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(s))
+				binary.LittleEndian.PutUint64(d[8:], binary.LittleEndian.Uint64(s[8:]))
+			} else if n = min(n, len(d)); n > len(s) {
 				return false
+			} else {
+				copy(d, s[:n])
 			}
-			copy(dst[:n], src[1:])
-			dst, src = dst[n:], src[min(int(c)+2, len(src)):]
+			at, from = at+n, from+c+2
 		case c > 128:
-			n := min(257-int(c), len(dst))
-			fill(dst[:n], src[1])
-			dst, src = dst[n:], src[2:]
+			n := 257 - c
+			w := uint64(src[from+1]) * 0x0101010101010101
+			if n <= 16 && len(d) >= 16 {
+				binary.LittleEndian.PutUint64(d, w)
+				binary.LittleEndian.PutUint64(d[8:], w)
+			} else {
+				n = min(n, len(d))
+				fill(d[:n], w)
+			}
+			at, from = at+n, from+2
 		default:
-			src = src[1:]
+			from++
 		}
 	}
 	return true
 }
 
-// fill sets all of at most 128 bytes.
-func fill(dst []byte, b byte) {
-	if len(dst) >= 8 {
-		w := uint64(b) * 0x0101010101010101
-		i := 0
-		for ; i+8 <= len(dst); i += 8 {
-			binary.LittleEndian.PutUint64(dst[i:], w)
+// fill sets all of at most 128 bytes to those of the word, which are the same.
+func fill(dst []byte, w uint64) {
+	if len(dst) < 8 {
+		for i := range dst {
+			dst[i] = byte(w)
 		}
-		binary.LittleEndian.PutUint64(dst[len(dst)-8:], w)
 		return
 	}
-	for i := range dst {
-		dst[i] = b
+	for d := dst; len(d) >= 8; d = d[8:] {
+		binary.LittleEndian.PutUint64(d, w)
 	}
+	binary.LittleEndian.PutUint64(dst[len(dst)-8:], w)
 }
 
 // joinPlanes makes interleaved samples of planes of bytes, of each sample the

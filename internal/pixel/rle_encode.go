@@ -89,7 +89,7 @@ func nextRun(row []byte) int {
 	i := 0
 	for ; i+10 <= len(row); i += 8 {
 		a, b, c := binary.LittleEndian.Uint64(row[i:]), binary.LittleEndian.Uint64(row[i+1:]), binary.LittleEndian.Uint64(row[i+2:])
-		x := a ^ b | b ^ c
+		x := (a ^ b) | (b ^ c)
 		// The lowest byte of x that is 0 is found exactly; higher ones may not be.
 		if zero := (x - 0x0101010101010101) &^ x & 0x8080808080808080; zero != 0 {
 			return i + bits.TrailingZeros64(zero)/8
