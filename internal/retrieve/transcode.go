@@ -318,5 +318,6 @@ func frameBits(f *dicom.Frames, i int, read func(buf []byte, spans []dicom.Span)
 	if _, err := w.Write(bits); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), w.Close()
+	err = w.Close()
+	return b.Bytes(), err
 }
