@@ -124,7 +124,7 @@ func (c *Config) handler(n *node.Node, log *slog.Logger, m *metrics, authorize f
 		Store: func(_ archive.Tenant, study string) dicomweb.StoreRequest {
 			return n.Store.Begin(ingest.RequestOptions{Study: study})
 		},
-		Search: n.Search, Retrieve: n.Retrieve, Remove: n.Remove, Feed: n.Index,
+		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Feed: n.Index,
 		Limits:    dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle},
 		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
 		Authorize: authorize, Ready: n.Ready, Handlers: map[string]http.Handler{"/metrics": m.handler()},
