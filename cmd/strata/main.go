@@ -17,12 +17,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 )
 
 // version is set by the build.
 var version = "dev"
 
 func main() {
+	sandbox.Main() // a codec worker is this binary, started again
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
