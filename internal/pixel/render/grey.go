@@ -14,7 +14,11 @@ func (x *Renderer) greyscale(ctx context.Context, n int, img pixel.Image, o Opti
 		return picture{}, err
 	}
 	if spans {
-		c.span(extent(img, c.pad))
+		low, high := extent(img, c.pad)
+		if text(x.data, segmentationType) == "LABELMAP" {
+			low = 0 // no label, also where the frame has one label only
+		}
+		c.span(low, high)
 	}
 	p := picture{width: img.Columns, height: img.Rows, channels: 1}
 	switch {
@@ -51,7 +55,7 @@ func (x *Renderer) greyscale(ctx context.Context, n int, img pixel.Image, o Opti
 }
 
 // span makes the curve show stored values from low to high, whatever the
-// Modality LUT makes of those between.
+// Modality LUT makes of those between. A single value is black.
 func (c *curve) span(low, high float64) {
 	c.low, c.high = c.rescaled(low), c.rescaled(high)
 	if l := c.modality; l != nil {

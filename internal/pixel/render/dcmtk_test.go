@@ -1,0 +1,227 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/pixel"
+	"github.com/strata-pacs/strata/internal/testdata"
+)
+
+// contactEnv names a folder that the comparison leaves its pictures in, ours and
+// dcmtk's, for people to look at.
+const contactEnv = "STRATA_CONTACT_SHEETS"
+
+// least is the structural similarity with dcmtk's picture that is asked for.
+const least = 0.98
+
+// TestLikeDCMTK renders the first, the middle and the last frame of every image of
+// the test set and compares with what dcmtk makes of them, by structural
+// similarity (Wang et al. 2004).
+func TestLikeDCMTK(t *testing.T) {
+	if _, err := exec.LookPath("dcmj2pnm"); err != nil {
+		t.Skip("dcmj2pnm is not here: install dcmtk to compare with a second opinion")
+	}
+	files := testdata.Files(t, "ok", "ok-derived", "missing-uid", "no-preamble")
+	c := codecs(t)
+	compared := 0
+	for _, f := range files {
+		in, err := openInstance(f.Bytes(t))
+		if err != nil || in.layout.Frames.Count == 0 || !c.Decodes(in.syntax) {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			n := in.layout.Frames.Count
+			done := map[int]bool{}
+			for _, frame := range []int{1, n/2 + 1, n} {
+				if done[frame] {
+					continue
+				}
+				done[frame] = true
+				compareFrame(t, f, in, frame, func() (image.Image, error) {
+					img, err := in.decode(c, frame)
+					if err != nil {
+						return nil, err
+					}
+					return in.x.unscaled(frame, img, Options{})
+				})
+				compared++
+			}
+		})
+	}
+	t.Logf("%d frames compared", compared)
+	if compared < 100 {
+		t.Errorf("only %d frames compared", compared)
+	}
+}
+
+func compareFrame(t *testing.T, f testdata.File, in *instance, n int, render func() (image.Image, error)) {
+	t.Helper()
+	why, excepted := exceptions[filepath.Base(f.Name)]
+	ours, err := render()
+	if err != nil {
+		if !excepted {
+			t.Errorf("frame %d: %v", n, err)
+		}
+		return
+	}
+	theirs, err := dcmtk(t, f, in, n)
+	contact(t, f.Name, n, ours, theirs)
+	switch {
+	case err != nil && excepted:
+		t.Logf("frame %d: not compared: %s", n, why)
+		return
+	case err != nil:
+		t.Errorf("frame %d: dcmtk: %v", n, err)
+		return
+	}
+	s := similarity(ours, theirs)
+	switch {
+	case excepted:
+		t.Logf("frame %d: similarity %.4f: %s", n, s, why)
+	case s < least:
+		t.Errorf("frame %d: similarity %.4f, mean error %.2f", n, s, meanError(ours, theirs))
+	}
+}
+
+// dcmtk returns dcmtk's picture of frame n, made with the options that ask for
+// what is our choice.
+func dcmtk(t *testing.T, f testdata.File, in *instance, n int) (image.Image, error) {
+	t.Helper()
+	path, tool := f.Path, "dcmj2pnm"
+	syntax := dicom.Syntax(in.syntax).UID
+	switch {
+	case strings.HasSuffix(syntax, ".4.80"), strings.HasSuffix(syntax, ".4.81"):
+		tool = "dcml2pnm"
+	case strings.Contains(syntax, ".4.9"), strings.Contains(syntax, ".4.20"), strings.HasSuffix(syntax, ".8.1"):
+		native := filepath.Join(t.TempDir(), "native.dcm")
+		if out, err := exec.Command("gdcmconv", "--raw", path, native).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("gdcmconv: %w: %s", err, out)
+		}
+		path = native
+	}
+	args := []string{"+on", "+F", strconv.Itoa(n)}
+	if in.x.grey() && in.format.Samples == 1 {
+		args = append(args, window(t, in, n)...)
+	}
+	out := filepath.Join(t.TempDir(), "out.png")
+	if b, err := exec.Command(tool, append(args, path, out)...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		return nil, err
+	}
+	return png.Decode(bytes.NewReader(b))
+}
+
+// window returns dcmtk's options for the window that we choose.
+func window(t *testing.T, in *instance, n int) []string {
+	t.Helper()
+	c, spans, err := in.x.curve(context.Background(), n, in.format, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case c.voi != nil:
+		return []string{"+Wl", "1"}
+	case c.window.Width > 0 && (in.x.group(n, pixelTransformation) != nil || c.window.Width < 1):
+		// dcmtk does not look into functional groups, and takes no width below 1:
+		// by stored values.
+		return []string{"-M", "+Ww", fmt.Sprint((c.window.Center - c.intercept) / c.slope), fmt.Sprint(c.window.Width / c.slope)}
+	case c.window.Width > 0:
+		return []string{"+Ww", fmt.Sprint(c.window.Center), fmt.Sprint(c.window.Width)}
+	case spans, in.format.BitsStored == 1: // dcmtk shows the 1 of 0 and 1 as grey
+		return []string{"+Wm"}
+	}
+	return []string{"-W"}
+}
+
+// unscaled renders the frame at its own size, whatever the shape of its pixels,
+// as dcmtk does unless asked to scale.
+func (x *Renderer) unscaled(n int, img pixel.Image, o Options) (image.Image, error) {
+	ctx := context.Background()
+	p, err := x.picture(ctx, n, img, o)
+	if err != nil {
+		return nil, err
+	}
+	planes, err := x.planes(ctx, n, img)
+	if err != nil {
+		return nil, err
+	}
+	return p.drawn(planes).scaled(ctx, geometry{w: float64(p.width), h: float64(p.height), width: p.width, height: p.height})
+}
+
+// contact leaves a pair of pictures where contactEnv says.
+func contact(t *testing.T, name string, n int, ours, theirs image.Image) {
+	t.Helper()
+	dir := os.Getenv(contactEnv)
+	if dir == "" {
+		return
+	}
+	name = strings.NewReplacer("/", "_", " ", "_").Replace(name)
+	for who, m := range map[string]image.Image{"ours": ours, "theirs": theirs} {
+		if m == nil {
+			m = image.NewGray(image.Rect(0, 0, 1, 1))
+		}
+		var b bytes.Buffer
+		err := errors.Join(png.Encode(&b, m), os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s.%03d.%s.png", name, n, who)), b.Bytes(), 0o600))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// similarity is the mean structural similarity of luminance in windows of 8 by 8,
+// 4 apart; 0 for pictures of different sizes.
+func similarity(a, b image.Image) float64 {
+	size := a.Bounds().Size()
+	if b.Bounds().Size() != size {
+		return 0
+	}
+	la, lb := luminance(a), luminance(b)
+	const c1, c2 = 0.01 * 255 * 0.01 * 255, 0.03 * 255 * 0.03 * 255
+	w, h := min(8, size.X), min(8, size.Y)
+	sum, count := 0.0, 0.0
+	for y := 0; y+h <= size.Y; y += 4 {
+		for x := 0; x+w <= size.X; x += 4 {
+			var sa, sb, saa, sbb, sab float64
+			for r := range h {
+				for c := range w {
+					va, vb := la[(y+r)*size.X+x+c], lb[(y+r)*size.X+x+c]
+					sa, sb, saa, sbb, sab = sa+va, sb+vb, saa+va*va, sbb+vb*vb, sab+va*vb
+				}
+			}
+			n := float64(w * h)
+			ma, mb := sa/n, sb/n
+			va, vb, cov := math.Max(saa/n-ma*ma, 0), math.Max(sbb/n-mb*mb, 0), sab/n-ma*mb
+			sum += (2*ma*mb + c1) * (2*cov + c2) / ((ma*ma + mb*mb + c1) * (va + vb + c2))
+			count++
+		}
+	}
+	return sum / count
+}
+
+func luminance(m image.Image) []float64 {
+	b := m.Bounds()
+	out := make([]float64, 0, b.Dx()*b.Dy())
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, b, _ := m.At(x, y).RGBA()
+			out = append(out, (0.299*float64(r)+0.587*float64(g)+0.114*float64(b))/257)
+		}
+	}
+	return out
+}
