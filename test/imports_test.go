@@ -50,7 +50,7 @@ var layers = []struct {
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/ingest", "internal/retrieve",
-		"internal/search", "internal/remove", "internal/seal"}, alien: []string{"gorm.io"}},
+		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},
 	// node joins everything below the command line.
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
 	{pkg: "internal/testdata"},
