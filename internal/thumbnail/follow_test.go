@@ -114,7 +114,7 @@ func TestFollowPoison(t *testing.T) {
 	w.series("1.2.3", "1.2.3.1", 30, 1)
 	w.now.Add(61)
 	w.until("the cursor is at the end", cursorSays(cursor, "3 "))
-	if w.drawn.by["1.2.1.1.10[1]"] != 1 || len(w.objects()) != 1 {
+	if w.drawn.by["1.2.1.1.10[]"] != 1 || len(w.objects()) != 1 {
 		t.Errorf("drawn %v, objects %v", w.drawn.by, w.objects())
 	}
 }

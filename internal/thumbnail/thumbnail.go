@@ -264,7 +264,7 @@ func (m *Maker) draw(ctx context.Context, t archive.Tenant, c *candidate, v View
 		return nil, errStale
 	}
 	var frames []int
-	if c.frame > 0 {
+	if c.frame > 0 && c.frames > 1 {
 		frames = []int{c.frame}
 	}
 	// No annotations: a thumbnail shows no patient (PS3.18 §10.4.3.3.4).
