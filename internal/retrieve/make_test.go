@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,10 +97,37 @@ func part10(tb testing.TB, syntax string, frames int, elements ...dicom.Element)
 		e = append(e, textElement(0x00280008, dicom.IS, strconv.Itoa(frames)))
 	}
 	var b bytes.Buffer
-	if err := dicom.Write(&b, &dicom.File{Syntax: syntax, Data: &dicom.Dataset{Order: binary.LittleEndian, Elements: e}}, nil); err != nil {
+	if err := dicom.Write(&b, &dicom.File{Syntax: syntax, Data: &dicom.Dataset{Order: binary.LittleEndian, Elements: e}}, func(e *dicom.Element) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(e.Value)), nil // of fragments, see pixelFragments
+	}); err != nil {
 		tb.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// pixelFragments is encapsulated pixel data of a fragment a frame, for part10.
+func pixelFragments(frames ...[]byte) dicom.Element {
+	e := dicom.Element{Tag: 0x7FE00010, VR: dicom.OB, Value: bytes.Join(frames, nil), Fragments: []dicom.Span{{}}}
+	for _, f := range frames {
+		e.Fragments = append(e.Fragments, dicom.Span{Length: int64(len(f))})
+	}
+	return e
+}
+
+// rle codes a frame.
+func rle(tb testing.TB, f pixel.Format, frame []byte) []byte {
+	tb.Helper()
+	bits, _, err := pixel.New(nil).Encode(tb.Context(), dicom.RLELossless, pixel.Image{Format: f, Data: frame}, pixel.EncodeOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return bits
+}
+
+// coded makes a file of frames in RLE.
+func coded(tb testing.TB, f pixel.Format, frames [][]byte, more ...dicom.Element) []byte {
+	tb.Helper()
+	return part10(tb, dicom.RLELossless, len(frames), append(append(formatElements(f), pixelFragments(frames...)), more...)...)
 }
 
 // converted gives an uncompressed file another container.
@@ -124,9 +152,13 @@ func lines(d *dicom.Dataset, nested bool) (out []string) {
 		if d.Order == binary.BigEndian {
 			dicom.Swap(v, e.VR.Size())
 		}
-		out = append(out, fmt.Sprintf("%s %d %x", e.Tag, e.Length*int64(len(e.Value))/int64(max(len(e.Value), 1)), bytes.TrimRight(v, " \x00")))
+		if e.Items == nil && !e.Bulk {
+			out = append(out, fmt.Sprintf("%s %x", e.Tag, bytes.TrimRight(v, " \x00")))
+		} else if e.Bulk {
+			out = append(out, fmt.Sprintf("%s of %d", e.Tag, (e.Length+1)&^1))
+		}
 		for _, item := range e.Items {
-			out = append(out, e.Tag.String()+" "+strings.Join(lines(item, true), ", "))
+			out = append(out, e.Tag.String()+": "+strings.Join(lines(item, true), ", "))
 		}
 	}
 	return out
