@@ -8,6 +8,9 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	if os.Getenv(probeMarker) != "" {
+		probe()
+	}
 	os.Exit(m.Run())
 }
 

@@ -38,10 +38,14 @@ func (m *memory) Free() {
 	m.b = nil
 }
 
+// initial is more than the codecs write when they start. (Reading all of the
+// memory to see that would take longer than anything else.)
+const initial = 4 << 20
+
 // keep makes the present content what restore returns to.
 func (m *memory) keep() error {
 	page := unix.Getpagesize()
-	last := len(m.b)
+	last := initial
 	for last > 0 && zero(m.b[last-page:last]) {
 		last -= page
 	}

@@ -19,7 +19,6 @@ func Main() {
 	}
 	runtime.GOMAXPROCS(1) // the codecs are one thread
 	debug.SetTraceback("none")
-	debug.SetMemoryLimit(64 << 20)
 	if err := serve(context.Background(), descriptor(0), descriptor(1)); err != nil {
 		os.Stderr.WriteString("fatal error: " + err.Error() + "\n")
 		os.Exit(1)
@@ -40,6 +39,7 @@ func serve(ctx context.Context, r io.Reader, w io.Writer) error {
 		return err
 	}
 	debug.FreeOSMemory() // compiling took 200 MB
+	debug.SetMemoryLimit(64 << 20)
 	hello.Confined = confine()
 	if err := send(w, hello); err != nil {
 		return err
