@@ -1,0 +1,83 @@
+//go:build linux
+
+package hostile
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// family lists a process and its descendants.
+func family(pid int) []int {
+	all := []int{pid}
+	for i := 0; i < len(all); i++ {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", all[i]))
+		for _, f := range tasks {
+			b, _ := os.ReadFile(f) // one that ended meanwhile has none
+			for v := range strings.FieldsSeq(string(b)) {
+				if n, err := strconv.Atoi(v); err == nil {
+					all = append(all, n)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// private returns the resident memory of a process that is not a file's, in bytes.
+func private(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	var n int64
+	for _, name := range []string{"RssAnon:", "RssShmem:"} {
+		if i := bytes.Index(b, []byte(name)); i >= 0 {
+			f := strings.Fields(string(b[i+len(name):]))
+			kb, _ := strconv.ParseInt(f[0], 10, 64)
+			n += kb << 10
+		}
+	}
+	return n
+}
+
+func resident(pid int) (n int64) {
+	for _, p := range family(pid) {
+		n += private(p)
+	}
+	return n
+}
+
+// meter samples the memory of a process and its descendants until stop.
+type meter struct {
+	from, most int64
+	done, over chan struct{}
+}
+
+func watch(pid int) *meter {
+	m := &meter{from: resident(pid), done: make(chan struct{}), over: make(chan struct{})}
+	go func() {
+		defer close(m.over)
+		for {
+			m.most = max(m.most, resident(pid))
+			select {
+			case <-m.done:
+				return
+			case <-time.After(3 * time.Millisecond):
+			}
+		}
+	}()
+	return m
+}
+
+// stop returns by how many bytes the memory grew at most.
+func (m *meter) stop() int64 {
+	close(m.done)
+	<-m.over
+	return m.most - m.from
+}
