@@ -5,7 +5,6 @@ package hostile
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -248,5 +247,5 @@ func (w *witness) unharmed(t testing.TB) {
 			t.Errorf("the log has %q: %.1500s", bad, b[max(0, i-300):])
 		}
 	}
-	t.Log(fmt.Sprintf("goroutines: %d before, %d after; processes below the server: %d", w.before.Goroutines, now.Goroutines, len(family(w.s.pid))-1))
+	t.Logf("goroutines: %d before, %d after; processes below the server: %d", w.before.Goroutines, now.Goroutines, len(family(w.s.pid))-1)
 }

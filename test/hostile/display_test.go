@@ -10,19 +10,15 @@ import (
 
 // palettes lie about their tables (PS3.3 §C.7.6.3.1.5, §C.7.9.2).
 func palettes() []specimen {
-	type lut struct {
-		descriptor []uint16
-		bytes      int
-	}
 	var all []specimen
-	make3 := func(name string, segmented bool, l lut, data string, more ...el) {
+	make3 := func(name string, segmented bool, descriptor []uint16, data string, more ...el) {
 		base := uint32(0x00281201)
 		if segmented {
 			base = 0x00281221
 		}
 		list := []el{{0x00280004, "CS", "PALETTE COLOR"}}
 		for i := range uint32(3) {
-			list = append(list, el{0x00281101 + i, "US", us(l.descriptor...)})
+			list = append(list, el{0x00281101 + i, "US", us(descriptor...)})
 			if data != "" {
 				list = append(list, el{base + i, "OW", data})
 			}
@@ -30,31 +26,31 @@ func palettes() []specimen {
 		all = append(all, image("a palette "+name, explicitLE, false, append(list, more...)...))
 	}
 	zeros := func(n int) string { return strings.Repeat("\x10\x20", n/2) }
-	make3("that is right", false, lut{descriptor: []uint16{256, 0, 16}}, zeros(512))
-	make3("cut short", false, lut{descriptor: []uint16{256, 0, 16}}, zeros(20))
-	make3("without data", false, lut{descriptor: []uint16{256, 0, 16}}, "")
-	make3("of 65,536 entries with two", false, lut{descriptor: []uint16{0, 0, 16}}, zeros(4))
-	make3("that begins at 60,000", false, lut{descriptor: []uint16{256, 60_000, 16}}, zeros(512))
-	make3("that begins below zero", false, lut{descriptor: []uint16{256, 0x8000, 16}}, zeros(512))
-	make3("of 255 bits", false, lut{descriptor: []uint16{256, 0, 255}}, zeros(512))
-	make3("of no bits", false, lut{descriptor: []uint16{256, 0, 0}}, zeros(512))
-	make3("of 8 bits, a byte each", false, lut{descriptor: []uint16{256, 0, 8}}, zeros(256))
-	make3("with half a descriptor", false, lut{descriptor: []uint16{256}}, zeros(512))
-	make3("with an empty descriptor", false, lut{}, zeros(512))
-	make3("of three entries for 64 values", false, lut{descriptor: []uint16{3, 0, 16}}, zeros(6))
-	make3("of one entry", false, lut{descriptor: []uint16{1, 0, 16}}, zeros(2))
-	make3("of ten megabytes", false, lut{descriptor: []uint16{256, 0, 16}}, zeros(10<<20))
-	make3("with pixels of 16 bits", false, lut{descriptor: []uint16{256, 0, 16}}, zeros(512), with(size(8, 8, 1, 16), el{0x00280004, "CS", "PALETTE COLOR"}, native([]byte(strings.Repeat("\xFF\xFF", 64))))...)
+	make3("that is right", false, []uint16{256, 0, 16}, zeros(512))
+	make3("cut short", false, []uint16{256, 0, 16}, zeros(20))
+	make3("without data", false, []uint16{256, 0, 16}, "")
+	make3("of 65,536 entries with two", false, []uint16{0, 0, 16}, zeros(4))
+	make3("that begins at 60,000", false, []uint16{256, 60_000, 16}, zeros(512))
+	make3("that begins below zero", false, []uint16{256, 0x8000, 16}, zeros(512))
+	make3("of 255 bits", false, []uint16{256, 0, 255}, zeros(512))
+	make3("of no bits", false, []uint16{256, 0, 0}, zeros(512))
+	make3("of 8 bits, a byte each", false, []uint16{256, 0, 8}, zeros(256))
+	make3("with half a descriptor", false, []uint16{256}, zeros(512))
+	make3("with an empty descriptor", false, nil, zeros(512))
+	make3("of three entries for 64 values", false, []uint16{3, 0, 16}, zeros(6))
+	make3("of one entry", false, []uint16{1, 0, 16}, zeros(2))
+	make3("of ten megabytes", false, []uint16{256, 0, 16}, zeros(10<<20))
+	make3("with pixels of 16 bits", false, []uint16{256, 0, 16}, zeros(512), with(size(8, 8, 1, 16), el{0x00280004, "CS", "PALETTE COLOR"}, native([]byte(strings.Repeat("\xFF\xFF", 64))))...)
 	words := func(v ...uint16) string { return us(v...) }
-	make3("in segments, right", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 1, 0, 1, 255, most))
-	make3("in a segment of 65,535", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 1, 0, 1, most, most))
-	make3("in segments that go on", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 1, 0)+strings.Repeat(words(1, most, 1), 3000))
-	make3("in indirect segments that call themselves", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 1, 0)+strings.Repeat(words(2, 9, 6, 0), 1000))
-	make3("in indirect segments past the end", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 1, 0, 2, 3, most, most))
-	make3("in a linear segment without a beginning", true, lut{descriptor: []uint16{256, 0, 16}}, words(1, 256, most))
-	make3("in segments of an unknown kind", true, lut{descriptor: []uint16{256, 0, 16}}, words(7, 256, most))
-	make3("in half a segment", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 200, 1))
-	make3("in no segments", true, lut{descriptor: []uint16{256, 0, 16}}, words(0, 0))
+	make3("in segments, right", true, []uint16{256, 0, 16}, words(0, 1, 0, 1, 255, most))
+	make3("in a segment of 65,535", true, []uint16{256, 0, 16}, words(0, 1, 0, 1, most, most))
+	make3("in segments that go on", true, []uint16{256, 0, 16}, words(0, 1, 0)+strings.Repeat(words(1, most, 1), 3000))
+	make3("in indirect segments that call themselves", true, []uint16{256, 0, 16}, words(0, 1, 0)+strings.Repeat(words(2, 9, 6, 0), 1000))
+	make3("in indirect segments past the end", true, []uint16{256, 0, 16}, words(0, 1, 0, 2, 3, most, most))
+	make3("in a linear segment without a beginning", true, []uint16{256, 0, 16}, words(1, 256, most))
+	make3("in segments of an unknown kind", true, []uint16{256, 0, 16}, words(7, 256, most))
+	make3("in half a segment", true, []uint16{256, 0, 16}, words(0, 200, 1))
+	make3("in no segments", true, []uint16{256, 0, 16}, words(0, 0))
 	all = append(all, image("a palette of red only", explicitLE, false, el{0x00280004, "CS", "PALETTE COLOR"}, el{0x00281101, "US", us(256, 0, 16)}, el{0x00281201, "OW", zeros(512)}),
 		image("no palette", explicitLE, false, el{0x00280004, "CS", "PALETTE COLOR"}))
 	return all
