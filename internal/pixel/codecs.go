@@ -125,7 +125,10 @@ func (c *Codecs) Decode(ctx context.Context, syntax string, f Format, bits []byt
 	if err != nil {
 		return Image{}, err
 	}
-	release, err := c.hold(ctx, n+int64(len(bits)))
+	if _, ok := e.codec.(native); ok && int64(len(bits)) >= n { // takes no memory
+		return e.codec.Decode(ctx, f, bits)
+	}
+	release, err := c.hold(ctx, 2*n+int64(len(bits)))
 	if err != nil {
 		return Image{}, err
 	}

@@ -23,6 +23,11 @@ var (
 	extended = map[string]string{
 		"dicom/pydicom-data/mlut_18.dcm": "12 of 16 bits, not all extended",
 	}
+	// Samples of 16 bits in the stream, a dozen of them past the 12 Bits Stored.
+	// They are kept, as gdcm and OpenJPEG do; the manifest has 12 bits of them.
+	cut = map[string]string{
+		"odd/weasis-dicom-tools/jpeg2000-multiframe-multifragments.dcm": "4124 in 12 bits",
+	}
 	refused = map[string]string{
 		"dicom/pydicom/JPEG2000-embedded-sequence-delimiter.dcm": "a delimiter was written over the image's width",
 	}
@@ -76,6 +81,10 @@ func TestManifest(t *testing.T) {
 			if extended[tf.Name] != "" {
 				data = slices.Clone(data)
 				extend16(data, img.BitsStored)
+			}
+			if cut[tf.Name] != "" {
+				data = slices.Clone(data)
+				mask16(data, img.BitsStored)
 			}
 			sum := sha256.Sum256(data)
 			if hex.EncodeToString(sum[:]) != want {

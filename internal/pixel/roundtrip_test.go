@@ -20,15 +20,19 @@ func TestRoundTrips(t *testing.T) {
 	done := map[string]int{}
 	for name, f := range images(t, c) {
 		img, err := f.decode(c, 0)
-		if err != nil || testing.Short() && len(img.Data) > 1<<20 {
+		if err != nil {
 			continue
 		}
+		large := len(img.Data) > 600_000 && (testing.Short() || name != "dicom/fo-dicom/GH133.dcm")
 		for _, syntax := range reversible {
 			if err := c.Encodes(syntax, img.Format); err != nil {
 				if !fault.Is(err, fault.NotAcceptable) {
 					t.Errorf("%s to %s: %v", name, syntax, err)
 				}
 				continue
+			}
+			if large && (c.table[syntax].sandbox || syntax == dicom.DeflatedImageFrame) {
+				continue // for want of time
 			}
 			bits, g, err := c.Encode(context.Background(), syntax, img, EncodeOptions{})
 			if err != nil {

@@ -172,9 +172,7 @@ func (c jpeg2000) Encodes(f Format) error {
 		return refuse("colours of more than 8 bits are not coded like this; ask for another transfer syntax")
 	case f.Samples > 1 && ht && f.Photometric != RGB:
 		return refuse("colours other than RGB are not coded like this; ask for another transfer syntax")
-	case f.Signed && f.BitsAllocated == 8:
-		return refuse("signed samples of 8 bits are not coded like this; ask for another transfer syntax")
-	case min(f.Rows, f.Columns) < 2:
+	case !ht && min(f.Rows, f.Columns) < 2:
 		return refuse("an image of one line is not coded like this; ask for another transfer syntax")
 	case c.rpcl && !c.thumbnail(f.Rows, f.Columns, 6):
 		return errNoThumbnail
