@@ -118,20 +118,22 @@ func (c *memory) forget(study string) {
 func (c *memory) wipe() { c.lru.clear() }
 
 // refusals remembers what cannot be drawn, so that nobody tries it again and
-// again. It forgets after a while: not every reason lasts.
+// again. It forgets after a while, each time a longer one: not every reason lasts.
 type refusals struct {
 	lru *lru[pictureKey, refusal]
 	now func() time.Time
 }
 
 type refusal struct {
-	err error
-	at  time.Time
+	err   error
+	until time.Time
+	lasts time.Duration
 }
 
 const (
-	maxRefusals  = 4096
-	refusalLasts = 10 * time.Minute
+	maxRefusals    = 4096
+	shortRefusal   = 30 * time.Second
+	longestRefusal = time.Hour
 )
 
 func newRefusals(now func() time.Time) *refusals {
@@ -141,8 +143,7 @@ func newRefusals(now func() time.Time) *refusals {
 // of returns why the frame of the blob cannot be drawn, or nil.
 func (r *refusals) of(k pictureKey) error {
 	k.width, k.height = 0, 0 // no size helps
-	f, ok := r.lru.get(k)
-	if ok && r.now().Sub(f.at) < refusalLasts {
+	if f, ok := r.lru.get(k); ok && r.now().Before(f.until) {
 		return f.err
 	}
 	return nil
@@ -150,5 +151,10 @@ func (r *refusals) of(k pictureKey) error {
 
 func (r *refusals) put(k pictureKey, err error) {
 	k.width, k.height = 0, 0
-	r.lru.put(k, refusal{err, r.now()}, 1)
+	f := refusal{err: err, lasts: shortRefusal}
+	if before, ok := r.lru.get(k); ok {
+		f.lasts = min(2*before.lasts, longestRefusal)
+	}
+	f.until = r.now().Add(f.lasts)
+	r.lru.put(k, f, 1)
 }

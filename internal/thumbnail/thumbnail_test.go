@@ -296,8 +296,18 @@ func TestPoison(t *testing.T) {
 	if w.drawn.total() != 1 {
 		t.Errorf("tried %d times", w.drawn.total())
 	}
-	w.now.Add(3600)
+	// Less and less often.
+	for range 3600 {
+		w.now.Add(1)
+		if _, _, err := w.get(w.maker, study, 0, thumbnail.Viewport{}); !fault.Is(err, fault.NotAcceptable) {
+			t.Fatal(err)
+		}
+	}
+	if w.drawn.total() < 3 || w.drawn.total() > 10 {
+		t.Errorf("tried %d times within an hour", w.drawn.total())
+	}
 	w.drawn.broken = nil
+	w.now.Add(3600)
 	w.shows(study, 10)
 }
 
