@@ -117,7 +117,7 @@ func (x *Renderer) curve(ctx context.Context, n int, f pixel.Format, o Options) 
 	c.pad = x.padding(f)
 	c.invert = f.Photometric == pixel.Monochrome1 || text(x.data, presentationLUTShape) == "INVERSE"
 	if o.Window != nil {
-		c.window = *o.Window
+		c.window = exactly(*o.Window, f)
 		return c, false, nil
 	}
 	signed := c.modality == nil && (f.Signed || c.intercept < 0)
@@ -126,7 +126,7 @@ func (x *Renderer) curve(ctx context.Context, n int, f pixel.Format, o Options) 
 		return c, false, err
 	}
 	if w, ok := windowOf(d); ok {
-		c.window = w
+		c.window = exactly(w, f)
 		return c, false, nil
 	}
 	if top, ok := x.representable(f); ok && c.modality == nil {
@@ -137,6 +137,15 @@ func (x *Renderer) curve(ctx context.Context, n int, f pixel.Format, o Options) 
 		return c, false, nil
 	}
 	return c, true, nil
+}
+
+// exactly returns the window for pixels of the format: for numbers that are not
+// whole, LINEAR, whose half and one are those of whole numbers, is LINEAR_EXACT.
+func exactly(w Window, f pixel.Format) Window {
+	if f.Float && w.Function != Sigmoid {
+		w.Function = LinearExact
+	}
+	return w
 }
 
 // rescales reports whether the Modality LUT Sequence is for display.

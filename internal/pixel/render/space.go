@@ -54,8 +54,8 @@ var spaces = map[string]*space{
 }
 
 // encodingSize is the number of steps of light that have their encoded value
-// ready: enough to tell every two of the 256 apart.
-const encodingSize = 1 << 14
+// ready: enough for every two of the 256 but the darkest.
+const encodingSize = 1 << 16
 
 func newSpace(name string, primaries [3][2]float64, white [2]float64, t transfer) *space {
 	s := &space{name: name, primaries: primaries, white: white, transfer: t}
