@@ -79,6 +79,7 @@ func use(t *testing.T, w *world) {
 		w.get(t, "/instances?"+q, typeJSON).is(200, 400)
 	}
 	for _, p := range []string{path, path + "/metadata", path + "/frames/1", path + "/frames/9", path + "/bulkdata/7FE00010", "/studies/" + study, "/studies/" + study + "/metadata",
+		path + "/rendered", path + "/thumbnail", "/studies/" + study + "/thumbnail", "/studies/2.999.471108.77/thumbnail",
 		"/studies/2.999.471108.77", "/studies/Zsigmondy", path + "/QQ-PATIENT-4711", "/changes"} {
 		for _, accept := range []string{"*/*; transfer-syntax=*", partsStored, typeJSON, "image/gif"} {
 			w.get(t, p, accept)
