@@ -29,6 +29,15 @@ func j2k(width, height, tileWidth uint32, parts ...uint32) []byte {
 	return append(b, 0xFF, 0xD9)
 }
 
+// inParts makes a code stream of one tile in so many tile-parts, that say there
+// are others.
+func inParts(n int, say byte) []byte {
+	whole := j2k(64, 32, 64, part)
+	head, tile, end := whole[:len(whole)-2-part], whole[len(whole)-2-part:len(whole)-2], whole[len(whole)-2:]
+	tile[11] = say
+	return slices.Concat(head, bytes.Repeat(tile, n), end)
+}
+
 const part = 12 + 2 + 8 // a tile-part of j2k
 
 func TestReadJ2K(t *testing.T) {
@@ -49,7 +58,12 @@ func TestReadJ2K(t *testing.T) {
 		{"without its end", tiles[:len(tiles)-2], true},
 		{"length left open", j2k(64, 32, 64, 0), true},
 		{"longer than it says", j2k(64, 32, 64, part-3), true},
-		{"shorter than it says", j2k(64, 32, 64, part+30), true}, // it ends as it must
+		{"shorter than it says", j2k(64, 32, 64, part+30), false},
+		{"length and end left open", j2k(64, 32, 64, 0)[:75], false},
+		{"two tile-parts of two", inParts(2, 2), true},
+		{"one tile-part of two", inParts(1, 2), false},
+		{"one tile-part of who knows how many", inParts(1, 0), true},
+		{"the same without an end", inParts(1, 0)[:len(inParts(1, 0))-2], false},
 		{"in boxes", boxed(tiles), true},
 		{"in boxes, cut short", boxed(tiles)[:len(tiles)], false},
 		{"boxes without a stream", boxed(nil)[:32], false},

@@ -113,38 +113,30 @@ func (h *j2kHeader) size(b []byte) error {
 }
 
 // walk follows the tile-parts from the first on, and reports errShort when one
-// is cut short or a tile has none. The end-of-codestream marker may be missing
-// behind a complete tile-part, and tile-parts need not be as long as they say
-// when there is one.
+// is cut short or missing. The end-of-codestream marker may be missing where the
+// tile-parts say themselves how many there are.
 func (h *j2kHeader) walk(at int) error {
-	b, seen, count := h.stream, make([]bool, h.tiles), 0
-	for at+2 <= len(b) && binary.BigEndian.Uint16(b[at:]) == markSOT {
-		if at+12 > len(b) {
-			return errShort
-		}
-		tile, n := int(binary.BigEndian.Uint16(b[at+4:])), int(binary.BigEndian.Uint32(b[at+6:]))
+	b, seen, of := h.stream, make([]uint8, h.tiles), make([]uint8, h.tiles)
+	ended := h.ends()
+	for at+12 <= len(b) && binary.BigEndian.Uint16(b[at:]) == markSOT {
+		tile, n, parts := int(binary.BigEndian.Uint16(b[at+4:])), int(binary.BigEndian.Uint32(b[at+6:])), b[at+11]
 		if tile >= h.tiles {
 			return errShort
 		}
-		if !seen[tile] {
-			seen[tile] = true
-			count++
-		}
-		if n == 0 { // the last one goes up to the end of the stream
-			at = len(b)
+		seen[tile] = min(seen[tile], 254) + 1
+		of[tile] = max(of[tile], parts)
+		if n == 0 && ended { // the last one goes up to the end of the stream
 			break
 		}
 		if n < 14 || n > len(b)-at {
-			if !h.ends() || n < 14 {
-				return errShort
-			}
-			at = len(b)
-			break
+			return errShort
 		}
 		at += n
 	}
-	if count < h.tiles {
-		return errShort
+	for i, n := range seen {
+		if n == 0 || n < of[i] || of[i] == 0 && !ended {
+			return errShort
+		}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (h *jpegHeader) complete(b []byte) bool {
 		}
 		for _, t := range mcu {
 			for range t.n {
-				if !r.block(t.dc, t.ac) {
+				if !r.block(t.dc, t.ac, nil) {
 					return false
 				}
 			}
@@ -49,33 +49,33 @@ func (h *jpegHeader) complete(b []byte) bool {
 	return true
 }
 
-// block passes over the coefficients of a block (ISO/IEC 10918-1 §F.2.2).
-func (r *bitReader) block(dc, ac *huffman) bool {
-	if r.n < 32 {
-		r.fill()
-	}
-	s, ok := r.code(dc)
-	if !ok || s > 15 {
-		return false
-	}
-	r.difference(s)
-	for k := 1; k < 64; k++ {
+// block passes over the coefficients of a block (ISO/IEC 10918-1 §F.2.2), and
+// copies their codes to w unless it is nil.
+func (r *bitReader) block(dc, ac *huffman, w *bitWriter) bool {
+	for k := 0; k < 64; k++ {
 		if r.n < 32 {
 			r.fill()
 		}
-		rs, ok := r.code(ac)
-		if !ok {
+		acc, n, t := r.acc, r.n, ac
+		if k == 0 {
+			t = dc
+		}
+		rs, ok := r.code(t)
+		if !ok || k == 0 && rs > 15 {
 			return false
 		}
-		if s = rs & 15; s == 0 {
-			if rs != 0xF0 {
-				break
-			}
-			k += 15
+		r.difference(rs & 15)
+		if w != nil {
+			n -= r.n
+			w.write(acc>>(64-n), n)
+		}
+		if k == 0 {
 			continue
 		}
+		if rs == 0 { // no others
+			break
+		}
 		k += int(rs >> 4)
-		r.difference(s)
 	}
 	return true
 }

@@ -33,32 +33,21 @@ func (c jpegFamily) Encode(ctx context.Context, img Image, o EncodeOptions) ([]b
 	if quality == 0 {
 		quality = 90
 	}
-	var out bytes.Buffer
-	f, m := img.Format, image.Image(&image.Gray{Pix: img.Data, Stride: img.Columns, Rect: image.Rect(0, 0, img.Columns, img.Rows)})
-	if img.Samples == 3 {
-		// Chrominance is subsampled both ways, which has no name of its own and
-		// goes by this one (PS3.5 §8.2.1).
+	f := img.Format
+	if f.Samples == 3 {
 		f.Photometric = YBRFull422
-		m = ybrPlanes(img)
+		bits, err := encode422(img, quality)
+		return bits, f, err
 	}
-	if err := jpeg.Encode(&out, m, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, Format{}, err
-	}
-	return out.Bytes(), f, nil
+	bits, err := encodeGrey(img.Data, img.Columns, img.Rows, quality)
+	return bits, f, err
 }
 
-// ybrPlanes returns an interleaved image of RGB or YBR_FULL as planes.
-func ybrPlanes(img Image) *image.YCbCr {
-	m := image.NewYCbCr(image.Rect(0, 0, img.Columns, img.Rows), image.YCbCrSubsampleRatio444)
-	d := img.Data
-	for i := range m.Y {
-		p := d[3*i : 3*i+3 : 3*i+3]
-		m.Y[i], m.Cb[i], m.Cr[i] = p[0], p[1], p[2]
-	}
-	if img.Photometric == RGB {
-		fromRGB(m.Y, m.Cb, m.Cr)
-	}
-	return m
+func encodeGrey(pix []byte, columns, rows, quality int) ([]byte, error) {
+	var out bytes.Buffer
+	m := &image.Gray{Pix: pix, Stride: columns, Rect: image.Rect(0, 0, columns, rows)}
+	err := jpeg.Encode(&out, m, &jpeg.Options{Quality: quality})
+	return out.Bytes(), err
 }
 
 // sandboxed decodes what image/jpeg does not: more than 8 bits, lossless,

@@ -11,6 +11,8 @@ import (
 
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
 
 // TestLosslessRoundTrip: what the lossless process codes comes back.
@@ -71,6 +73,23 @@ func TestBaseline(t *testing.T) {
 		}
 		if worst, mean := difference(img.Data, back.Data, 1); back.Photometric != p || worst > 12 || mean > 1.5 {
 			t.Errorf("%s: came back as %s, off by up to %d, %.2f at average", p, back.Photometric, worst, mean)
+		}
+		if sandbox.Available() { // where there is the Independent JPEG Group's decoder
+			h, err := readJPEG(bits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := jpegFamily{pool: sandboxtest.Pool(t)}.sandboxed(context.Background(), g, &h, bits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, err := c.Decode(context.Background(), dicom.JPEGBaseline8Bit, g, bits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if worst, _ := difference(ours.Data, theirs.Data, 1); worst > 1 || ours.Format != theirs.Format {
+				t.Errorf("%s: off by up to %d, %+v and %+v", p, worst, ours.Format, theirs.Format)
+			}
 		}
 		low, _, err := c.Encode(context.Background(), dicom.JPEGBaseline8Bit, img, EncodeOptions{Quality: 5})
 		if err != nil || len(low) >= len(bits) {

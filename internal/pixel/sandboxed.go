@@ -174,7 +174,7 @@ func (c jpeg2000) Encodes(f Format) error {
 		return refuse("colours other than RGB are not coded like this; ask for another transfer syntax")
 	case !ht && min(f.Rows, f.Columns) < 2:
 		return refuse("an image of one line is not coded like this; ask for another transfer syntax")
-	case c.rpcl && !c.thumbnail(f.Rows, f.Columns, 6):
+	case c.rpcl && !sandbox.FitsRPCL(f.Rows, f.Columns):
 		return errNoThumbnail
 	}
 	return codable(f)
