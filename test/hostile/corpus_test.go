@@ -174,52 +174,47 @@ func rleFrame(n, segments, each int) string {
 	return string(head) + string(body)
 }
 
-func deflated(n int, of byte) string {
+// deflated is the deflated form of a beginning and n bytes more.
+func deflated(begin []byte, n int, of byte) []byte {
 	var b bytes.Buffer
-	w, _ := flate.NewWriter(&b, flate.BestCompression)
+	w, _ := flate.NewWriter(&b, flate.BestSpeed)
+	_, _ = w.Write(begin)
 	block := bytes.Repeat([]byte{of}, 1<<16)
 	for ; n > 0; n -= len(block) {
 		_, _ = w.Write(block[:min(n, len(block))])
 	}
 	_ = w.Close()
-	return b.String()
+	return append(b.Bytes(), make([]byte, b.Len()%2)...)
 }
 
 // bombs are small and want to become large.
 func bombs() []specimen {
-	data := func(name string, refused bool, list ...el) specimen {
+	// A data set that ends with n bytes of a value of which claimed are said.
+	data := func(name string, refused bool, last uint32, vr string, claimed uint32, n int, list ...el) specimen {
 		return specimen{name, func(u uids) []byte {
-			var b bytes.Buffer
-			w, _ := flate.NewWriter(&b, flate.BestCompression)
-			_, _ = w.Write(encode(elements(u, list...)...))
-			_ = w.Close()
-			return part10(deflatedLE, append(b.Bytes(), make([]byte, b.Len()%2)...))
+			all := elements(u, append(list, el{0x7FE00010, "-", ""})...)
+			head := binary.LittleEndian.AppendUint16(encode(all...), uint16(last>>16))
+			head = append(binary.LittleEndian.AppendUint16(head, uint16(last)), vr[0], vr[1], 0, 0)
+			return part10(deflatedLE, deflated(binary.LittleEndian.AppendUint32(head, claimed), n, 0))
 		}, refused}
 	}
-	gif := strings.Repeat("\x81\x00", 5<<20) // 640 MiB of zeros
+	frame := func(name string, refused bool, n int, of byte, list ...el) specimen {
+		return specimen{name, func(u uids) []byte {
+			return part10(deflFrame, encode(elements(u, append(list, fragments(0, "", string(deflated(nil, n, of))))...)...))
+		}, refused}
+	}
+	zeros := strings.Repeat("\x81\x00", 5<<20) // runs of 640 MiB
 	return []specimen{
-		data("a deflated data set with 160 MB of pixels", false, with(size(12_650, 12_650, 1, 8), native(make([]byte, 12_650*12_650)))...),
-		data("a deflated data set with 400 MB of pixels", true, with(size(20_000, 20_000, 1, 8), native(make([]byte, 400_000_000)))...),
-		data("a deflated data set with 64 MB of text", false, el{0x00104000, "UT", strings.Repeat("text ", 12<<20)}),
-		{"a deflated data set of gigabytes", func(u uids) []byte {
-			list := elements(u, size(most, most, 1, 8)...)
-			head := encode(list[:len(list)-1]...)
-			head = append(head, "\xE0\x7F\x10\x00OB\x00\x00\xFE\xFF\xFF\x7F"...)
-			var b bytes.Buffer
-			w, _ := flate.NewWriter(&b, flate.BestCompression)
-			_, _ = w.Write(head)
-			zeros := make([]byte, 1<<20)
-			for range 2048 {
-				_, _ = w.Write(zeros)
-			}
-			_ = w.Close()
-			return part10(deflatedLE, append(b.Bytes(), make([]byte, b.Len()%2)...))
-		}, true},
+		data("a deflated data set with 160 MB of pixels", false, 0x7FE00010, "OW", 12_650*12_650, 12_650*12_650, size(12_650, 12_650, 1, 8)...),
+		data("a deflated data set with 400 MB of pixels", true, 0x7FE00010, "OW", 400_000_000, 400_000_000, size(20_000, 20_000, 1, 8)...),
+		data("a deflated data set with 64 MB of text", false, 0x0040A160, "UT", 64<<20, 64<<20),
+		data("a deflated data set of gigabytes", true, 0x7FE00010, "OB", 0x7FFFFFFE, 0x7FFFFFFE, size(most, most, 1, 8)...),
+		data("a deflated data set cut short", true, 0x7FE00010, "OB", 0x7FFFFFFE, 1<<20, size(most, most, 1, 8)...),
 		{"a deflated data set of noise", func(u uids) []byte { return part10(deflatedLE, gradient(5000)) }, true},
-		image("a deflated frame of a gigabyte for 64 pixels", deflFrame, false, fragments(0, "", deflated(1<<30, 0))),
-		image("a deflated frame of 190 MB", deflFrame, false, with(size(14_000, 14_000, 1, 8), fragments(0, "", deflated(14_000*14_000, 7)))...),
-		image("a deflated frame of too many bytes", deflFrame, true, with(size(20_000, 20_000, 1, 8), fragments(0, "", deflated(400_000_000, 0)))...),
-		image("runs of 640 MB for 64 pixels", rle, true, fragments(0, "", rleFrame(1, 1, 1)+gif)),
+		frame("a deflated frame of a gigabyte for 64 pixels", false, 1<<30, 0),
+		frame("a deflated frame of 190 MB", false, 14_000*14_000, 7, size(14_000, 14_000, 1, 8)...),
+		frame("a deflated frame of too many bytes", true, 400_000_000, 0, size(20_000, 20_000, 1, 8)...),
+		image("runs of 640 MB for 64 pixels", rle, false, fragments(0, "", rleFrame(1, 1, 1)+zeros)),
 		image("runs of 190 MB", rle, false, with(size(14_000, 14_000, 1, 8), fragments(0, "", rleFrame(9, 1, 14_000*14_000)))...),
 		image("runs for too many pixels", rle, true, with(size(20_000, 20_000, 1, 8), fragments(0, "", rleFrame(9, 1, 400_000)))...),
 		image("15 segments for one", rle, true, fragments(0, "", rleFrame(9, 15, 64))),
