@@ -164,6 +164,7 @@ func lines(d *dicom.Dataset, nested bool) (out []string) {
 	return out
 }
 
-// described are the attributes that describe pixels.
+// described are the attributes that describe pixels, and the icon, which may
+// have to be decoded.
 var described = []dicom.Tag{0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103,
-	0x00282110, 0x00282112, 0x00282114, 0x7FE00001, 0x7FE00002, 0x7FE00010}
+	0x00282110, 0x00282112, 0x00282114, 0x7FE00001, 0x7FE00002, 0x7FE00010, 0x00880200}

@@ -105,7 +105,7 @@ func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) 
 		if err != nil {
 			return nil, err
 		}
-		f, err := c.Frame(ctx, bits)
+		f, err := r.frame(ctx, c, bits)
 		return func(_ context.Context, w io.Writer) error {
 			_, err := w.Write(f.Bits)
 			return err

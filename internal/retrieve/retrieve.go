@@ -11,6 +11,7 @@ package retrieve
 import (
 	"context"
 	"io"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/semaphore"
@@ -59,6 +60,7 @@ type Reader struct {
 	headers   *headers
 	// Memory of what is transcoded: in flight, and ahead of being sent.
 	flight, ahead *semaphore.Weighted
+	work          *semaphore.Weighted // frames that are transcoded at once
 	rendering     *rendering
 	reports       chan struct{} // holds one for each report that is being read
 	zstd          *zstd.Decoder
@@ -72,6 +74,7 @@ func New(o Options) *Reader {
 	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders(), rendering: newRendering()}
 	r.reports = make(chan struct{}, 2)
 	r.flight, r.ahead = semaphore.NewWeighted(memoryFlight), semaphore.NewWeighted(memoryAhead)
+	r.work = semaphore.NewWeighted(4 * int64(runtime.GOMAXPROCS(0)))
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))

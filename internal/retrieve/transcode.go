@@ -86,6 +86,16 @@ func pixelSyntax(stored string, native bool) string {
 	return stored
 }
 
+// frame transcodes a frame. No more than a few wait at once for the codecs,
+// which turn away whom they have no room for: an answer that has begun must not be.
+func (r *Reader) frame(ctx context.Context, c *coding, bits []byte) (transcode.Frame, error) {
+	if err := r.work.Acquire(ctx, 1); err != nil {
+		return transcode.Frame{}, err
+	}
+	defer r.work.Release(1)
+	return c.Frame(ctx, bits)
+}
+
 // possible says what cannot be transcoded as far as the header tells.
 func (c *coding) possible() error {
 	switch {
@@ -182,7 +192,7 @@ func (t *transcoding) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if t.first, err = t.c.Frame(ctx, bits); err != nil {
+	if t.first, err = r.frame(ctx, t.c, bits); err != nil {
 		return err
 	}
 	more := transcode.Change{From: in.Syntax, To: t.to, Now: t.first.Format, Was: t.first.Was, Is: t.first.Is}.Edit(h.Data)
@@ -266,7 +276,7 @@ func (t *transcoding) pixels(ctx context.Context, p *dicom.PixelData) error {
 	line := transcode.Pipeline{
 		Frames: f.Count - 1, Ahead: flight(), Memory: t.r.flight, Weight: min(t.c.weight(), memoryFlight),
 		Read: func(i int) ([]byte, error) { return frameBits(f, i+1, p.Append) },
-		Work: t.c.Frame,
+		Work: func(ctx context.Context, bits []byte) (transcode.Frame, error) { return t.r.frame(ctx, t.c, bits) },
 		Write: func(i int, f transcode.Frame) error {
 			if f.Format != first {
 				return fault.New(fault.NotAcceptable, "frame %d of this instance is of another kind than the first; ask with transfer-syntax=* for it as stored", i+2)

@@ -282,7 +282,7 @@ func TestTranscodedFrames(t *testing.T) {
 					if b.Syntax != to || b.MediaType != dicom.Syntax(to).MediaType {
 						t.Errorf("%s %s", b.Syntax, b.MediaType)
 					}
-					img, err := newCodec(t).Decode(t.Context(), to, f, w.Bytes())
+					img, err := newCodec().Decode(t.Context(), to, f, w.Bytes())
 					if err != nil || !bytes.Equal(img.Data, frames[n-1]) {
 						t.Errorf("%s to %s, frame %d: other pixels, %v", from, to, n, err)
 					}
