@@ -17,7 +17,8 @@ import (
 //   - JPEG 2000 has three components of at most 8 bits, or one of at most 16.
 //     It undoes RCT and ICT. A stream cut short is an error.
 //   - HTJ2K has one or three components of at most 16 bits. It clamps to the
-//     sign and width that it is told. Three components without RCT or ICT come
+//     sign and width that it is told, not to the precision, which what was coded
+//     with loss exceeds. Three components without RCT or ICT come
 //     back in the wrong places, so those go to OpenJPEG, which decodes HTJ2K too.
 //     A stream cut short is filled with zeros without a word.
 
@@ -199,6 +200,9 @@ func (m *module) decode(ctx context.Context, q *request, b []byte) (rep reply, p
 			return rep, nil, errorOutcome(err)
 		}
 		rep.RGB = photometric == numberRGB
+	}
+	if p.function == "DecodeHtJpeg2000" {
+		saturate(pixels, bytes, p.shape.precision, p.shape.signed)
 	}
 	extend(pixels, bytes, p.shape.precision, q.Signed)
 	if p.shape.planar {

@@ -16,10 +16,22 @@ import "context"
 //     transform is the same, and precision and sign go into the header
 //     afterwards. What it says of the quantization of each subband stays that of
 //     the greater precision, which is allowed.
-//   - An HTJ2K stream has TLM and a tile-part for each resolution, blocks of
-//     64×64 and levels enough for a smallest resolution of at most 64 rows or
-//     columns, which is all that HTJ2K Lossless RPCL wants (PS3.5 §10.18) beside
-//     Job.Progression.
+//   - An HTJ2K stream has TLM, a tile-part for each resolution and blocks of
+//     64×64. For the levels see FitsRPCL.
+
+// FitsRPCL reports whether EncodeHTJ2K with the progression RPCL makes of an
+// image of this size what HTJ2K Lossless RPCL wants: levels enough for a
+// smallest resolution of at most 64 rows or columns (PS3.5 §10.18). The codec
+// halves rounding down to find how many, six at most, and resolutions are
+// rounded up: 513×513 ends at 65×65.
+func FitsRPCL(rows, columns int) bool {
+	levels := 0
+	for r, c := rows, columns; r > 64 && c > 64; r, c = r/2, c/2 {
+		levels++
+	}
+	levels = min(max(levels, 1), 6)
+	return (rows-1)>>levels < 64 || (columns-1)>>levels < 64
+}
 
 // encoding says how samples are encoded.
 type encoding struct {

@@ -40,6 +40,39 @@ func extended(v uint16, bits int, signed bool) uint16 {
 	return v & (1<<bits - 1)
 }
 
+// saturate brings samples beyond what so many bits hold back to the nearest one
+// that they do.
+func saturate(b []byte, bytes, bits int, signed bool) {
+	if bits >= 8*bytes {
+		return
+	}
+	least, most := 0, 1<<bits-1
+	if signed {
+		least, most = -1<<(bits-1), 1<<(bits-1)-1
+	}
+	for i := 0; i+bytes <= len(b); i += bytes {
+		var v int
+		switch {
+		case bytes == 1 && signed:
+			v = int(int8(b[i]))
+		case bytes == 1:
+			v = int(b[i])
+		case signed:
+			v = int(int16(binary.LittleEndian.Uint16(b[i:])))
+		default:
+			v = int(binary.LittleEndian.Uint16(b[i:]))
+		}
+		if v >= least && v <= most {
+			continue
+		}
+		v = min(max(v, least), most)
+		b[i] = byte(v)
+		if bytes == 2 {
+			b[i+1] = byte(v >> 8)
+		}
+	}
+}
+
 // widen makes 2-byte samples of 1-byte ones that extend made.
 func widen(b []byte, signed bool) []byte {
 	w := make([]byte, 2*len(b))
