@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/pixel/render"
 )
 
 const (
@@ -199,11 +200,24 @@ type description struct {
 	gives  []string
 }
 
+// frameTypes are the media types of frames, as parts and as the body.
+func frameTypes() []string {
+	types := []string{relatedBulk, octets}
+	for _, d := range defaultSyntaxes {
+		types = append(types, `multipart/related; type="`+d.mediaType+`"`, d.mediaType)
+	}
+	return types
+}
+
 // describeMethods describes what may be mounted, by method and path below Root.
 func describeMethods() map[string]description {
 	search := []string{"{attribute}", "includefield", "fuzzymatching", "limit", "offset", "accept"}
 	found := []string{typeJSON, relatedXML}
 	metadata := []string{typeJSON, relatedXML}
+	renderedParams, renderedTypes := []string{"accept"}, []string{render.JPEG, render.PNG, render.GIF, typeHTML, typePDF, "video/mp4", "video/mpeg"}
+	for _, p := range renderParameters {
+		renderedParams = append(renderedParams, p.name)
+	}
 	m := map[string]description{}
 	for _, d := range []struct{ path, id string }{
 		{pathStudies, "SearchForStudies"}, {"/series", "SearchForSeries"}, {"/instances", "SearchForInstances"},
@@ -226,9 +240,13 @@ func describeMethods() map[string]description {
 		m["GET "+d.path+"/metadata"] = description{id: "Retrieve" + d.id + "Metadata", status: "200", params: accept, gives: metadata}
 		m["GET "+d.path+"/bulkdata"] = description{id: "Retrieve" + d.id + "Bulkdata", status: "200", params: accept, gives: []string{relatedBulk}}
 		m["GET "+d.path+"/pixeldata"] = description{id: "Retrieve" + d.id + "PixelData", status: "200", params: accept, gives: []string{relatedBulk}}
+		m["GET "+d.path+"/rendered"] = description{id: "RetrieveRendered" + d.id, status: "200 206", params: renderedParams, gives: renderedTypes}
+		m["GET "+d.path+"/thumbnail"] = description{id: "Retrieve" + d.id + "Thumbnail", status: "200", params: []string{"accept", "viewport"}, gives: []string{render.JPEG}}
 		m["DELETE "+d.path] = description{id: "Delete" + d.id, status: "204"}
 	}
-	m["GET "+pathInstance+"/frames/:frames"] = description{id: "RetrieveFrames", status: "200", params: []string{"accept"}, gives: []string{relatedBulk, "application/octet-stream"}}
+	m["GET "+pathFrames] = description{id: "RetrieveFrames", status: "200", params: []string{"accept"}, gives: frameTypes()}
+	m["GET "+pathFrames+"/rendered"] = description{id: "RetrieveRenderedFrames", status: "200", params: renderedParams, gives: []string{render.JPEG, render.PNG, render.GIF}}
+	m["GET "+pathFrames+"/thumbnail"] = description{id: "RetrieveFrameThumbnail", status: "200", params: []string{"accept", "viewport"}, gives: []string{render.JPEG}}
 	m["GET "+pathInstance+"/bulkdata/*"] = description{id: "RetrieveBulkdata", status: "200 206", params: []string{"accept"}, gives: []string{"application/octet-stream", relatedBulk}}
 	m["GET /changes"] = description{id: "RetrieveChanges", status: "200", params: []string{"after", "limit", "from", "to", "action", "order", "accept"},
 		gives: []string{"application/json", "text/event-stream"}}

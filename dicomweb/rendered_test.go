@@ -330,3 +330,18 @@ func TestInOrder(t *testing.T) {
 		t.Errorf("%d parts, %v", next, last)
 	}
 }
+
+// TestCapabilitiesOfPixels: what there is to be seen is described.
+func TestCapabilitiesOfPixels(t *testing.T) {
+	s := newPixels(t, &fakePixels{})
+	a := s.do("OPTIONS", "", "")
+	for _, want := range []string{"RetrieveRenderedStudy", "RetrieveRenderedSeries", "RetrieveRenderedInstance", "RetrieveRenderedFrames", "RetrieveStudyThumbnail", "RetrieveFrameThumbnail",
+		"image/jphc", "image/gif", "video/mp4", `name="viewport"`, `name="iccprofile"`} {
+		if !bytes.Contains(a.body, []byte(want)) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if a = s.do("OPTIONS", path(at(1))+"/frames/1/thumbnail", "application/json"); a.StatusCode != 200 || !bytes.Contains(a.body, []byte("RetrieveFrameThumbnail")) || bytes.Contains(a.body, []byte("RetrieveStudy")) {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}

@@ -45,6 +45,8 @@ func TestInterop(t *testing.T) {
 		{"31 sent again, and the five attributes", interop31},
 		{"32 hostile preambles", interop32},
 		{"33 frames", interop33},
+		{"34 Photometric Interpretation after transcoding", interop34},
+		{"35 what is rendered, and what cannot be", interop35},
 	} {
 		t.Run(line.name, func(t *testing.T) { line.test(t, w) })
 	}

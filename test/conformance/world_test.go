@@ -22,7 +22,11 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys/localkeys"
 	"github.com/strata-pacs/strata/internal/node"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
+
+// TestMain lets the test binary be the process that decodes images.
+func TestMain(m *testing.M) { sandboxtest.Main(m) }
 
 // Media types and Accept headers that many tests use.
 const (
@@ -76,7 +80,7 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 	}
 	w := &world{t: t, data: filepath.Join(dir, "data"), log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if w.node, err = node.Open(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log}); err != nil {
+	if w.node, err = node.Open(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: sandboxtest.Cache(t)}); err != nil {
 		t.Fatal(err)
 	}
 	n := w.node
@@ -85,7 +89,7 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 		Store: func(_ archive.Tenant, study string) dicomweb.StoreRequest {
 			return n.Store.Begin(ingest.RequestOptions{Study: study})
 		},
-		Search: n.Search, Retrieve: n.Retrieve, Remove: n.Remove, Feed: n.Index,
+		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Feed: n.Index,
 		Ready: n.Ready, Log: log, Version: "test",
 	}
 	for _, c := range change {
