@@ -1,9 +1,16 @@
 # A static binary that runs as nobody in an empty image.
+FROM node:20-bookworm-slim AS codecs
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+COPY --from=codecs /src/node_modules/dcmjs-codecs ./node_modules/dcmjs-codecs
+RUN ./internal/pixel/sandbox/bring --required
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/strata ./cmd/strata \
  && mkdir -p /out/data /out/config
