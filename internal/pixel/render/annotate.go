@@ -32,7 +32,7 @@ const maxText = 80
 // annotate burns in, at the top who it is, at the bottom how it was made.
 func (x *Renderer) annotate(img image.Image, n int, o Options) {
 	size := img.Bounds().Size()
-	height := min(max(float64(min(size.X, size.Y))/32, 9), 40)
+	height := min(max(float64(min(size.X, size.Y))/32, 11), 40)
 	face, err := opentype.NewFace(typeface(), &opentype.FaceOptions{Size: height, DPI: 72, Hinting: font.HintingFull})
 	if err != nil {
 		return // a size that the font cannot have, which the bounds above exclude
@@ -185,8 +185,8 @@ func drawable(s string) string {
 	return b.String()
 }
 
-// write draws one line, its baseline at y, in white with a black edge; what does
-// not fit ends in an ellipsis.
+// write draws one line, its baseline at y, in white on a shade, so that it can be
+// read on anything; what does not fit ends in an ellipsis.
 func write(img image.Image, face font.Face, x, y int, s string) {
 	size := img.Bounds().Size()
 	width := size.X - 2*x
@@ -207,23 +207,18 @@ func write(img image.Image, face font.Face, x, y int, s string) {
 	d.DrawString(s)
 	for py := box.Min.Y; py < box.Max.Y; py++ {
 		for px := box.Min.X; px < box.Max.X; px++ {
-			edge := uint32(0)
-			for dy := -1; dy <= 1; dy++ {
-				for dx := -1; dx <= 1; dx++ {
-					edge = max(edge, uint32(ink.AlphaAt(px+dx, py+dy).A))
-				}
-			}
-			if edge > 0 {
-				blend(img, px, py, edge, uint32(ink.AlphaAt(px, py).A))
-			}
+			blend(img, px, py, uint32(ink.AlphaAt(px, py).A))
 		}
 	}
 }
 
-// blend covers a pixel with black, then with white, each by so much of 255.
-func blend(img image.Image, x, y int, black, white uint32) {
+// shade is how much of 255 is taken off what lies behind text.
+const shade = 160
+
+// blend shades a pixel and covers it with so much of 255 of white.
+func blend(img image.Image, x, y int, white uint32) {
 	over := func(v uint8) uint8 {
-		d := uint32(v) * (255 - black) / 255
+		d := uint32(v) * (255 - shade) / 255
 		return uint8((d*(255-white) + 255*white + 127) / 255)
 	}
 	switch m := img.(type) {

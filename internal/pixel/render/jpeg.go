@@ -122,6 +122,11 @@ func (e *encoder) grey(m *image.Gray) {
 	for y := 0; y < size.Y; y += 8 {
 		for x := 0; x < size.X; x += 8 {
 			if x+8 <= size.X && y+8 <= size.Y {
+				// Much of a medical image is background.
+				if v, ok := even(m.Pix[y*m.Stride+x:], m.Stride); ok {
+					dc = e.even(dc, v)
+					continue
+				}
 				for r := range 8 {
 					src := m.Pix[(y+r)*m.Stride+x:][:8]
 					dst := e.block[8*r:][:8]
@@ -154,7 +159,7 @@ func (e *encoder) code(dc int32, table int, shift float32) int32 {
 	var q [64]int32
 	var set uint64
 	for i, z := range zigzag {
-		v := b[z&63] * f[z&63]
+		v := b[z&63] * f[i&63]
 		// Rounded to nearest, and without a branch for the sign.
 		r := int32(v+16384.5) - 16384
 		q[i&63] = r
@@ -187,6 +192,29 @@ func (e *encoder) code(dc int32, table int, shift float32) int32 {
 		e.put(h[(uint32(run)<<4|length)&255], length, value)
 		last = next
 	}
+}
+
+// even reports whether the block that begins with pix has one value, and which.
+func even(pix []uint8, stride int) (v uint8, ok bool) {
+	first := binary.LittleEndian.Uint64(pix)
+	if first != uint64(uint8(first))*0x0101010101010101 {
+		return 0, false
+	}
+	for r := 1; r < 8; r++ {
+		if binary.LittleEndian.Uint64(pix[r*stride:]) != first {
+			return 0, false
+		}
+	}
+	return uint8(first), true
+}
+
+// even codes a block of one value of luminance.
+func (e *encoder) even(dc int32, v uint8) int32 {
+	q := int32((float32(v)-128)*64*e.factors[0][0]+16384.5) - 16384
+	length, value := magnitude(q - dc)
+	e.put(e.tables[0][length&255], length, value)
+	e.put(e.tables[1][0], 0, 0)
+	return q
 }
 
 // magnitude returns a coefficient's category and the bits that tell it within.

@@ -41,6 +41,29 @@ func TestJPEG(t *testing.T) {
 			}
 		}
 	}
+	// Blocks of one value each, in whose place nothing else may stand.
+	even := image.NewGray(image.Rect(0, 0, 128, 128))
+	for i := range even.Pix {
+		even.Pix[i] = uint8(i/128/8*16 + i%128/8)
+	}
+	for _, quality := range []int{1, 50, 100} {
+		var b bytes.Buffer
+		if err := encodeJPEG(&b, even, quality, nil); err != nil {
+			t.Fatal(err)
+		}
+		back, err := jpeg.Decode(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The mean is coded in steps of the table's first entry: 8 times the values.
+		step := float64(quantization(0, quality)[0]) / 8
+		for i, v := range even.Pix {
+			got := float64(back.(*image.Gray).Pix[i])
+			if math.Abs(got-float64(v)) > step/2+1 {
+				t.Fatalf("an even block of %d is %v at %d", v, got, quality)
+			}
+		}
+	}
 	// Noise of extremes has the largest coefficients there are.
 	noise := image.NewGray(image.Rect(0, 0, 128, 128))
 	for i := range noise.Pix {

@@ -52,10 +52,11 @@ func aan(k int) float64 {
 	return math.Sqrt2 * math.Cos(float64(k)*math.Pi/16)
 }
 
-// factors returns what to multiply the result of dct with to have it quantized.
+// factors returns what to multiply the result of dct with to have it quantized,
+// in the order of zigzag.
 func factors(q [64]uint8) (f [64]float32) {
-	for i := range f {
-		f[i] = float32(1 / (float64(q[i]) * aan(i/8) * aan(i%8) * 8))
+	for k, i := range zigzag {
+		f[k] = float32(1 / (float64(q[i]) * aan(int(i/8)) * aan(int(i%8)) * 8))
 	}
 	return f
 }
