@@ -171,7 +171,7 @@ func TestDamagedStreams(t *testing.T) {
 				if i == 9 {
 					k = length - 12
 				}
-				name := named("cut at %d of %d", k, length)
+				name := named("%s cut at %d of %d", f.Name, k, length)
 				if u, ok = put(t, name, whole.cut(k)); !ok {
 					continue
 				}
@@ -191,7 +191,7 @@ func TestDamagedStreams(t *testing.T) {
 					continue
 				}
 				if i == 3 {
-					x.everything(t, "changed", u, nil, false)
+					x.everything(t, f.Name+" changed", u, nil, false)
 					continue
 				}
 				for _, ask := range [][2]string{{"/frames/1", native8}, {"/rendered", "image/jpeg"}} {
@@ -199,7 +199,7 @@ func TestDamagedStreams(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					x.check(t, "changed: "+ask[0], a, false)
+					x.check(t, f.Name+" changed: "+ask[0], a, false)
 				}
 			}
 		})

@@ -53,14 +53,35 @@ func resident(pid int) (n int64) {
 	return n
 }
 
-// meter samples the memory of a process and its descendants until stop.
+// worked returns how long processors have worked for a process and those of
+// its children that ended, in hundredths of a second.
+func worked(pid int) (ticks int64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	for _, v := range f[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.ParseInt(v, 10, 64)
+		ticks += n
+	}
+	return ticks
+}
+
+// meter samples the memory of a process and its descendants until stop, and
+// how long processors work for them.
 type meter struct {
+	pid        int
 	from, most int64
+	ticks      int64
 	done, over chan struct{}
 }
 
 func watch(pid int) *meter {
-	m := &meter{from: resident(pid), done: make(chan struct{}), over: make(chan struct{})}
+	m := &meter{pid: pid, from: resident(pid), done: make(chan struct{}), over: make(chan struct{})}
+	for _, p := range family(pid) {
+		m.ticks += worked(p)
+	}
 	go func() {
 		defer close(m.over)
 		all := family(pid)
@@ -83,9 +104,13 @@ func watch(pid int) *meter {
 	return m
 }
 
-// stop returns by how many bytes the memory grew at most.
-func (m *meter) stop() int64 {
+// stop returns by how many bytes the memory grew at most, and the work.
+func (m *meter) stop() (grew int64, work time.Duration) {
 	close(m.done)
 	<-m.over
-	return m.most - m.from
+	ticks := -m.ticks
+	for _, p := range family(m.pid) {
+		ticks += worked(p)
+	}
+	return m.most - m.from, time.Duration(ticks) * 10 * time.Millisecond
 }

@@ -161,6 +161,7 @@ type answer struct {
 	broken error  // why the body did not come to its end
 	took   time.Duration
 	grew   int64 // bytes by which the memory of the server and its workers grew meanwhile
+	work   time.Duration
 }
 
 const beginning = 64 << 10
@@ -206,9 +207,9 @@ func (s *server) ask(method, path, contentType, accept string, body []byte, keep
 func (s *server) watched(method, path, contentType, accept string, body []byte, keep bool) (*answer, error) {
 	m := watch(s.pid)
 	a, err := s.ask(method, path, contentType, accept, body, keep)
-	grew := m.stop()
+	grew, work := m.stop()
 	if a != nil {
-		a.grew = grew
+		a.grew, a.work = grew, work
 	}
 	return a, err
 }

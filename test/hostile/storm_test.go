@@ -60,7 +60,8 @@ func TestStorm(t *testing.T) {
 		report(t, "in the storm", bystanders(t, s, w, length))
 	}
 	wg.Wait()
-	t.Logf("the memory grew by %d MB with %d requests at a time", m.stop()>>20, *storm)
+	grew, _ := m.stop()
+	t.Logf("the memory grew by %d MB with %d requests at a time", grew>>20, *storm)
 	x.summary(t)
 	w.unharmed(t)
 }
