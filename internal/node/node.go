@@ -56,6 +56,9 @@ type Options struct {
 	// PixelWorkers is the most processes that decode and encode compressed
 	// pixels at once; 0 as many as there are cores. They start when one is needed.
 	PixelWorkers int
+	// PixelTimeout is the least time that a frame may take to be decoded or
+	// encoded by these processes; default: that of package sandbox.
+	PixelTimeout time.Duration
 	// PixelCache is the folder of the codecs' compiled code; default: pixels in Data.
 	PixelCache string
 	// WarmPixels starts a process ahead, so that the first request finds it ready.

@@ -13,7 +13,7 @@ import (
 // openPixels opens retrieval with the codecs, and the thumbnails.
 func (n *Node) openPixels() (err error) {
 	if !n.o.Offline {
-		n.pool = sandbox.New(sandbox.Options{Cache: n.o.PixelCache, Workers: n.o.PixelWorkers, Log: n.o.Slog})
+		n.pool = sandbox.New(sandbox.Options{Cache: n.o.PixelCache, Workers: n.o.PixelWorkers, Timeout: n.o.PixelTimeout, Log: n.o.Slog})
 	}
 	n.Codecs = pixel.New(n.pool)
 	n.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: n.ring, CacheBytes: n.o.CacheBytes, Codecs: n.Codecs})

@@ -80,7 +80,7 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 	}
 	w := &world{t: t, data: filepath.Join(dir, "data"), log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if w.node, err = node.Open(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: sandboxtest.Cache(t)}); err != nil {
+	if w.node, err = node.Open(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: sandboxtest.Cache(t), PixelTimeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	n := w.node
