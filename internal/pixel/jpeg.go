@@ -11,8 +11,8 @@ import (
 )
 
 // jpegFamily is every process of ISO/IEC 10918-1: which one a frame uses, its
-// stream tells more reliably than the transfer syntax. Eight-bit DCT and the
-// usual lossless streams are decoded in Go, anything else in the sandbox.
+// stream tells more reliably than the transfer syntax. Sequential DCT of 8 bits
+// and the usual lossless streams are decoded in Go, all else in the sandbox.
 type jpegFamily struct {
 	pool     *sandbox.Pool
 	lossless bool // what Encode makes: lossless SV1 or baseline
@@ -31,7 +31,7 @@ func (c jpegFamily) Decode(ctx context.Context, f Format, bits []byte) (Image, e
 		return jpegLS{c.pool}.Decode(ctx, f, bits)
 	case h.losslessScan():
 		return decodeLossless(ctx, f, &h, bits)
-	case h.precision == 8 && h.sof <= markSOF2:
+	case h.precision == 8 && h.sof <= markSOF1: // progressive ones take too much memory here
 		img, err := decodeDCT8(f, &h, bits)
 		if u := jpeg.UnsupportedError(""); !errors.As(err, &u) {
 			return img, err
@@ -43,6 +43,9 @@ func (c jpegFamily) Decode(ctx context.Context, f Format, bits []byte) (Image, e
 // decodeDCT8 decodes an 8-bit DCT stream. The error is a jpeg.UnsupportedError
 // when the stream may be good all the same.
 func decodeDCT8(f Format, h *jpegHeader, bits []byte) (Image, error) {
+	if len(bits)*256 < f.pixels() { // two bits at the least for 64 pixels
+		return Image{}, errShort
+	}
 	if h.end == 0 { // the decoder needs it, and complains when it comes before the last block
 		bits = append(bits[:len(bits):len(bits)], 0xFF, markEOI)
 	} else {

@@ -24,10 +24,10 @@ func encode422(img Image, quality int) ([]byte, error) {
 		return nil, err
 	}
 	tables, ok := huffmanTables(streams[0])
-	if !ok {
+	dc, ac := tables[0][h.tables[0]>>4&3], tables[1][h.tables[0]&3]
+	if !ok || dc == nil || ac == nil {
 		return nil, errShort
 	}
-	dc, ac := &tables[0][h.tables[0]>>4&3], &tables[1][h.tables[0]&3]
 	w := bitWriter{out: header422(streams[0], img.Rows, img.Columns, h.tables[0])}
 	var in [3]bitReader
 	for i, s := range streams {

@@ -18,13 +18,13 @@ func (h *jpegHeader) complete(b []byte) bool {
 	var mcu []blocks
 	hmax, vmax := 1, 1
 	for i, c := range h.components {
-		t := blocks{&tables[0][h.tables[i]>>4&3], &tables[1][h.tables[i]&3], c.h * c.v}
+		t := blocks{tables[0][h.tables[i]>>4&3], tables[1][h.tables[i]&3], c.h * c.v}
 		if len(h.components) == 1 {
 			t.n = 1
 		} else {
 			hmax, vmax = max(hmax, c.h), max(vmax, c.v)
 		}
-		if !t.dc.ok || !t.ac.ok || t.n < 1 || t.n > 16 || h.inScan[i] != c.id {
+		if t.dc == nil || t.ac == nil || t.n < 1 || t.n > 16 || h.inScan[i] != c.id {
 			return false
 		}
 		mcu = append(mcu, t)

@@ -4,24 +4,24 @@ import "encoding/binary"
 
 // huffman decodes the codes of a Huffman table (ISO/IEC 10918-1 §F.2.2.3).
 type huffman struct {
-	ok     bool
 	look   [1 << lookBits]uint16 // by the next bits: value<<8 | length, 0 for longer codes
-	max    [18]int32             // by length: the greatest code, -1 where there is none
+	max    [17]int32             // by length: the greatest code, -1 where there is none
 	offset [17]int32             // by length: from a code to its index in values
 	values []byte
 }
 
-const lookBits = 10
+const lookBits = 11
 
-// set builds the table from the number of codes of each length and the values.
-func (t *huffman) set(counts, values []byte) bool {
-	*t = huffman{values: values}
+// newHuffman builds a table from the number of codes of each length and the
+// values; it returns nil when there is no such code.
+func newHuffman(counts, values []byte) *huffman {
+	t := &huffman{values: values}
 	code, at := int32(0), int32(0)
 	for n := 1; n <= 16; n++ {
 		t.offset[n] = at - code
 		for range counts[n-1] {
 			if code >= 1<<n {
-				return false
+				return nil
 			}
 			if n <= lookBits {
 				for i := code << (lookBits - n); i < (code+1)<<(lookBits-n); i++ {
@@ -36,14 +36,28 @@ func (t *huffman) set(counts, values []byte) bool {
 		}
 		code <<= 1
 	}
-	t.max[17] = 1 << 30
-	t.ok = true
-	return true
+	return t
+}
+
+// whole returns, by the next bits, the differences whose code and bits both are
+// among them: difference<<16 | length, 0 for others.
+func (t *huffman) whole() *[1 << lookBits]uint32 {
+	var all [1 << lookBits]uint32
+	for i, e := range t.look {
+		category := int(e >> 8)
+		n := int(e&0xFF) + category
+		if e == 0 || category > 15 || n > lookBits {
+			continue
+		}
+		r := bitReader{acc: uint64(i) << (64 - lookBits) << (e & 0xFF)}
+		all[i] = uint32(uint16(r.difference(byte(category))))<<16 | uint32(n)
+	}
+	return &all
 }
 
 // huffmanTables reads all DHT segments before the first scan: those of class 0
 // (DC and lossless) and 1 (AC).
-func huffmanTables(b []byte) (tables [2][4]huffman, ok bool) {
+func huffmanTables(b []byte) (tables [2][4]*huffman, ok bool) {
 	for at := 2; at+4 <= len(b); {
 		if b[at] != 0xFF {
 			return tables, false
@@ -73,13 +87,16 @@ func huffmanTables(b []byte) (tables [2][4]huffman, ok bool) {
 }
 
 // readTables reads the tables of one DHT segment (ISO/IEC 10918-1 §B.2.4.2).
-func readTables(tables *[2][4]huffman, s []byte) bool {
+func readTables(tables *[2][4]*huffman, s []byte) bool {
 	for len(s) >= 17 {
 		class, id, n := s[0]>>4, s[0]&15, 0
 		for _, c := range s[1:17] {
 			n += int(c)
 		}
-		if class > 1 || id > 3 || n > 256 || len(s) < 17+n || !tables[class][id].set(s[1:17], s[17:17+n]) {
+		if class > 1 || id > 3 || n > 256 || len(s) < 17+n {
+			return false
+		}
+		if tables[class][id] = newHuffman(s[1:17], s[17:17+n]); tables[class][id] == nil {
 			return false
 		}
 		s = s[17+n:]

@@ -20,11 +20,11 @@ func decodeLossless(ctx context.Context, f Format, h *jpegHeader, bits []byte) (
 		return Image{}, errShort
 	}
 	for i := range d.n {
-		t := &tables[0][h.tables[i]>>4&3]
-		if !t.ok || h.inScan[i] != h.components[i].id {
+		t := tables[0][h.tables[i]>>4&3]
+		if t == nil || h.inScan[i] != h.components[i].id {
 			return Image{}, errShort
 		}
-		d.tables[i] = t
+		d.tables[i], d.whole[i] = t, t.whole()
 	}
 	if h.restart > 0 && h.restart%h.columns != 0 { // intervals are whole lines (§H.1.1)
 		return Image{}, errShort
@@ -75,6 +75,7 @@ type lossless struct {
 	in       bitReader
 	width, n int // pixels of a line, components
 	tables   [4]*huffman
+	whole    [4]*[1 << lookBits]uint32
 }
 
 // line decodes a line given the one above; first is the first of an interval.
@@ -95,8 +96,8 @@ func (d *lossless) line(cur, above []uint16, first bool) bool {
 		}
 		cur[c] = p + diff
 	}
-	if n == 1 && predictor == 1 {
-		return d.line1(cur)
+	if predictor == 1 {
+		return d.left(cur)
 	}
 	for i, c := n, 0; i < len(cur); i++ {
 		diff, ok := d.next(c)
@@ -126,19 +127,29 @@ func (d *lossless) line(cur, above []uint16, first bool) bool {
 	return true
 }
 
-// line1 is line for one component and the predictor 1, after the first pixel.
-func (d *lossless) line1(cur []uint16) bool {
-	t, r, p := d.tables[0], &d.in, cur[0]
-	for i := 1; i < len(cur); i++ {
+// left is line for the predictor 1, after the first pixel.
+func (d *lossless) left(cur []uint16) bool {
+	r, n, c := &d.in, d.n, 0
+	for i := n; i < len(cur); i++ {
 		if r.n < 32 {
 			r.fill()
 		}
-		category, ok := r.code(t)
-		if !ok {
-			return false
+		var diff uint16
+		if e := d.whole[c&3][r.acc>>(64-lookBits)]; e != 0 {
+			r.acc <<= e & 63
+			r.n -= int(e & 63)
+			diff = uint16(e >> 16)
+		} else {
+			category, ok := r.code(d.tables[c&3])
+			if !ok {
+				return false
+			}
+			diff = uint16(r.difference(category))
 		}
-		p += uint16(r.difference(category))
-		cur[i] = p
+		cur[i] = cur[i-n] + diff
+		if c++; c == n {
+			c = 0
+		}
 	}
 	return true
 }
