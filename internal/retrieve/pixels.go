@@ -88,8 +88,11 @@ func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) 
 			return nil, err
 		}
 		c := r.coder(in, h, to)
-		if h.FormatErr != nil {
+		switch {
+		case h.FormatErr != nil:
 			return nil, h.FormatErr
+		case h.PixelData != pixelData:
+			return nil, errNoFrames // it is native, and asked for otherwise
 		}
 		if err := c.Possible(); err != nil {
 			return nil, err

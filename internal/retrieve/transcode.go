@@ -63,9 +63,13 @@ func (r *Reader) possible(from, to string) error {
 
 var (
 	errTarget   = fault.New(fault.NotAcceptable, "instances are not converted to the transfer syntax asked for; ask with transfer-syntax=* for the bytes as stored")
-	errNoFrames = fault.New(fault.NotAcceptable, "this instance has no pixel data to compress; ask without transfer-syntax for Explicit VR Little Endian")
+	errNoFrames = fault.New(fault.NotAcceptable, "this instance has no integer pixel data, which alone is compressed; ask without transfer-syntax for Explicit VR Little Endian")
 	errFewer    = fault.New(fault.NotAcceptable, "the pixel data of this instance has fewer frames than Number of Frames (0028,0008) says; ask with transfer-syntax=* for it as stored")
 )
+
+// pixelData is Pixel Data; Float Pixel Data and Double Float Pixel Data are
+// never encapsulated (PS3.5 §A.4).
+const pixelData dicom.Tag = 0x7FE00010
 
 // coding is how the frames of an instance are transcoded.
 type coding struct {
@@ -99,10 +103,10 @@ func (r *Reader) frame(ctx context.Context, c *coding, bits []byte) (transcode.F
 // possible says what cannot be transcoded as far as the header tells.
 func (c *coding) possible() error {
 	switch {
-	case c.h.PixelData == 0 && dicom.Syntax(c.To).Encapsulated:
+	case c.h.PixelData != pixelData && dicom.Syntax(c.To).Encapsulated:
 		return errNoFrames
-	case c.h.PixelData == 0:
-		return nil
+	case c.h.PixelData != pixelData:
+		return nil // only the container changes
 	case c.h.FormatErr != nil:
 		return c.h.FormatErr
 	}
@@ -178,7 +182,7 @@ func (t *transcoding) prepare(ctx context.Context) (err error) {
 	if err := t.c.possible(); err != nil {
 		return err
 	}
-	if t.edit, err = t.nested(ctx); err != nil || h.PixelData == 0 {
+	if t.edit, err = t.nested(ctx); err != nil || h.PixelData != pixelData {
 		return err
 	}
 	if err := t.memory.take(ctx, t.c.weight()); err != nil {
@@ -253,7 +257,7 @@ func (t *transcoding) write(ctx context.Context, w io.Writer) error {
 		src = s
 	}
 	edit := t.edit
-	if t.l.Frames.Tag == 0x7FE00010 {
+	if t.l.Frames.Tag == pixelData {
 		edit.Pixels = func(p *dicom.PixelData) error { return t.pixels(ctx, p) }
 	}
 	return stored(dicom.Rewrite(ctx, w, src, t.to, edit))

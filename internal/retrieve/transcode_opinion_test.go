@@ -60,14 +60,14 @@ func TestTranscodeSecondOpinion(t *testing.T) {
 			t.Parallel()
 			for _, to := range append(compressed(), containers...) {
 				if to != in.Syntax && to != dicom.DeflatedImageFrame { // which they have not heard of
-					secondOpinion(t, r, in, h.Frames, f.Path, to)
+					secondOpinion(t, r, in, h, f.Path, to)
 				}
 			}
 		})
 	}
 }
 
-func secondOpinion(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, frames int, source, to string) {
+func secondOpinion(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, h *retrieve.Header, source, to string) {
 	t.Helper()
 	b, err := r.File(in, to)
 	var out bytes.Buffer
@@ -87,8 +87,14 @@ func secondOpinion(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, fram
 	if text, err := exec.CommandContext(t.Context(), "dcmdump", "-q", made).CombinedOutput(); err != nil {
 		t.Errorf("to %s: dcmdump: %v %.300s", to, err, text)
 	}
-	if to != dicom.DeflatedExplicitVRLittleEndian && to != dicom.EncapsulatedUncompressed { // which it does not read
+	switch to {
+	case dicom.DeflatedExplicitVRLittleEndian, dicom.EncapsulatedUncompressed, dicom.HTJ2KLossless, dicom.HTJ2KLosslessRPCL:
+		// dciodvfy does not read them.
+	default:
 		was := complaints(t, source)
+		if dicom.Uncompressed(in.Syntax) && dicom.Uncompressed(to) || slices.Contains(was, "Error - Dicom dataset read failed") || slices.Contains(was, "Assertion") {
+			break // only the container changes, or there is nothing to compare with
+		}
 		for _, line := range complaints(t, made) {
 			if !slices.Contains(was, line) {
 				t.Errorf("%s to %s: dciodvfy: %s", in.Syntax, to, line)
@@ -96,7 +102,8 @@ func secondOpinion(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, fram
 		}
 	}
 	tool := decoders[to]
-	if tool == nil {
+	if tool == nil || tool[0] == "gdcmconv" && in.SOPClass == "1.2.840.10008.5.1.4.1.1.66.7" || // Label Map Segmentation, newer than gdcm
+		h.Format.BitsAllocated == 1 && to == dicom.RLELossless { // which dcmtk does not decode yet (CP-2301)
 		return
 	}
 	decoded := made + ".decoded"
@@ -111,7 +118,7 @@ func secondOpinion(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, fram
 	a := retrievetest.New()
 	r2 := newReader(t, a)
 	other := one(t, r2, a.Store(t, tenant, raw)[0])
-	for _, n := range slices.Compact([]int{1, frames}) {
+	for _, n := range slices.Compact([]int{1, h.Frames}) {
 		want := shown(t, r, in, n)
 		got := shown(t, r2, other, n)
 		if to == dicom.JPEGBaseline8Bit {
@@ -128,8 +135,11 @@ func complaints(t *testing.T, path string) (list []string) {
 	t.Helper()
 	out, _ := exec.CommandContext(t.Context(), "dciodvfy", path).CombinedOutput() // fails where there are errors
 	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "Error") {
+		switch {
+		case strings.HasPrefix(line, "Error"):
 			list = append(list, strings.TrimSpace(line))
+		case strings.Contains(line, "Assertion"): // it gave up
+			list = append(list, "Assertion")
 		}
 	}
 	return list

@@ -144,6 +144,9 @@ func checkTranscoded(t *testing.T, r *retrieve.Reader, in *retrieve.Instance, h 
 	if err != nil {
 		t.Fatal(err)
 	}
+	if h2.Native == dicom.Syntax(to).Encapsulated || h2.PixelData != h.PixelData {
+		t.Errorf("to %s: native %v, %s", to, h2.Native, h2.PixelData)
+	}
 	if other.UIDs != in.UIDs || h2.FormatErr != nil || h2.Frames != h.Frames {
 		t.Errorf("to %s: %v, %d frames, %v", to, other.UIDs, h2.Frames, h2.FormatErr)
 		return
@@ -313,6 +316,7 @@ func TestTranscodeRefuses(t *testing.T) {
 	video := retrievetest.Part10(retrievetest.Image{UIDs: ct, Syntax: "1.2.840.10008.1.2.4.102", Rows: 9, Columns: 7, Fragments: [][]byte{[]byte("film")}})
 	pixels := picture(grey, 1)
 	fewer := native(t, grey, pixels, textElement(0x00280008, dicom.IS, "2"))
+	float := part10(t, dicom.ExplicitVRLittleEndian, 1, number(0x00280002, 1), textElement(0x00280004, dicom.CS, "MONOCHROME2"), number(0x00280010, 1), number(0x00280011, 1), number(0x00280100, 32), dicom.Element{Tag: 0x7FE00008, VR: dicom.OF, Value: []byte("1234")})
 	report := part10(t, dicom.ExplicitVRLittleEndian, 1)
 	undescribed := part10(t, dicom.ExplicitVRLittleEndian, 1, dicom.Element{Tag: 0x7FE00010, VR: dicom.OW, Value: pixels[0]})
 	for _, c := range []struct {
@@ -328,6 +332,7 @@ func TestTranscodeRefuses(t *testing.T) {
 		{"12 bits to 8", native(t, grey, pixels), dicom.JPEGBaseline8Bit},
 		{"32 bits to JPEG", native(t, deep, picture(deep, 1)), dicom.JPEGLosslessSV1},
 		{"fewer frames than there are", fewer, dicom.RLELossless},
+		{"float to RLE", float, dicom.RLELossless},
 		{"no pixels to compress", report, dicom.RLELossless},
 		{"pixels nobody describes", undescribed, dicom.RLELossless},
 	} {
