@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -42,33 +43,35 @@ func TestLikeDCMTK(t *testing.T) {
 	}
 	files := testdata.Files(t, "ok", "ok-derived", "missing-uid", "no-preamble")
 	c := codecs(t)
-	compared := 0
-	for _, f := range files {
-		in, err := openInstance(f.Bytes(t))
-		if err != nil || in.layout.Frames.Count == 0 || !c.Decodes(in.syntax) {
-			continue
+	var compared atomic.Int64
+	t.Run("files", func(t *testing.T) {
+		for _, f := range files {
+			in, err := openInstance(f.Bytes(t))
+			if err != nil || in.layout.Frames.Count == 0 || !c.Decodes(in.syntax) {
+				continue
+			}
+			t.Run(f.Name, func(t *testing.T) {
+				t.Parallel()
+				frames := []int{1}
+				if n := in.layout.Frames.Count; n > 1 {
+					frames = append(frames, n)
+				}
+				for _, n := range frames {
+					compareFrame(t, f, in, n, func() (image.Image, error) {
+						img, err := in.decode(c, n)
+						if err != nil {
+							return nil, err
+						}
+						return in.x.unscaled(n, img, Options{})
+					})
+					compared.Add(1)
+				}
+			})
 		}
-		t.Run(f.Name, func(t *testing.T) {
-			n := in.layout.Frames.Count
-			frames := []int{1}
-			if n > 1 {
-				frames = append(frames, n)
-			}
-			for _, frame := range frames {
-				compareFrame(t, f, in, frame, func() (image.Image, error) {
-					img, err := in.decode(c, frame)
-					if err != nil {
-						return nil, err
-					}
-					return in.x.unscaled(frame, img, Options{})
-				})
-				compared++
-			}
-		})
-	}
-	t.Logf("%d frames compared", compared)
-	if compared < 100 {
-		t.Errorf("only %d frames compared", compared)
+	})
+	t.Logf("%d frames compared", compared.Load())
+	if compared.Load() < 100 {
+		t.Errorf("only %d frames compared", compared.Load())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/pixel"
@@ -14,13 +15,19 @@ import (
 
 func TestMain(m *testing.M) { sandboxtest.Main(m) }
 
-// codecs returns all codecs that were built in.
+// codecs returns all codecs that were built in, with time enough on a busy machine.
 func codecs(tb testing.TB) *pixel.Codecs {
 	tb.Helper()
 	if !sandbox.Available() {
 		return pixel.New(nil)
 	}
-	return pixel.New(sandboxtest.Pool(tb))
+	p := sandbox.New(sandbox.Options{Cache: sandboxtest.Cache(tb), Timeout: time.Minute})
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Errorf("closing the sandbox: %v", err)
+		}
+	})
+	return pixel.New(p)
 }
 
 // instance is a file whose frames can be decoded and rendered.
