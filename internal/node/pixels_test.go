@@ -69,7 +69,7 @@ func (p *place) thumbs() (files []string) {
 // picture that fits, with the aspect of the whole one, sealed in the store.
 func TestThumbnailsOfRealFiles(t *testing.T) {
 	p := newPlace(t)
-	p.o.PixelCache = pixelCache(t)
+	p.o.PixelCache, p.o.PixelTimeout = pixelCache(t), time.Minute // machines that test are busy
 	n := p.open()
 	seen, syntaxes := map[string]bool{}, map[string]int{}
 	var stored []archive.UIDs
@@ -155,7 +155,7 @@ func pixelCache(t *testing.T) string {
 	if err != nil {
 		return t.TempDir()
 	}
-	return filepath.Join(dir, "strata-build", "pixels")
+	return filepath.Join(dir, "strata-build", "codecs")
 }
 
 // TestThumbnailsAhead: made when a study is quiet, kept over restarts, and gone
