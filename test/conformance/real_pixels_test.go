@@ -14,6 +14,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/pixel"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/testdata"
 )
 
@@ -50,6 +51,9 @@ func (r *realFile) decoded() {
 	if !r.w.node.Codecs.Decodes(r.file.Syntax) {
 		r.w.get(t, r.path, typeDICOM).problem(406)
 		r.w.get(t, r.path+"/frames/1", native).problem(406)
+		return
+	}
+	if r.unbuilt(r.w.get(t, r.path+"/frames/1", native)) {
 		return
 	}
 	if why, ok := undecodable[r.f.Name]; ok {
@@ -89,6 +93,12 @@ func (r *realFile) decoded() {
 	if lossy, _ := file.Data.Text(0x00282110); (r.file.Syntax == jpegBaseline || r.file.Syntax == dicom.JPEGExtended12Bit) && lossy != "01" {
 		t.Errorf("Lossy Image Compression is %q", lossy)
 	}
+}
+
+// unbuilt reports that the answer is 406 for want of a codec that this server
+// was built without.
+func (r *realFile) unbuilt(a *answer) bool {
+	return !sandbox.Available() && a.Status == 406 && strings.Contains(a.detail(), "without the codec")
 }
 
 // sameAs compares with the hash of an array that is interleaved and sign-extended.
@@ -132,7 +142,11 @@ func (r *realFile) rendered() {
 		}
 		thumb.problem(406)
 		return
-	case !image || undecodable[r.f.Name] != "" || !r.w.node.Codecs.Decodes(r.file.Syntax):
+	case image && (!r.w.node.Codecs.Decodes(r.file.Syntax) || r.unbuilt(a)):
+		a.problem(406)
+		thumb.problem(406)
+		return
+	case !image || undecodable[r.f.Name] != "":
 		if d := a.is(406).detail(); !strings.Contains(d, "nothing here that could be shown") && !strings.Contains(d, undecodable[r.f.Name]) {
 			t.Error(d)
 		}
@@ -200,7 +214,7 @@ func transcode(t *testing.T, w *world, f *testdata.File) {
 	w.post(t, raw).is(200, 202)
 	path := "/studies/" + f.Field("study_uid") + "/series/" + f.Field("series_uid") + "/instances/" + f.Field("sop_uid")
 	if !w.node.Codecs.Decodes(f.Syntax) {
-		w.get(t, path, typeDICOM).problem(406)
+		w.get(t, path, typeDICOM).problem(406) // and nothing worse
 		t.Skip("the codecs are not built in: run make codecs")
 	}
 	want := decode(t, w, raw)
