@@ -58,8 +58,9 @@ func addressSpace() uint64 {
 	return n * uint64(unix.Getpagesize())
 }
 
-// deadline is a timer of the kernel that kills this process: the codecs cannot
-// be interrupted otherwise when the parent is gone.
+// deadline is a timer of the kernel that kills this process when it has used so
+// much of a processor, whether its parent lives or not: nothing else can
+// interrupt the codecs.
 type deadline struct{ id int32 }
 
 func newDeadline() (*deadline, error) {
@@ -70,7 +71,7 @@ func newDeadline() (*deadline, error) {
 	}
 	event.signal = int32(unix.SIGKILL)
 	d := new(deadline)
-	_, _, e := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&d.id)))
+	_, _, e := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_PROCESS_CPUTIME_ID, uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&d.id)))
 	if e != 0 {
 		return nil, e
 	}
@@ -86,4 +87,13 @@ func (d *deadline) after(millis uint32) error {
 		return e
 	}
 	return nil
+}
+
+// processorTime is what this process has used of a processor, in microseconds.
+func processorTime() uint64 {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t) != nil {
+		return 0
+	}
+	return uint64(t.Nano() / 1e3)
 }

@@ -127,6 +127,9 @@ func TestLowered(t *testing.T) {
 
 // TestDeadline: the kernel ends a worker whose time is up, without its parent.
 func TestDeadline(t *testing.T) {
+	if !Available() {
+		t.Skip("the codecs are not built in: run make codecs")
+	}
 	w, err := spawn()
 	if err != nil {
 		t.Fatal(err)
@@ -141,14 +144,17 @@ func TestDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := requestOf(&j, 50)
-	if err := send(w.in, &q); err != nil { // and its data never comes
+	if err := send(w.in, &q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.in.Write(j.Data); err != nil { // and nobody asks for the result
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	stop := context.AfterFunc(ctx, w.kill)
 	w.wait()
-	if !stop() {
-		t.Fatal("the worker went on")
+	if !stop() || !stopped(w.cmd.ProcessState) || w.spent() < 40*time.Millisecond {
+		t.Fatalf("the worker went on: %v, after %v", w.exit(), w.spent())
 	}
 }

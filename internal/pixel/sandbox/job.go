@@ -2,7 +2,7 @@ package sandbox
 
 import "github.com/strata-pacs/strata/internal/fault"
 
-// maxData is the most bytes of a job's data or result: what memoryLimit leaves.
+// maxData is the most bytes of a job's data or result: what decodeMemory leaves.
 const maxData = 192 << 20
 
 // check finds what no codec could do, and fills in MaxOutput.

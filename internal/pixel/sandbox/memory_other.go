@@ -10,8 +10,8 @@ type memory struct {
 
 func newMemory(size int) (*memory, error) { return &memory{b: make([]byte, size)}, nil }
 
-// Reallocate is called for the memory's first size and for growth, which there
-// is not.
+// Reallocate is called for the memory's first size and for growth, up to what
+// was reserved.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(len(m.b)) {
 		return nil

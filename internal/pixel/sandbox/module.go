@@ -10,9 +10,10 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// pages is the size of the module's memory, in pages of 64 KiB: it begins with
-// 256 MiB and gets no more.
-const pages = 4096
+// pages is the most that the module's memory may have, in pages of 64 KiB. It
+// begins with 256 MiB, and may grow to what encoding the largest images takes;
+// what a job may touch of it is another matter, see memoryOf.
+const pages = 8192
 
 // module is an instance of the codecs.
 type module struct {
@@ -129,7 +130,7 @@ func (m *module) call(ctx context.Context, name string, args ...uint64) (uint64,
 
 // view returns n bytes of the module's memory.
 func (m *module) view(at, n uint64) ([]byte, bool) {
-	if at > pages<<16 || n > pages<<16 {
+	if at > pages<<16 || n > pages<<16 { // so that they are 32 bits
 		return nil, false
 	}
 	return m.api.Memory().Read(uint32(at), uint32(n))

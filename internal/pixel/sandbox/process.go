@@ -19,7 +19,8 @@ type process struct {
 	out   io.ReadCloser
 	said  *words
 	hello ready
-	since time.Time // idle
+	since time.Time     // idle
+	used  time.Duration // of a processor, when it last said so
 
 	waited  sync.Once
 	waitErr error
@@ -81,7 +82,14 @@ func (w *process) greet(cache string) error {
 	if w.hello.Magic != magicReady || w.hello.Outcome != done {
 		return errWire
 	}
+	w.used = time.Duration(w.hello.Used) * time.Microsecond
 	return nil
+}
+
+// spent is what a worker that has ended used of a processor since it last said
+// how much it had used.
+func (w *process) spent() time.Duration {
+	return w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime() - w.used
 }
 
 // kill ends the worker at once, whatever it is doing.

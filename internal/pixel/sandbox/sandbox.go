@@ -115,8 +115,9 @@ type Options struct {
 	// Queue is how many jobs may wait beyond those running; 0 is 64 a worker.
 	// More are refused as fault.Busy.
 	Queue int
-	// Timeout and PerSample bound a job: Timeout plus PerSample for each sample
-	// of its output. 0: 3 s and 2 µs.
+	// Timeout and PerSample bound what a job may use of a processor: Timeout plus
+	// PerSample for each sample, twice that for an encoder. 0: 3 s and 2 µs. On a
+	// busy machine it may take ten times as long.
 	Timeout, PerSample time.Duration
 	// Idle is how long a worker without work is kept; 0: three minutes.
 	Idle time.Duration

@@ -51,29 +51,32 @@ func (t *task) run(p *Pool) {
 	}
 	limit := p.o.limit(t.job)
 	var late atomic.Bool
-	timer := time.AfterFunc(limit, func() {
+	timer := time.AfterFunc(starved*limit, func() {
 		late.Store(true)
 		w.kill()
 	})
-	q := requestOf(t.job, uint32(min((limit+time.Second).Milliseconds(), math.MaxUint32)))
+	q := requestOf(t.job, uint32(min(max(limit.Milliseconds(), 1), math.MaxUint32)))
 	err = t.send(w, &q)
 	close(t.sent)
 	var a answer
 	if err == nil {
-		a.result, a.err, err = receiveResult(w.out, t.job, &q)
+		var rep reply
+		rep, a.result, a.err, err = receiveResult(w.out, t.job, &q)
+		w.used = max(w.used, time.Duration(rep.Used)*time.Microsecond)
 	}
 	switch {
 	case err == nil && timer.Stop():
 		p.release(w)
 	case err == nil: // just in time, and killed nevertheless
 		p.lose(w, "took too long")
-	case late.Load():
-		p.lose(w, "took too long")
-		a = answer{err: fault.New(fault.NotAcceptable, "the image took too long to %s", verb(t.job.Op))}
 	default:
 		timer.Stop()
-		p.lose(w, "failed")
-		a = answer{err: p.blame(w)}
+		p.lose(w, "ended in the middle of a job")
+		if late.Load() || stopped(w.cmd.ProcessState) && w.spent() >= limit*9/10 {
+			a = answer{err: fault.New(fault.NotAcceptable, "the image took too long to %s", verb(t.job.Op))}
+		} else {
+			a = answer{err: p.blame(w)}
+		}
 	}
 	t.answer <- a
 }
@@ -108,30 +111,38 @@ func (t *task) send(w *process, q *request) error {
 	return err
 }
 
-// limit is the most time that a job may take.
+// starved is how many times longer than on an idle machine a job may take: as
+// workers stand back, a busy one leaves them little.
+const starved = 10
+
+// limit is the most processor time that a job may take. Encoding takes longer, and what is
+// encoded was seen to be an image.
 func (o *Options) limit(j *Job) time.Duration {
-	return o.Timeout + time.Duration(j.Rows*j.Columns*j.Samples)*o.PerSample
+	each := o.PerSample
+	if !j.Op.decodes() {
+		each *= 2
+	}
+	return o.Timeout + time.Duration(j.Rows*j.Columns*j.Samples)*each
 }
 
 // receiveResult reads the answer to a job. failure is the job's, err that of a
 // worker that is none.
-func receiveResult(r io.Reader, j *Job, q *request) (res Result, failure, err error) {
-	var rep reply
+func receiveResult(r io.Reader, j *Job, q *request) (rep reply, res Result, failure, err error) {
 	if err := receive(r, &rep); err != nil {
-		return res, nil, err
+		return rep, res, nil, err
 	}
 	switch {
-	case rep.Magic != magicReply || rep.Outcome >= outcomes || rep.Outcome == broken:
-		return res, nil, errWire
+	case rep.Magic != magicReply || rep.Outcome >= outcomes || rep.Outcome == broken || rep.Used > math.MaxInt64/1000:
+		return reply{}, res, nil, errWire
 	case rep.Outcome != done && rep.Length == 0:
 		if rep.Outcome == unsupported && !j.Op.decodes() {
-			return res, fault.New(fault.NotAcceptable, "an image of this kind cannot be encoded so"), nil
+			return rep, res, fault.New(fault.NotAcceptable, "an image of this kind cannot be encoded so"), nil
 		}
-		return res, fault.New(fault.NotAcceptable, "%s", rep.Outcome.reason()), nil
+		return rep, res, fault.New(fault.NotAcceptable, "%s", rep.Outcome.reason()), nil
 	case rep.Outcome != done || rep.Length == 0 || rep.Length > q.MaxOutput, rep.BitsStored < 1 || rep.BitsStored > 16:
-		return res, nil, errWire
+		return reply{}, res, nil, errWire
 	case j.Op.decodes() && rep.Length != uint64(j.Rows)*uint64(j.Columns)*uint64(j.Samples)*uint64(j.BitsAllocated/8):
-		return res, nil, errWire
+		return reply{}, res, nil, errWire
 	}
 	res = Result{Rows: j.Rows, Columns: j.Columns, Samples: j.Samples, BitsAllocated: j.BitsAllocated, BitsStored: int(rep.BitsStored),
 		Signed: rep.Signed, Photometric: j.Photometric, Data: make([]byte, rep.Length)}
@@ -139,7 +150,7 @@ func receiveResult(r io.Reader, j *Job, q *request) (res Result, failure, err er
 		res.Photometric = "RGB"
 	}
 	if _, err := io.ReadFull(r, res.Data); err != nil {
-		return Result{}, nil, errors.Join(errWire, err)
+		return reply{}, Result{}, nil, errors.Join(errWire, err)
 	}
-	return res, nil, nil
+	return rep, res, nil, nil
 }

@@ -28,6 +28,7 @@ type ready struct {
 	Confined bool // the system call filter is in place
 	Cached   bool // compiled code was loaded, not made
 	_        byte
+	Used     uint64 // processor time until now, in µs
 }
 
 type request struct {
@@ -40,7 +41,7 @@ type request struct {
 	Samples, BitsAllocated, BitsStored         uint16
 	Quality, Predictor, Transform, AllowedLoss uint16
 	Rate                                       uint32
-	Millis                                     uint32 // after which the worker has itself killed
+	Millis                                     uint32 // of processor time, after which the worker has itself killed
 	MaxOutput                                  uint64
 	Length                                     uint64 // of the data that follows
 }
@@ -52,6 +53,7 @@ type reply struct {
 	RGB        bool // the samples are RGB whatever was coded
 	_          byte
 	BitsStored uint32
+	Used       uint64 // processor time until now, in µs
 	Length     uint64 // of the data that follows; 0 unless the outcome is done
 }
 

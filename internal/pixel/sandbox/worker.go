@@ -41,6 +41,7 @@ func serve(ctx context.Context, r io.Reader, w io.Writer) error {
 	debug.FreeOSMemory() // compiling took 200 MB
 	debug.SetMemoryLimit(64 << 20)
 	hello.Confined = confine()
+	hello.Used = processorTime()
 	if err := send(w, hello); err != nil {
 		return err
 	}
@@ -88,15 +89,23 @@ func prepare(ctx context.Context, r io.Reader) (*module, ready, error) {
 	return m, hello, m.start(ctx)
 }
 
-// memoryLimit is the most of the codecs' memory that a job may touch. The rest
-// of the process takes 45 MB.
-const memoryLimit = 200 << 20
+// The most of the codecs' memory that a job may touch, beside the 45 MB of the
+// process. Decoders are given what others made, so that one is to stay below
+// 256 MB; encoders what has been decoded.
+const (
+	decodeMemory = 200 << 20
+	encodeMemory = 448 << 20
+)
 
 // memoryOf is what a job may touch: what the greediest codec, JPEG 2000, needs
 // for so many samples, and something for small ones.
 func memoryOf(q *request) int {
 	samples := uint64(q.Rows) * uint64(q.Columns) * uint64(q.Samples)
-	return int(min(32<<20+12*samples+4*min(q.Length, memoryLimit), memoryLimit))
+	data := min(q.Length, maxData)
+	if !q.Op.decodes() {
+		return int(min(32<<20+16*samples+2*data, encodeMemory))
+	}
+	return int(min(32<<20+12*samples+4*data, decodeMemory))
 }
 
 // serve does one job.
@@ -114,7 +123,7 @@ func (m *module) serve(ctx context.Context, q *request, r io.Reader, w io.Writer
 	if out != done {
 		rep, data = reply{}, nil
 	}
-	rep.Magic, rep.Outcome, rep.Length = magicReply, out, uint64(len(data))
+	rep.Magic, rep.Outcome, rep.Used, rep.Length = magicReply, out, processorTime(), uint64(len(data))
 	if err := send(w, rep); err != nil {
 		return err
 	}
