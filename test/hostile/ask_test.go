@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-var every = flag.Int("hostile.every", 6, "ask for everything of each so manieth specimen, of others for some")
+var every = flag.Int("hostile.every", 6, "ask for everything of every so manieth specimen, for some of the others; 1 also takes every real file there is")
 
 // What an answer may cost. The machine may be slow: how long answers take is
 // logged, and measured by the storm.
@@ -54,9 +54,9 @@ func requests(u uids) []request {
 		{path: i + "/rendered?window=40,400,linear-exact&viewport=100,100,0,0,5,-5&annotation=patient,technique&quality=1&iccprofile=yes", accept: "image/jpeg"},
 		{path: i + "/rendered?viewport=65535,65535", accept: "image/png"},
 		{path: i + "/rendered?window=1e308,1e-308,sigmoid&viewport=1,1,1e300,1e300,1e-300,1e300", accept: "image/png"},
-		{path: i + "/thumbnail", accept: "image/jpeg", core: true}, {path: "/studies/" + u.study + "/thumbnail", accept: "image/jpeg"},
-		{path: "/studies/" + u.study + "/rendered", accept: `multipart/related; type="image/jpeg"`, stream: true},
-		{path: "/wado?requestType=WADO&studyUID=" + u.study + "&seriesUID=" + u.series + "&objectUID=" + u.instance + "&contentType=image/jpeg&rows=300&windowCenter=1&windowWidth=1"},
+		{path: i + "/thumbnail", accept: "image/jpeg", core: true}, {path: "/studies/" + u.Study + "/thumbnail", accept: "image/jpeg"},
+		{path: "/studies/" + u.Study + "/rendered", accept: `multipart/related; type="image/jpeg"`, stream: true},
+		{path: "/wado?requestType=WADO&studyUID=" + u.Study + "&seriesUID=" + u.Series + "&objectUID=" + u.Instance + "&contentType=image/jpeg&rows=300&windowCenter=1&windowWidth=1"},
 	}
 	for _, syntax := range []string{explicitLE, implicitLE, deflatedLE, rle, jpeg8, jpegSV1, jpegLS, j2kLL, htj2kLL, htj2kRPCL} {
 		list = append(list, request{path: i, accept: `multipart/related; type="application/dicom"; transfer-syntax=` + syntax, stream: true, core: syntax == explicitLE || syntax == j2kLL})

@@ -53,7 +53,7 @@ func readdress(t testing.TB, raw []byte, u uids) []byte {
 		t.Fatal(err)
 	}
 	f.Meta = nil
-	for tag, v := range map[dicom.Tag]string{0x0020000D: u.study, 0x0020000E: u.series, 0x00080018: u.instance} {
+	for tag, v := range map[dicom.Tag]string{0x0020000D: u.Study, 0x0020000E: u.Series, 0x00080018: u.Instance} {
 		e := f.Data.Lookup(tag)
 		if e == nil {
 			t.Fatalf("a file without %s", tag)
@@ -147,9 +147,11 @@ func TestDamagedStreams(t *testing.T) {
 		u := numbered(n)
 		return u, x.put(t, name, u, readdress(t, file, u))
 	}
-	each := 100
+	each := 2
 	if testing.Short() {
 		each = 1
+	} else if *every == 1 {
+		each = 1000
 	}
 	for _, f := range coded(t, each) {
 		if f.Size > 3<<20 {

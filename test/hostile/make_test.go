@@ -106,7 +106,7 @@ func part10(syntax string, data []byte) []byte {
 }
 
 // uids of an instance: its study, series and itself are numbers.
-type uids struct{ study, series, instance string }
+type uids struct{ Study, Series, Instance string }
 
 func numbered(n int) uids {
 	s := "2.999.3." + strconv.Itoa(n)
@@ -114,7 +114,7 @@ func numbered(n int) uids {
 }
 
 func (u uids) path() string {
-	return "/studies/" + u.study + "/series/" + u.series + "/instances/" + u.instance
+	return "/studies/" + u.Study + "/series/" + u.Series + "/instances/" + u.Instance
 }
 
 // elements are those of an image of 8 by 8 pixels of 8 bits, with what more
@@ -122,9 +122,9 @@ func (u uids) path() string {
 func elements(u uids, more ...el) []el {
 	list := map[uint32]el{}
 	for _, e := range append([]el{
-		{0x00080005, "CS", "ISO_IR 192"}, {0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7"}, {0x00080018, "UI", u.instance},
+		{0x00080005, "CS", "ISO_IR 192"}, {0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7"}, {0x00080018, "UI", u.Instance},
 		{0x00080020, "DA", "20240102"}, {0x00080060, "CS", "OT"}, {0x00100010, "PN", "Fern^Ada"}, {0x00100020, "LO", "P1"},
-		{0x0020000D, "UI", u.study}, {0x0020000E, "UI", u.series}, {0x00200013, "IS", "1"},
+		{0x0020000D, "UI", u.Study}, {0x0020000E, "UI", u.Series}, {0x00200013, "IS", "1"},
 		{0x00280002, "US", us(1)}, {0x00280004, "CS", "MONOCHROME2"}, {0x00280010, "US", us(8)}, {0x00280011, "US", us(8)},
 		{0x00280100, "US", us(8)}, {0x00280101, "US", us(8)}, {0x00280102, "US", us(7)}, {0x00280103, "US", us(0)},
 		{0x7FE00010, "OW", string(gradient(64))},

@@ -33,19 +33,23 @@ import (
 const (
 	envData  = "STRATA_HOSTILE_DATA"
 	envCache = "STRATA_HOSTILE_CACHE"
+	envStorm = "STRATA_HOSTILE_STORM"
 )
 
-// TestMain runs the tests, a worker of the sandbox, or the server under test.
+// TestMain runs the tests, a worker of the sandbox, the server under test, or
+// the storm upon it.
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	run := func() error { os.Exit(m.Run()); return nil }
 	if dir := os.Getenv(envData); dir != "" {
-		if err := serve(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+		run = func() error { return serve(dir) }
+	} else if os.Getenv(envStorm) != "" {
+		run = rage
 	}
-	os.Exit(m.Run())
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // serve runs a node until its standard input ends, and prints its URL.
@@ -104,13 +108,17 @@ type server struct {
 	http *http.Client
 }
 
+func newClient() *http.Client {
+	return &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}
+}
+
 func start(t testing.TB) *server {
 	t.Helper()
 	dir := t.TempDir()
 	if err := localkeys.Create(filepath.Join(dir, "kek"), nil); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, log: filepath.Join(dir, "log"), http: &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}}}
+	s := &server{t: t, log: filepath.Join(dir, "log"), http: newClient()}
 	log, err := os.Create(s.log)
 	if err != nil {
 		t.Fatal(err)

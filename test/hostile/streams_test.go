@@ -89,7 +89,7 @@ func tile(index uint16, length uint32, data string) string {
 func streams() []specimen {
 	var all []specimen
 	// Of some a decoder may make the picture that they are, of nothing.
-	pictures := map[string]bool{"65,535 layers": true, "32 levels": true, "tile parts without end": true}
+	pictures := map[string]bool{"8² with hardly any data": true, "65,535 layers": true, "32 levels": true, "tile parts without end": true}
 	add := func(name, syntax string, rows, columns, samples, depth uint16, stream string) {
 		all = append(all, image(name+" in "+syntax, syntax, !pictures[name], with(size(rows, columns, samples, depth), fragments(0, "", stream))...))
 	}
