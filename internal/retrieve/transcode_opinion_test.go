@@ -34,6 +34,9 @@ func TestTranscodeSecondOpinion(t *testing.T) {
 			t.Skipf("%s is not installed: run test/setup", tool)
 		}
 	}
+	if testing.Short() {
+		t.Skip("many processes")
+	}
 	seen := map[string]bool{}
 	for _, f := range testdata.Files(t, "ok", "ok-derived") {
 		if f.Size > 1<<20 {

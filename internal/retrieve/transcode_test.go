@@ -71,7 +71,7 @@ func samePixels(got, want pixel.Image, lossy bool) error {
 // rightly, and is the same but for that.
 func TestTranscodeFiles(t *testing.T) {
 	for _, f := range testdata.Files(t, "ok", "ok-derived") {
-		if f.Size > 1<<20 || testing.Short() && f.Size > 100<<10 {
+		if f.Size > 1<<20 || testing.Short() && f.Size > 20<<10 {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {
