@@ -1,6 +1,7 @@
 package pixel
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"math/bits"
@@ -44,6 +45,9 @@ func (rle) Encode(ctx context.Context, img Image, _ EncodeOptions) ([]byte, Form
 		if len(out)%2 != 0 {
 			out = append(out, 0)
 		}
+	}
+	if cap(out) > 2*len(out) { // what was reserved is not kept
+		out = bytes.Clone(out)
 	}
 	return out, img.Format, nil
 }
