@@ -3,8 +3,10 @@ package pixel
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -152,5 +154,36 @@ func TestMemory(t *testing.T) {
 	}
 	if _, _, err := c.Encode(context.Background(), dicom.RLELossless, Image{f, make([]byte, 63)}, EncodeOptions{}); !fault.Is(err, fault.Internal) {
 		t.Error("an image of another size than its format's:", err)
+	}
+}
+
+// TestParallel decodes and encodes frames at once, of all codecs.
+func TestParallel(t *testing.T) {
+	c := codecs(t)
+	f := Format{Rows: 40, Columns: 50, Samples: 1, BitsAllocated: 16, BitsStored: 12, HighBit: 11, Photometric: Monochrome2}
+	group, ctx := errgroup.WithContext(context.Background())
+	for i := range 48 {
+		syntax := reversible[i%len(reversible)]
+		if c.Encodes(syntax, f) != nil {
+			continue
+		}
+		group.Go(func() error {
+			img := Image{f, make([]byte, 4000)}
+			for k := range img.Data {
+				img.Data[k] = byte(k*i) & 0x0F
+			}
+			bits, g, err := c.Encode(ctx, syntax, img, EncodeOptions{})
+			if err != nil {
+				return err
+			}
+			back, err := c.Decode(ctx, syntax, g, bits)
+			if err == nil && !bytes.Equal(back.Data, img.Data) {
+				err = fmt.Errorf("%s: frames are mixed up", syntax)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
