@@ -28,7 +28,7 @@ type process struct {
 }
 
 // startTime is the most that starting may take: compiling, on a busy machine.
-const startTime = 2 * time.Minute
+const startTime = 5 * time.Minute
 
 // errNested keeps a worker from starting workers.
 var errNested = errors.New("this process is a codec worker itself")
