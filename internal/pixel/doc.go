@@ -2,8 +2,10 @@
 //
 // A frame is bytes in a transfer syntax and a [Format], what the data set says
 // of them. [Codecs] turns it into an [Image], native samples in little endian,
-// and back. Native, run-length coded and deflated frames and 8-bit JPEG are
-// decoded here, in Go; every other code stream by package sandbox.
+// and back. Native, run-length coded and deflated frames, 8-bit JPEG and JPEG
+// lossless are decoded here, in Go; every other code stream by package sandbox.
+// JPEG lossless is here because the sandboxed codec returns truncated streams as
+// if they were whole, and is slower.
 //
 // Input is hostile. The header of every code stream is read here before a codec
 // sees it: a frame is as large as its data set says, or it is refused, and so
