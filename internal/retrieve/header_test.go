@@ -50,6 +50,9 @@ func TestHeader(t *testing.T) {
 // when nothing is known of its layout.
 func TestHeaderFiles(t *testing.T) {
 	for _, f := range testdata.Files(t, "ok", "ok-derived") {
+		if testing.Short() && f.Size > 100<<10 {
+			continue
+		}
 		a := retrievetest.New()
 		r := newReader(t, a)
 		raw := f.Bytes(t)

@@ -23,9 +23,10 @@ func TestMain(m *testing.M) {
 }
 
 // pool is shared by all tests: its workers take longer to start than a frame to
-// decode. Nil where the codecs are not built in.
+// decode. Nil where the codecs are not built in, and in short tests, which the
+// race detector runs: it takes minutes to compile them.
 var pool = sync.OnceValue(func() *sandbox.Pool {
-	if !sandbox.Available() {
+	if !sandbox.Available() || testing.Short() {
 		return nil
 	}
 	o := sandbox.Options{Timeout: time.Minute} // machines that test are busy

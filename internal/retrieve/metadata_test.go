@@ -169,7 +169,7 @@ func TestDamagedMetadata(t *testing.T) {
 func TestConversions(t *testing.T) {
 	targets := []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian, dicom.ExplicitVRBigEndian, dicom.DeflatedExplicitVRLittleEndian}
 	for _, f := range testdata.Files(t) {
-		if !f.Storable() || f.Size > 1<<20 {
+		if !f.Storable() || f.Size > 1<<20 || testing.Short() && f.Size > 100<<10 || !dicom.Uncompressed(f.Syntax) {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {
@@ -178,12 +178,6 @@ func TestConversions(t *testing.T) {
 			in := one(t, r, a.Store(t, tenant, f.Bytes(t))[0])
 			for _, to := range targets {
 				b, err := r.File(in, to)
-				if !dicom.Uncompressed(in.Syntax) {
-					if !fault.Is(err, fault.NotAcceptable) {
-						t.Errorf("%s to %s: %v", in.Syntax, to, err)
-					}
-					continue
-				}
 				a2 := retrievetest.New()
 				r2 := newReader(t, a2)
 				in2 := one(t, r2, a2.Store(t, tenant, read(t, b, err))[0])

@@ -12,7 +12,6 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/pixel"
-	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 	"github.com/strata-pacs/strata/internal/testdata"
@@ -23,7 +22,7 @@ var containers = []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEn
 // compressed are the transfer syntaxes that instances are given in on demand.
 func compressed() []string {
 	list := []string{dicom.RLELossless, dicom.JPEGLosslessSV1, dicom.JPEGBaseline8Bit, dicom.DeflatedImageFrame, dicom.EncapsulatedUncompressed}
-	if sandbox.Available() {
+	if pool() != nil {
 		list = append(list, dicom.JPEGLSLossless, dicom.JPEG2000Lossless, dicom.HTJ2KLossless, dicom.HTJ2KLosslessRPCL)
 	}
 	return list
