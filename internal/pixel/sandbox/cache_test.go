@@ -34,12 +34,12 @@ func warm(t *testing.T, folder string) (cached bool) {
 	if _, err := p.Do(t.Context(), small(t)); err != nil {
 		t.Fatal(err)
 	}
-	return p.idle[0].hello.Cached
+	return rested(p)[0].hello.Cached
 }
 
 // TestDamagedCache: code that was damaged is not run, but made again.
 func TestDamagedCache(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("it compiles anew")
 	}
 	folder := filled(t)
@@ -72,7 +72,7 @@ func TestDamagedCache(t *testing.T) {
 // TestForeignCache: a folder that others can write to is not used, and one that
 // cannot be made is done without.
 func TestForeignCache(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("it compiles anew")
 	}
 	folder := filled(t)
@@ -97,7 +97,7 @@ func TestForeignCache(t *testing.T) {
 // TestOneCompiles: of workers that start at once on an empty folder, one
 // compiles and the others load.
 func TestOneCompiles(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("it compiles anew")
 	}
 	p := testPool(t, Options{Workers: 2, Cache: filepath.Join(t.TempDir(), "cache")})
@@ -116,14 +116,14 @@ func TestOneCompiles(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	if a, b := p.idle[0].hello.Cached, p.idle[1].hello.Cached; a == b {
+	if a, b := rested(p)[0].hello.Cached, rested(p)[1].hello.Cached; a == b {
 		t.Errorf("loaded: %v, %v", a, b)
 	}
 }
 
 // TestUnusableCache: without a place for it, everything works, and slowly.
 func TestUnusableCache(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("it compiles anew")
 	}
 	file := filepath.Join(t.TempDir(), "file")

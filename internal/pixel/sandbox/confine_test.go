@@ -97,7 +97,7 @@ func TestLowered(t *testing.T) {
 	if err := p.Warm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w := p.idle[0]
+	w := rested(p)[0]
 	if !w.hello.Confined {
 		t.Error("the worker is not confined")
 	}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -39,4 +40,11 @@ func testPool(tb testing.TB, o Options) *Pool {
 		}
 	})
 	return p
+}
+
+// rested are the idle workers of a pool.
+func rested(p *Pool) []*process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.idle)
 }

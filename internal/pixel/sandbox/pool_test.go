@@ -99,7 +99,7 @@ func TestTooLong(t *testing.T) {
 	if _, err := p.Do(t.Context(), j); !fault.Is(err, fault.NotAcceptable) || !strings.Contains(fault.Message(err), "too long") {
 		t.Fatal(err)
 	}
-	if len(p.idle)+len(p.busy) != 0 {
+	if len(rested(p)) != 0 {
 		t.Error("the worker was kept")
 	}
 	p.o.Timeout = patient
@@ -115,7 +115,7 @@ func TestGivenUp(t *testing.T) {
 	if err := p.Warm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w := p.idle[0]
+	w := rested(p)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	j := endless()
 	answered := make(chan error)
@@ -135,7 +135,7 @@ func TestGivenUp(t *testing.T) {
 	if _, err := p.Do(t.Context(), small(t)); err != nil {
 		t.Error(err)
 	}
-	if len(p.idle) != 1 || p.idle[0] != w {
+	if len(rested(p)) != 1 || rested(p)[0] != w {
 		t.Error("the worker was not kept")
 	}
 }
@@ -158,7 +158,7 @@ func TestKilled(t *testing.T) {
 	if err := p.Warm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w := p.idle[0]
+	w := rested(p)[0]
 	answered := make(chan error)
 	go func() {
 		_, err := p.Do(t.Context(), endless())
@@ -173,8 +173,8 @@ func TestKilled(t *testing.T) {
 	if err := p.Warm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.idle[0].kill()
-	p.idle[0].wait()
+	rested(p)[0].kill()
+	rested(p)[0].wait()
 	if _, err := p.Do(t.Context(), small(t)); !fault.Is(err, fault.Unavailable) {
 		t.Error(err)
 	}
@@ -258,7 +258,7 @@ func TestIdleOnesEnd(t *testing.T) {
 	if err := p.Warm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.idle) == 0 })
+	await(t, func() bool { return len(rested(p)) == 0 })
 	if _, err := p.Do(t.Context(), small(t)); err != nil {
 		t.Error(err)
 	}
