@@ -51,6 +51,7 @@ type entry struct {
 	encode  bool // in this syntax too, not only from it
 	verify  bool // what is encoded must come back the same
 	sandbox bool // nothing goes without it
+	costly  bool // frames of more than MaxEncodedBytes are not encoded
 }
 
 // New returns the codecs, those of p among them. With a nil p, and in a program
@@ -67,16 +68,16 @@ func New(p *sandbox.Pool) *Codecs {
 		dicom.EncapsulatedUncompressed:       {codec: native{}, encode: true},
 		dicom.DeflatedImageFrame:             {codec: deflated{}, encode: true, verify: true},
 		dicom.RLELossless:                    {codec: rle{}, encode: true, verify: true},
-		dicom.JPEGBaseline8Bit:               {codec: jpegFamily{pool: p}, encode: true},
+		dicom.JPEGBaseline8Bit:               {codec: jpegFamily{pool: p}, encode: true, costly: true},
 		dicom.JPEGExtended12Bit:              {codec: jpegFamily{pool: p}},
 		dicom.JPEGLossless:                   {codec: jpegFamily{pool: p, lossless: true}},
-		dicom.JPEGLosslessSV1:                {codec: jpegFamily{pool: p, lossless: true}, encode: true, verify: true},
-		dicom.JPEGLSLossless:                 {codec: jpegLS{p}, encode: true, verify: true, sandbox: true},
+		dicom.JPEGLosslessSV1:                {codec: jpegFamily{pool: p, lossless: true}, encode: true, verify: true, costly: true},
+		dicom.JPEGLSLossless:                 {codec: jpegLS{p}, encode: true, verify: true, sandbox: true, costly: true},
 		dicom.JPEGLSNearLossless:             {codec: jpegLS{p}, sandbox: true},
-		dicom.JPEG2000Lossless:               {codec: jpeg2000{pool: p, op: sandbox.EncodeJPEG2000}, encode: true, verify: true, sandbox: true},
+		dicom.JPEG2000Lossless:               {codec: jpeg2000{pool: p, op: sandbox.EncodeJPEG2000}, encode: true, verify: true, sandbox: true, costly: true},
 		dicom.JPEG2000:                       {codec: jpeg2000{pool: p, op: sandbox.EncodeJPEG2000}, sandbox: true},
-		dicom.HTJ2KLossless:                  {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K}, encode: true, verify: true, sandbox: true},
-		dicom.HTJ2KLosslessRPCL:              {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K, rpcl: true}, encode: true, verify: true, sandbox: true},
+		dicom.HTJ2KLossless:                  {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K}, encode: true, verify: true, sandbox: true, costly: true},
+		dicom.HTJ2KLosslessRPCL:              {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K, rpcl: true}, encode: true, verify: true, sandbox: true, costly: true},
 		dicom.HTJ2K:                          {codec: jpeg2000{pool: p, op: sandbox.EncodeHTJ2K}, sandbox: true},
 	}}
 }
@@ -97,11 +98,16 @@ func (c *Codecs) Encodes(syntax string, f Format) error {
 	case e.sandbox && c.pool == nil:
 		return errNotBuilt
 	}
-	if _, err := f.FrameBytes(); err != nil {
+	switch n, err := f.FrameBytes(); {
+	case err != nil:
 		return err
+	case e.costly && n > MaxEncodedBytes:
+		return errCostly
 	}
 	return e.codec.Encodes(f)
 }
+
+var errCostly = fault.New(fault.NotAcceptable, "a frame of this image has more than %d MiB, which is too much to compress like this; ask for an uncompressed transfer syntax, or for it as it is stored", MaxEncodedBytes>>20)
 
 var errNotBuilt = fault.New(fault.NotAcceptable, "this server was built without the codec that the image needs; retrieve it as it is stored")
 

@@ -13,6 +13,11 @@ import (
 // image of a hundred megapixels of 16 bits.
 const MaxFrameBytes = 192 << 20
 
+// MaxEncodedBytes is the most bytes of a frame that is encoded by more than
+// run lengths or deflate: with the stream, and the frame decoded again to
+// compare, one such request stays within 256 MiB and a few seconds.
+const MaxEncodedBytes = 64 << 20
+
 // Photometric is a Photometric Interpretation (PS3.3 §C.7.6.3.1.2).
 type Photometric string
 

@@ -107,6 +107,21 @@ func TestNotBuilt(t *testing.T) {
 	}
 }
 
+// TestCostly: a frame that would take too much to compress is refused before it is decoded.
+func TestCostly(t *testing.T) {
+	c := New(nil)
+	f := Format{Rows: 8192, Columns: 8192, Samples: 1, BitsAllocated: 8, BitsStored: 8, HighBit: 7, Photometric: Monochrome2}
+	for _, rows := range []int{8192, 8193} {
+		f.Rows = rows
+		for syntax, costly := range map[string]bool{dicom.JPEGBaseline8Bit: true, dicom.JPEGLosslessSV1: true, dicom.RLELossless: false, dicom.DeflatedImageFrame: false} {
+			err := c.Encodes(syntax, f)
+			if refused := costly && rows > 8192; refused != fault.Is(err, fault.NotAcceptable) || !refused && err != nil {
+				t.Errorf("%d rows in %s: %v", rows, syntax, err)
+			}
+		}
+	}
+}
+
 // TestCodable: what no code stream takes is known in advance.
 func TestCodable(t *testing.T) {
 	good := Format{Rows: 8, Columns: 8, Samples: 1, BitsAllocated: 16, BitsStored: 12, HighBit: 11, Photometric: Monochrome2}
