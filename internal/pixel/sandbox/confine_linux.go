@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// niceness is how much a worker stands back behind the server that started it.
-const niceness = 5
+// niceness is how much a worker stands back behind the server that started it:
+// as far as can be, so that who looks something up does not wait for who decodes.
+const niceness = 19
 
 // lower makes this process less important than others, and its memory nobody's
 // to look at or keep. All of this is as far as the system allows.
