@@ -131,6 +131,11 @@ func (r *Reader) readSpans(ctx context.Context, in *Instance, spans []dicom.Span
 // Image returns frame n, from 1, decoded. fault.NotFound past the last frame,
 // fault.NotAcceptable when it cannot be decoded.
 func (r *Reader) Image(ctx context.Context, in *Instance, n int) (pixel.Image, error) {
+	return r.image(ctx, in, n, nil)
+}
+
+// image is Image; with a scratch, the image is good until that is used again.
+func (r *Reader) image(ctx context.Context, in *Instance, n int, scratch *[]byte) (pixel.Image, error) {
 	h, err := r.Header(ctx, in)
 	if err != nil {
 		return pixel.Image{}, err
@@ -142,7 +147,7 @@ func (r *Reader) Image(ctx context.Context, in *Instance, n int) (pixel.Image, e
 	if err := decodable(h, in.Syntax, r.o.Codecs); err != nil {
 		return pixel.Image{}, err
 	}
-	bits, err := frameBits(&l.Frames, n-1, r.appendSpans(ctx, in))
+	bits, err := frameBits(&l.Frames, n-1, scratch, r.appendSpans(ctx, in))
 	if err != nil {
 		return pixel.Image{}, err
 	}

@@ -104,7 +104,7 @@ func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) 
 		if err != nil {
 			return nil, err
 		}
-		bits, err := frameBits(&l.Frames, n-1, r.appendSpans(ctx, in))
+		bits, err := frameBits(&l.Frames, n-1, nil, r.appendSpans(ctx, in))
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,9 @@
 package retrieve
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,24 +62,58 @@ func TestChoose(t *testing.T) {
 // TestTurns: no more are rendered at once than there are cores, and who waits may go.
 func TestTurns(t *testing.T) {
 	q := newRendering()
-	var held []func()
+	var held []*turn
 	for range cap(q.turns) {
-		done, err := q.turn(t.Context())
+		one, err := q.turn(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		held = append(held, done)
+		held = append(held, one)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := q.turn(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("one too many: %v", err)
 	}
-	held[0]()
-	if done, err := q.turn(t.Context()); err != nil {
+	held[0].stored = make([]byte, 0, maxScratch+1)
+	q.done(held[0])
+	if one, err := q.turn(t.Context()); err != nil {
 		t.Error(err)
-	} else {
-		done()
+	} else if cap(one.stored) != 0 {
+		t.Error("a large frame's memory is kept")
+	}
+}
+
+// TestScratch: frames are read into memory that is there, and larger ones are not cut.
+func TestScratch(t *testing.T) {
+	l := dicom.Frames{}
+	if _, err := frameBits(&l, 0, new([]byte), nil); !fault.Is(err, fault.NotFound) {
+		t.Errorf("no pixel data: %v", err)
+	}
+	f := &dicom.File{Syntax: dicom.ExplicitVRLittleEndian, Data: &dicom.Dataset{Order: binary.LittleEndian, Elements: []dicom.Element{
+		{Tag: 0x00280002, VR: dicom.US, Value: []byte{1, 0}}, {Tag: 0x00280010, VR: dicom.US, Value: []byte{2, 0}}, {Tag: 0x00280011, VR: dicom.US, Value: []byte{4, 0}},
+		{Tag: 0x00280100, VR: dicom.US, Value: []byte{8, 0}}, {Tag: 0x7FE00010, VR: dicom.OB, Bulk: true, Offset: 10, Length: 8}}}}
+	made, err := dicom.NewLayout(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func(v byte) func([]byte, []dicom.Span) ([]byte, error) {
+		return func(buf []byte, spans []dicom.Span) ([]byte, error) {
+			return append(buf, bytes.Repeat([]byte{v}, int(total(spans)))...), nil
+		}
+	}
+	scratch := make([]byte, 3)
+	a, err := frameBits(&made.Frames, 0, &scratch, fill(1))
+	if err != nil || !bytes.Equal(a, bytes.Repeat([]byte{1}, 8)) {
+		t.Fatalf("%v, %v", a, err)
+	}
+	own, err := frameBits(&made.Frames, 0, nil, fill(2))
+	if err != nil || a[0] != 1 {
+		t.Errorf("memory of its own is not: %v, %v", own, err)
+	}
+	b, err := frameBits(&made.Frames, 0, &scratch, fill(3))
+	if err != nil || &b[0] != &a[0] || b[7] != 3 {
+		t.Errorf("the memory is not used again: %v, %v", b, err)
 	}
 }
 

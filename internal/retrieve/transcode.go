@@ -188,7 +188,7 @@ func (t *transcoding) prepare(ctx context.Context) (err error) {
 	if err := t.memory.take(ctx, t.c.weight()); err != nil {
 		return err
 	}
-	bits, err := frameBits(&t.l.Frames, 0, func(buf []byte, spans []dicom.Span) ([]byte, error) {
+	bits, err := frameBits(&t.l.Frames, 0, nil, func(buf []byte, spans []dicom.Span) ([]byte, error) {
 		b := bytes.NewBuffer(buf)
 		err := t.read(ctx, b, spans)
 		return b.Bytes(), err
@@ -279,7 +279,7 @@ func (t *transcoding) pixels(ctx context.Context, p *dicom.PixelData) error {
 	t.memory.release()
 	line := transcode.Pipeline{
 		Frames: f.Count - 1, Ahead: flight(), Memory: t.r.flight, Weight: min(t.c.weight(), memoryFlight),
-		Read: func(i int) ([]byte, error) { return frameBits(f, i+1, p.Append) },
+		Read: func(i int) ([]byte, error) { return frameBits(f, i+1, nil, p.Append) },
 		Work: func(ctx context.Context, bits []byte) (transcode.Frame, error) { return t.r.frame(ctx, t.c, bits) },
 		Write: func(i int, f transcode.Frame) error {
 			if f.Format != first {
@@ -313,8 +313,9 @@ func (t *transcoding) begin(p *dicom.PixelData) (write func(bits []byte, last bo
 	}, nil
 }
 
-// frameBits reads the stored bits of frame i, from 0, in little endian.
-func frameBits(f *dicom.Frames, i int, read func(buf []byte, spans []dicom.Span) ([]byte, error)) ([]byte, error) {
+// frameBits reads the stored bits of frame i, from 0, in little endian: into the
+// room of scratch, which grows, or with nil into memory of their own.
+func frameBits(f *dicom.Frames, i int, scratch *[]byte, read func(buf []byte, spans []dicom.Span) ([]byte, error)) ([]byte, error) {
 	spans, err := f.Spans(i)
 	if err != nil {
 		return nil, err
@@ -323,7 +324,17 @@ func frameBits(f *dicom.Frames, i int, read func(buf []byte, spans []dicom.Span)
 	if n > maxFrame {
 		return nil, errFrame
 	}
-	bits, err := read(make([]byte, 0, n), spans)
+	var room []byte
+	if scratch != nil {
+		room = (*scratch)[:0]
+	}
+	if int64(cap(room)) < n {
+		room = make([]byte, 0, n)
+	}
+	bits, err := read(room, spans)
+	if scratch != nil {
+		*scratch = bits
+	}
 	if err != nil || f.Whole(i) {
 		return bits, err
 	}
