@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"image"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -56,7 +55,7 @@ func RenderedVersion(in *Instance, frames []int, mediaType string, o render.Opti
 	if slices.Contains(DocumentTypes(in), mediaType) {
 		return in.version()
 	}
-	h := blake3.New()
+	h := sha256.New()
 	fmt.Fprintf(h, "%d %v %s %d %t %t %s", appearance, frames, mediaType, o.Quality, o.Patient, o.Technique, o.ICC)
 	if o.Window != nil {
 		fmt.Fprintf(h, " window %v", *o.Window)
@@ -193,6 +192,7 @@ func (d *drawing) picture(ctx context.Context, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer render.Release(img)
 	icc, err := d.x.Profile(ctx, d.o)
 	if err != nil {
 		return nil, err

@@ -18,7 +18,6 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/pixel/render"
-	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 	"github.com/strata-pacs/strata/internal/testdata"
@@ -273,7 +272,7 @@ func TestRenderEveryFile(t *testing.T) {
 		t.Logf("%d refused: %s", n, why)
 	}
 	want := 400
-	if sandbox.Available() {
+	if pool() != nil {
 		want = 520
 	}
 	if rendered < want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"image"
 	"math"
+	"sync"
 )
 
 // unit is the sum of the weights of one pixel of the picture.
@@ -113,9 +114,25 @@ func (p picture) scaled(ctx context.Context, g geometry) (image.Image, error) {
 	return out, nil
 }
 
+// released holds the memory of grey pictures that were given back.
+var released sync.Pool // of *image.Gray
+
+// Release gives back a picture that Frame returned, which saves the making of
+// the next. Nobody looks at it afterwards.
+func Release(img image.Image) {
+	if m, ok := img.(*image.Gray); ok && m != nil {
+		released.Put(m)
+	}
+}
+
 func newImage(width, height, channels int) (image.Image, []uint8, int) {
 	r := image.Rect(0, 0, width, height)
 	if channels == 1 {
+		if m, ok := released.Get().(*image.Gray); ok && cap(m.Pix) >= width*height {
+			m.Pix, m.Stride, m.Rect = m.Pix[:width*height], width, r
+			clear(m.Pix)
+			return m, m.Pix, m.Stride
+		}
 		m := image.NewGray(r)
 		return m, m.Pix, m.Stride
 	}

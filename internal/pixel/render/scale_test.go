@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"image"
 	"math"
@@ -174,5 +175,23 @@ func TestDelay(t *testing.T) {
 		if got := New(tt.d, nil).Delay(tt.n); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestRelease: a picture made in memory that was given back shows nothing of the last.
+func TestRelease(t *testing.T) {
+	old := image.NewGray(image.Rect(0, 0, 8, 8))
+	for i := range old.Pix {
+		old.Pix[i] = 0xAA
+	}
+	Release(old)
+	Release(nil)
+	Release(image.NewRGBA(image.Rect(0, 0, 1, 1)))
+	for _, size := range []image.Point{{4, 3}, {8, 8}, {9, 9}} {
+		m, pix, stride := newImage(size.X, size.Y, 1)
+		if m.Bounds() != (image.Rectangle{Max: size}) || stride != size.X || len(pix) != size.X*size.Y || bytes.ContainsFunc(pix, func(r rune) bool { return r != 0 }) {
+			t.Errorf("%v: %v, stride %d, %d bytes", size, m.Bounds(), stride, len(pix))
+		}
+		Release(m)
 	}
 }
