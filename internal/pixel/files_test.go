@@ -26,6 +26,15 @@ func codecs(tb testing.TB) *Codecs {
 	return New(sandboxtest.Pool(tb))
 }
 
+// long leaves a test of the whole test set out of short runs, which the race
+// detector makes many times slower. What runs side by side is tested there too.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out every file against other tools and syntaxes")
+	}
+}
+
 // frames is an instance whose frames can be read.
 type frames struct {
 	syntax string

@@ -37,6 +37,7 @@ var disputed = map[string]string{
 
 // TestOracles decodes every frame that a tool decodes, and compares.
 func TestOracles(t *testing.T) {
+	long(t)
 	c := codecs(t)
 	compared := 0
 	for name, f := range images(t, c) {
@@ -100,6 +101,7 @@ func TestOneBit(t *testing.T) {
 
 // TestHTJ2KOracle has OpenJPH and OpenJPEG read what was encoded.
 func TestHTJ2KOracle(t *testing.T) {
+	long(t)
 	if !sandbox.Available() {
 		t.Skip("the codecs are not built in")
 	}

@@ -16,6 +16,7 @@ var reversible = []string{dicom.ExplicitVRLittleEndian, dicom.DeflatedImageFrame
 
 // TestRoundTrips encodes every image that can be, in every syntax, and decodes it.
 func TestRoundTrips(t *testing.T) {
+	long(t)
 	c := codecs(t)
 	done := map[string]int{}
 	for name, f := range images(t, c) {
@@ -23,7 +24,7 @@ func TestRoundTrips(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		large := len(img.Data) > 600_000 && (testing.Short() || name != "dicom/fo-dicom/GH133.dcm")
+		large := len(img.Data) > 600_000 && name != "dicom/fo-dicom/GH133.dcm"
 		for _, syntax := range reversible {
 			if err := c.Encodes(syntax, img.Format); err != nil {
 				if !fault.Is(err, fault.NotAcceptable) {

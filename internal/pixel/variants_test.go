@@ -24,6 +24,7 @@ var natives = []string{
 
 // TestVariants decodes without loss what dcmtk encodes in every way it knows.
 func TestVariants(t *testing.T) {
+	long(t)
 	c := codecs(t)
 	variants := [][]string{{"dcmcrle"}}
 	for p := range 7 {
@@ -67,6 +68,7 @@ func TestVariants(t *testing.T) {
 // TestLossyVariants compares with dcmtk what it codes as DCT: 8 and 12 bits, and
 // all kinds of sampling.
 func TestLossyVariants(t *testing.T) {
+	long(t)
 	c := codecs(t)
 	for _, name := range natives[1:] {
 		path := filepath.Join(testdata.Dir(t), name)
@@ -110,6 +112,7 @@ func TestLossyVariants(t *testing.T) {
 // TestJ2KVariants compares with OpenJPEG and OpenJPH what they encode in ways
 // that the encoders here do not.
 func TestJ2KVariants(t *testing.T) {
+	long(t)
 	if !sandbox.Available() {
 		t.Skip("the codecs are not built in")
 	}
