@@ -161,17 +161,17 @@ type FactKind uint8
 
 // The kinds of facts. Numbers are part of the format and never reused.
 const (
-	FactStored     FactKind = 1 // instances of one study were stored
-	FactDeleted    FactKind = 2 // blobs are hidden
-	FactUndeleted  FactKind = 3 // earlier deletions no longer hold
-	FactVoid       FactKind = 4 // this number of the session holds nothing
-	FactCheckpoint FactKind = 5 // every session and its last number
+	FactStored     FactKind = 1  // instances of one study were stored
+	FactDeleted    FactKind = 2  // blobs are hidden
+	FactUndeleted  FactKind = 3  // earlier deletions no longer hold
+	FactVoid       FactKind = 4  // this number of the session holds nothing
+	FactCheckpoint FactKind = 5  // every session and its last number
+	FactKeyClosed  FactKind = 19 // study keys are destroyed: what they sealed counts as never stored
+	FactTenant     FactKind = 20 // the tenant's settings
 	// Reserved from the first day; a reader that meets one of them stops and says so.
 	FactSettled   FactKind = 16
 	FactHeld      FactKind = 17
 	FactReleased  FactKind = 18
-	FactKeyClosed FactKind = 19
-	FactTenant    FactKind = 20
 	FactRule      FactKind = 21
 	FactUser      FactKind = 22
 	FactCorrected FactKind = 23
@@ -202,6 +202,14 @@ type Fact struct {
 
 	// Sessions: FactCheckpoint.
 	Sessions []SessionEnd
+
+	// Settings: FactTenant.
+	Settings *TenantSettings
+
+	// Closed: FactKeyClosed, the keys of the study. Until says when the last
+	// backup of the keys has ended: before it the shredding is pending.
+	Closed []KeyID
+	Until  time.Time
 }
 
 // Chunk is a zstd frame of DICOM JSON texts one after another.

@@ -64,6 +64,10 @@ func check(e *archive.Entry) error {
 			}
 		}
 	case archive.FactDeleted, archive.FactUndeleted, archive.FactVoid, archive.FactCheckpoint:
+	case archive.FactTenant:
+		if e.Fact.Settings == nil {
+			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
+		}
 	default:
 		return fault.New(fault.Conflict, "the log has a fact of kind %d, which this version of Strata does not know; use a newer one", k)
 	}
@@ -94,6 +98,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.undeleted(t, e.Fact)
 	case archive.FactCheckpoint:
 		err = b.checkpoint(t, e.Fact)
+	case archive.FactTenant:
+		err = b.settings(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err

@@ -28,7 +28,7 @@ func (l *Log) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		if len(f.Instances) == 0 {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: no instances")
 		}
-	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid:
+	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed:
 		if f.Key != (archive.KeyID{}) || body != nil {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: only stored facts have a study key and blobs")
 		}
@@ -157,6 +157,13 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 		d.head.objects, layouts = e.objects, e.layouts
 	case archive.FactDeleted, archive.FactUndeleted:
 		d.payload = removal(f)
+	case archive.FactTenant:
+		var err error
+		if d.payload, err = settings(f); err != nil {
+			return nil, err
+		}
+	case archive.FactKeyClosed:
+		d.payload = keyClosed(f)
 	}
 	if body != nil && body.Object == "" && body.Size > 0 {
 		d.body, d.head.body = body, body.Size

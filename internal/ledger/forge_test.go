@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
@@ -143,6 +144,9 @@ func writeVectors(t *testing.T) {
 		{"undeleted", "Two deletions no longer hold.", plain(archive.Fact{Kind: archive.FactUndeleted, Study: archive.Ref{7}, Blobs: []archive.BlobID{{1}, {2}}, Undoes: []archive.FactID{{3}, {4}}}), nil},
 		{"void", "The number holds nothing.", plain(archive.Fact{Kind: archive.FactVoid}), nil},
 		{"checkpoint", "Two sessions, one of which has ended.", plain(archive.Fact{Kind: archive.FactCheckpoint, Sessions: []archive.SessionEnd{{Session: "S0", Last: 300, Ended: true}, {Session: "S1", Last: 1}}}), nil},
+		{"tenant", "A tenant's settings.", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{Title: "Praxis am Markt", State: archive.TenantActive,
+			KEK: "vault/praxis+hsm/praxis", Duplicates: "refuse", Limits: archive.TenantLimits{RequestsPerSecond: 50, Concurrent: 20, BytesPerSecond: 1 << 27}}}), nil},
+		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
 	} {
 		f, body := g.fact()
 		later := ""
@@ -228,6 +232,8 @@ func writeVectors(t *testing.T) {
 		bad(name, comment, expect, "ok", lit(redigest(forge(t, 78, fact, body, edit, ""))))
 	}
 	forged("kind-reserved", "A kind that this version does not know.", "kind", plain(archive.Fact{Kind: archive.FactVoid}), func(d *draft) { d.head.kind = archive.FactHeld })
+	forged("tenant-no-settings", "A tenant fact whose payload is not settings.", "record", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{State: archive.TenantActive}}), func(d *draft) { d.payload = []byte("{}") })
+	forged("key-closed-none", "A key-closed fact that names no key.", "record", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}}), nil)
 	forged("kind-with-study-key", "A deletion under a study key.", "header", plain(archive.Fact{Kind: archive.FactDeleted, Blobs: []archive.BlobID{{1}}}), func(d *draft) {
 		d.fact.Key, d.head.key = studyKey, studyKey
 		d.secret, _ = secrets(context.Background(), studyKey)

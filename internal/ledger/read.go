@@ -212,6 +212,10 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 	case archive.FactVoid:
 	case archive.FactCheckpoint:
 		err = decodeCheckpoint(payload, f)
+	case archive.FactTenant:
+		err = decodeSettings(payload, f)
+	case archive.FactKeyClosed:
+		err = decodeKeyClosed(payload, f)
 	default:
 		return nil, nil, fault.Wrap(fault.Conflict, ErrKind, "the log holds a fact of kind %d, written by a newer version of Strata: start that version", h.kind)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -155,6 +157,16 @@ func describe(t testing.TB, f *archive.Fact) []string {
 	for _, s := range f.Sessions {
 		add("session=%q last=%d ended=%v", s.Session, s.Last, s.Ended)
 	}
+	if f.Settings != nil {
+		b, err := json.Marshal(f.Settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add("settings=%s", b)
+	}
+	for _, k := range f.Closed {
+		add("closed=%v until=%d", k, f.Until.UnixMilli())
+	}
 	return out
 }
 
@@ -186,6 +198,8 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add(string(d.payload))
 	f.Add(string(removal(&archive.Fact{Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{2}}})))
+	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1)})))
+	f.Add(`{"state":"active","kek":"local/1"}`)
 	f.Add(string(checkpoint([]archive.SessionEnd{{Session: "S", Last: 1 << 60, Ended: true}})))
 	f.Fuzz(func(t *testing.T, s string) {
 		h := &header{body: 1000, json: 1, layout: 1, objects: []string{"pack/1"}}
@@ -197,7 +211,7 @@ func FuzzRecord(f *testing.F) {
 		} else if err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
-		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
+		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got), decodeSettings(s, &got), decodeKeyClosed(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
 		if _, err := parseHeader([]byte(s)); err != nil && !fault.Is(err, fault.Corrupt) {

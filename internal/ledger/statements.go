@@ -1,0 +1,59 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// maxSettings bounds a tenant's settings in bytes.
+const maxSettings = 64 << 10
+
+// settings encodes the record of a tenant fact.
+func settings(f *archive.Fact) ([]byte, error) {
+	if f.Settings == nil {
+		return nil, fault.New(fault.Internal, "writing a fact: no settings")
+	}
+	b, err := json.Marshal(f.Settings)
+	if err != nil || len(b) > maxSettings {
+		return nil, fault.New(fault.Invalid, "the tenant's settings are too long")
+	}
+	return b, nil
+}
+
+// decodeSettings reads the payload of a tenant fact.
+func decodeSettings(s string, f *archive.Fact) error {
+	var v archive.TenantSettings
+	if len(s) > maxSettings || json.Unmarshal([]byte(s), &v) != nil || v.State == "" {
+		return corrupt(ErrRecord)
+	}
+	f.Settings = &v
+	return nil
+}
+
+// keyClosed encodes the record of a key-closed fact.
+func keyClosed(f *archive.Fact) []byte {
+	b := binary.AppendUvarint(nil, uint64(max(0, f.Until.UnixMilli())))
+	b = binary.AppendUvarint(b, uint64(len(f.Closed)))
+	for i := range f.Closed {
+		b = append(b, f.Closed[i][:]...)
+	}
+	return b
+}
+
+// decodeKeyClosed reads the payload of a key-closed fact.
+func decodeKeyClosed(s string, f *archive.Fact) error {
+	d := &decoder{s: s}
+	f.Until = time.UnixMilli(d.size()).UTC()
+	f.Closed = make([]archive.KeyID, d.count(16))
+	for i := range f.Closed {
+		copy(f.Closed[i][:], d.bytes(16))
+	}
+	if d.bad || len(f.Closed) == 0 {
+		return corrupt(ErrRecord)
+	}
+	return nil
+}
