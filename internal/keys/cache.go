@@ -61,8 +61,15 @@ func (c *cache) drop(id archive.KeyID) {
 // close wipes every key and keeps none from then on.
 func (c *cache) close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
+	c.mu.Unlock()
+	c.wipe()
+}
+
+// wipe wipes every key.
+func (c *cache) wipe() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for c.order.Len() > 0 {
 		c.remove(c.order.Back())
 	}

@@ -5,10 +5,12 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -21,11 +23,12 @@ import (
 type Options struct {
 	Bucket  *storage.Bucket
 	Wrapper Wrapper
-	KEK     ID
+	KEK     ID // wraps new keys; keys that are there name their own
 	Tenant  archive.Tenant
 	Rand    io.Reader // safe for concurrent use; nil is crypto/rand
 	// CacheSize is how many unwrapped study keys are held; 0 is 4096.
 	CacheSize int
+	Now       func() time.Time // nil is time.Now
 }
 
 var errClosed = fault.New(fault.Unavailable, "the archive is being closed; try again when it runs")
@@ -42,6 +45,8 @@ type Ring struct {
 
 	mu     sync.RWMutex // guards what follows
 	closed bool
+	kek    ID
+	uses   map[use]proof
 	root   archive.Secret
 	fact   archive.Secret
 	ref    archive.Secret
@@ -62,29 +67,30 @@ func Open(ctx context.Context, o Options) (_ *Ring, err error) {
 	if o.CacheSize <= 0 {
 		o.CacheSize = 4096
 	}
-	r := &Ring{o: o, cache: newCache(o.CacheSize), calls: map[archive.KeyID]*call{}}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Ring{o: o, kek: o.KEK, cache: newCache(o.CacheSize), calls: map[archive.KeyID]*call{}, uses: map[use]proof{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			r.Close()
 		}
 	}()
-	b, err := o.Bucket.Get(ctx, r.rootName(), maxObject)
-	if fault.Is(err, fault.NotFound) {
-		b, err = r.makeRoot(ctx)
+	object, err := r.object(ctx, archive.KeyID{})
+	if fault.Is(err, fault.Corrupt) && errors.Is(err, ErrAbsent) {
+		if err = r.makeRoot(ctx); err == nil {
+			object, err = r.object(ctx, archive.KeyID{})
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the tenant's root key: %w", err)
 	}
-	id, study, w, err := decode(rootMagic, b)
-	if err == nil && (id != archive.KeyID{} || study != archive.Ref{}) {
-		err = corrupt(ErrPlace)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the tenant's root key: %w", err)
-	}
-	if r.root, err = r.unwrap(ctx, w, aad(rootMagic, o.Tenant, id, study)); err != nil {
+	if r.root, err = r.unwrap(ctx, object); err != nil {
 		return nil, fmt.Errorf("unwrapping the tenant's root key: %w", err)
+	}
+	if r.kek == "" {
+		r.kek = object.Wrapped.KEK
 	}
 	for purpose, to := range map[string]*archive.Secret{"fact": &r.fact, "ref": &r.ref, "digest": &r.digest} {
 		if *to, err = r.Derive(purpose); err != nil {
@@ -94,44 +100,99 @@ func Open(ctx context.Context, o Options) (_ *Ring, err error) {
 	return r, nil
 }
 
-func (r *Ring) rootName() string { return string(r.o.Tenant) + "/root/1" }
+// RootName returns the name of a tenant root's object.
+func RootName(t archive.Tenant) string { return string(t) + "/root/1" }
+
+// KEK returns which KEK wraps new keys.
+func (r *Ring) KEK() ID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.kek
+}
+
+// SetKEK says which KEK wraps new keys from now on.
+func (r *Ring) SetKEK(kek ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kek = kek
+}
 
 // KeyName returns the name of a study key's object.
 func KeyName(t archive.Tenant, id archive.KeyID) string { return string(t) + "/key/" + id.String() }
 
-// makeRoot writes a new root unless the tenant has anything already.
-func (r *Ring) makeRoot(ctx context.Context) ([]byte, error) {
+// makeRoot writes a new root unless the tenant has anything already. Another
+// node's root is as good.
+func (r *Ring) makeRoot(ctx context.Context) error {
 	page, err := r.o.Bucket.List(ctx, string(r.o.Tenant)+"/", "", 1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(page.Objects) > 0 {
 		// Another node may have made the root since this one looked.
-		if b, err := r.o.Bucket.Get(ctx, r.rootName(), maxObject); !fault.Is(err, fault.NotFound) {
-			return b, err
+		if _, err := r.o.Bucket.Stat(ctx, RootName(r.o.Tenant)); !fault.Is(err, fault.NotFound) {
+			return err
 		}
-		return nil, fault.Wrap(fault.Corrupt, ErrAbsent,
-			"the archive holds data, but its root key %s is not in the store; restore that object from a copy", r.rootName())
+		return fault.Wrap(fault.Corrupt, ErrAbsent,
+			"the archive holds data, but its root key %s is not in the store; restore that object from a copy", RootName(r.o.Tenant))
 	}
 	var secret archive.Secret
 	defer secret.Wipe()
 	if _, err := io.ReadFull(r.o.Rand, secret[:]); err != nil {
-		return nil, fmt.Errorf("drawing a root key: %w", err)
+		return fmt.Errorf("drawing a root key: %w", err)
 	}
-	w, err := r.o.Wrapper.Wrap(ctx, r.o.KEK, secret[:], aad(rootMagic, r.o.Tenant, archive.KeyID{}, archive.Ref{}))
+	w, err := r.o.Wrapper.Wrap(ctx, r.KEK(), secret[:], aad(rootMagic, r.o.Tenant, archive.KeyID{}, archive.Ref{}))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b := encode(rootMagic, archive.KeyID{}, archive.Ref{}, w)
-	_, err = r.o.Bucket.Put(ctx, r.rootName(), b, storage.CreateOptions{IfAbsent: true})
+	_, err = r.o.Bucket.Put(ctx, RootName(r.o.Tenant), b, storage.CreateOptions{IfAbsent: true})
 	if fault.Is(err, fault.Exists) { // another node was faster
-		return r.o.Bucket.Get(ctx, r.rootName(), maxObject)
+		return nil
 	}
-	return b, err
+	return err
 }
 
-func (r *Ring) unwrap(ctx context.Context, w Wrapped, aad []byte) (archive.Secret, error) {
-	key, err := r.o.Wrapper.Unwrap(ctx, w, aad)
+// object is a wrapped key with what binds it to its place.
+type object struct {
+	Wrapped Wrapped
+	ID      archive.KeyID // zero: the root
+	Study   archive.Ref
+	aad     []byte
+}
+
+// object reads the key object of the id; the zero id names the root. Its errors
+// are fault.Corrupt (wrapping ErrAbsent when it is not there) and those of the store.
+func (r *Ring) object(ctx context.Context, id archive.KeyID) (object, error) {
+	magic, name := keyMagic, KeyName(r.o.Tenant, id)
+	if id == (archive.KeyID{}) {
+		magic, name = rootMagic, RootName(r.o.Tenant)
+	}
+	b, err := r.o.Bucket.Get(ctx, name, maxObject)
+	if fault.Is(err, fault.NotFound) {
+		return object{}, corrupt(ErrAbsent)
+	}
+	if err != nil {
+		return object{}, fmt.Errorf("reading a key object: %w", err)
+	}
+	return parseObject(magic, r.o.Tenant, id, b)
+}
+
+// parseObject decodes a key object that was read under the name of the id.
+func parseObject(magic string, t archive.Tenant, id archive.KeyID, b []byte) (object, error) {
+	named, study, w, err := decode(magic, b)
+	if err == nil && (named != id || magic == rootMagic && study != archive.Ref{}) {
+		err = corrupt(ErrPlace)
+	}
+	if err != nil {
+		return object{}, fmt.Errorf("reading a key object: %w", err)
+	}
+	return object{w, id, study, aad(magic, t, id, study)}, nil
+}
+
+// unwrap asks the provider for the key, which proves that it still gives it.
+func (r *Ring) unwrap(ctx context.Context, o object) (archive.Secret, error) {
+	asked := r.o.Now()
+	key, err := r.o.Wrapper.Unwrap(ctx, o.Wrapped, o.aad)
 	if err != nil {
 		return archive.Secret{}, err
 	}
@@ -139,6 +200,7 @@ func (r *Ring) unwrap(ctx context.Context, w Wrapped, aad []byte) (archive.Secre
 	if len(key) != len(archive.Secret{}) {
 		return archive.Secret{}, corrupt(ErrLength)
 	}
+	r.proved(o, asked)
 	return archive.Secret(key), nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // patience bounds how long the store and the provider may take to give a key.
@@ -87,21 +86,11 @@ func (r *Ring) leave(c *call) {
 }
 
 func (r *Ring) load(ctx context.Context, id archive.KeyID) (archive.Secret, error) {
-	b, err := r.o.Bucket.Get(ctx, KeyName(r.o.Tenant, id), maxObject)
-	if fault.Is(err, fault.NotFound) {
-		return archive.Secret{}, corrupt(ErrAbsent)
-	}
+	o, err := r.object(ctx, id)
 	if err != nil {
-		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
+		return archive.Secret{}, err
 	}
-	named, study, w, err := decode(keyMagic, b)
-	if err == nil && named != id {
-		err = corrupt(ErrPlace)
-	}
-	if err != nil {
-		return archive.Secret{}, fmt.Errorf("reading a key object: %w", err)
-	}
-	s, err := r.unwrap(ctx, w, aad(keyMagic, r.o.Tenant, id, study))
+	s, err := r.unwrap(ctx, o)
 	if err != nil {
 		return archive.Secret{}, fmt.Errorf("unwrapping a study key: %w", err)
 	}

@@ -30,12 +30,13 @@ func (r *Ring) NewStudyKey(ctx context.Context, study archive.Ref) (id archive.K
 	}
 	copy(id[:], both[:])
 	copy(s[:], both[len(id):])
-	w, err := r.o.Wrapper.Wrap(ctx, r.o.KEK, s[:], aad(keyMagic, r.o.Tenant, id, study))
-	if err != nil {
+	o, asked := object{ID: id, Study: study, aad: aad(keyMagic, r.o.Tenant, id, study)}, r.o.Now()
+	if o.Wrapped, err = r.o.Wrapper.Wrap(ctx, r.KEK(), s[:], o.aad); err != nil {
 		return id, s, obj, fmt.Errorf("wrapping a study key: %w", err)
 	}
+	r.proved(o, asked)
 	r.cache.put(id, &s)
-	return id, s, KeyObject{id, KeyName(r.o.Tenant, id), encode(keyMagic, id, study, w)}, nil
+	return id, s, KeyObject{id, KeyName(r.o.Tenant, id), encode(keyMagic, id, study, o.Wrapped)}, nil
 }
 
 // Commit makes the key object durable. It may be called again after an error.

@@ -1,0 +1,111 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+// use is a version of a KEK that keys in memory were unwrapped under.
+type use struct {
+	kek     ID
+	version string
+}
+
+// proof is when the provider last gave a key under a version, and a key object
+// by which it can be asked again: the stored canary.
+type proof struct {
+	canary object
+	at     time.Time
+}
+
+// maxUses bounds the versions that are watched: those of an ordinary rotation
+// are two, of a move from one provider to another a few more.
+const maxUses = 64
+
+// proved notes that the provider gave the object's key when asked at the time.
+func (r *Ring) proved(o object, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := use{o.Wrapped.KEK, o.Wrapped.Version}
+	p, known := r.uses[k]
+	if !known {
+		if len(r.uses) >= maxUses {
+			return
+		}
+		p.canary = o
+	}
+	if at.After(p.at) {
+		p.at = at
+	}
+	r.uses[k] = p
+}
+
+// Prove asks the provider for a key under every version that keys in memory came
+// from, but for those it gave one of within fresh. It returns nil if all are
+// still given; fault.KeyDenied if one is refused, which is to be taken as the
+// word on all; else fault.KeyUnreachable, or what the store says.
+func (r *Ring) Prove(ctx context.Context, fresh time.Duration) error {
+	r.mu.RLock()
+	var ask []object
+	for _, p := range r.uses {
+		if r.o.Now().Sub(p.at) >= fresh {
+			ask = append(ask, p.canary)
+		}
+	}
+	r.mu.RUnlock()
+	var denied, failed error
+	for _, o := range ask {
+		switch err := r.proveOne(ctx, o); {
+		case fault.Is(err, fault.KeyDenied):
+			denied = err
+		case err != nil:
+			failed = err
+		}
+	}
+	if denied != nil {
+		return denied
+	}
+	return failed
+}
+
+// proveOne unwraps a canary. One that was rewrapped since, under a version
+// whose predecessor may be gone for good reason, is read again before a
+// refusal is believed.
+func (r *Ring) proveOne(ctx context.Context, o object) error {
+	s, err := r.unwrap(ctx, o)
+	if err == nil {
+		s.Wipe()
+		return nil
+	}
+	if !fault.Is(err, fault.KeyDenied) {
+		return err
+	}
+	now, rerr := r.object(ctx, o.ID)
+	if errors.Is(rerr, ErrAbsent) {
+		r.unuse(o) // shredded: nothing is to be proved by it
+		return nil
+	}
+	if rerr != nil || now.Wrapped.KEK == o.Wrapped.KEK && now.Wrapped.Version == o.Wrapped.Version {
+		return err
+	}
+	if s, err = r.unwrap(ctx, now); err == nil {
+		s.Wipe()
+		r.unuse(o)
+	}
+	return err
+}
+
+// unuse forgets a version, and with it every study key in memory: some may
+// have come from it, and have to be asked for again.
+func (r *Ring) unuse(o object) {
+	r.mu.Lock()
+	delete(r.uses, use{o.Wrapped.KEK, o.Wrapped.Version})
+	r.mu.Unlock()
+	r.cache.wipe()
+}
+
+// Wipe forgets every study key in memory; whoever needs one asks the provider again.
+func (r *Ring) Wipe() { r.cache.wipe() }
