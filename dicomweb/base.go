@@ -26,7 +26,7 @@ func newPublicBase(configured string, trusted []netip.Prefix) publicBase {
 // BaseURL returns the absolute URL of the DICOMweb service as this client knows
 // it, without a slash at the end: "https://pacs.example/dicom-web". RetrieveURL,
 // BulkDataURI and Location begin with it.
-func (s *Server) BaseURL(r *http.Request) string { return s.public.root(r) + Root }
+func (s *Server) BaseURL(r *http.Request) string { return s.public.root(r) + prefixOf(r) + Root }
 
 // root is the URL without Root.
 func (b *publicBase) root(r *http.Request) string {

@@ -39,6 +39,9 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if origin := r.Header.Get("Origin"); origin != "" && s.cors(c, origin) {
 			return c.NoContent(http.StatusNoContent)
 		}
+		if err := refusalOf(r); err != nil {
+			return err
+		}
 		if p := r.URL.Path; p == pathHealth || p == pathReady {
 			return next(c)
 		}

@@ -1,6 +1,7 @@
 package dicomweb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,15 +31,20 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		start := s.o.Now()
 		r, w := c.Request(), c.Response()
 		w.Header().Set(headerRequestID, s.newRequestID(r))
-		body, writer := s.watch(c)
+		body, writer, unwatch := s.watch(c)
+		defer unwatch()
 
 		err := s.protect(next, c)
+		if err != nil && cutOff(r.Context()) {
+			err = context.Cause(r.Context()) // whatever it has led to
+		}
 		aborted := err != nil && w.Committed
 		if err != nil {
 			// Who waits for "100 Continue" has sent nothing yet.
 			if !aborted && r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) {
 				body.drain()
 			}
+			writer.leave = leave{} // what is wrong may be said
 			s.problem(c, err)
 		}
 		writer.finish()

@@ -37,6 +37,8 @@ func statusOf(k fault.Kind) int {
 		return http.StatusRequestedRangeNotSatisfiable
 	case fault.Timeout:
 		return http.StatusRequestTimeout
+	case fault.TooMany:
+		return http.StatusTooManyRequests
 	case fault.Full:
 		return http.StatusInsufficientStorage
 	case fault.Busy, fault.Unavailable, fault.KeyUnreachable:
@@ -110,7 +112,7 @@ func (s *Server) problem(c echo.Context, err error) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="strata"`)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		if h.Get("Retry-After") == "" {
 			h.Set("Retry-After", "2")
 		}

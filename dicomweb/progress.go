@@ -1,10 +1,12 @@
 package dicomweb
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,10 +45,31 @@ func (p *progress) after(start time.Time, n int) {
 	p.spent += time.Since(start)
 }
 
+// leave asks, before bytes move, whether they may: the keys of the tenant can be
+// taken away at any moment, and then nothing goes out or comes in any more.
+type leave struct {
+	ctx   context.Context
+	check func(context.Context) error         // nil: always
+	pace  func(ctx context.Context, n int) error // nil: at any speed
+}
+
+func (l *leave) ask(n int) error {
+	if l.check != nil {
+		if err := l.check(l.ctx); err != nil {
+			return err
+		}
+	}
+	if l.pace != nil {
+		return l.pace(l.ctx, n)
+	}
+	return nil
+}
+
 // watchedBody is the request's body under its deadlines and its size limit.
 type watchedBody struct {
 	io.ReadCloser
 	progress
+	leave
 	limit    int64
 	received int64
 	done     bool
@@ -64,6 +87,9 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.after(start, n)
 	b.received += int64(n)
+	if lerr := b.ask(n); lerr != nil {
+		return 0, lerr
+	}
 	switch {
 	case err == io.EOF:
 		// A deadline left in force would end a handler that works longer.
@@ -79,6 +105,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 }
 
 func (b *watchedBody) drain() {
+	b.leave = leave{}
 	if b.received <= b.limit {
 		_, _ = io.CopyN(io.Discard, b, drainLimit)
 	}
@@ -88,10 +115,22 @@ func (b *watchedBody) drain() {
 type watchedWriter struct {
 	http.ResponseWriter
 	progress
-	rc *http.ResponseController
+	leave
+	rc   *http.ResponseController
+	sent atomic.Bool // the answer has begun
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *watchedWriter) WriteHeader(status int) {
+	w.sent.Store(true)
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *watchedWriter) Write(p []byte) (int, error) {
+	if err := w.ask(len(p)); err != nil {
+		return 0, err
+	}
+	w.sent.Store(true)
 	start := w.before()
 	n, err := w.ResponseWriter.Write(p)
 	w.after(start, n)
@@ -128,19 +167,37 @@ func transferError(err error, slow, gone string) error {
 	return fault.Wrap(fault.Canceled, err, "%s", gone)
 }
 
-// watch puts body and response of the request under the limits.
-func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter) {
+// watch puts body and response of the request under the limits. The function it
+// returns ends that.
+func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func()) {
 	r, w := c.Request(), c.Response()
 	rc := http.NewResponseController(w.Writer)
+	may := leave{r.Context(), s.o.Check, s.o.Pace}
 	of := func(set func(time.Time) error) progress {
 		return progress{set: set, stall: s.o.Limits.Stall, bytes: s.o.Limits.StallBytes}
 	}
-	body := &watchedBody{progress: of(rc.SetReadDeadline), ReadCloser: r.Body, limit: s.o.Limits.RequestBytes}
+	body := &watchedBody{progress: of(rc.SetReadDeadline), leave: may, ReadCloser: r.Body, limit: s.o.Limits.RequestBytes}
 	if r.Body == nil || r.Body == http.NoBody {
 		body.ReadCloser, body.done = http.NoBody, true
 	}
 	r.Body = body
-	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), rc: rc}
+	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), leave: may, rc: rc}
 	w.Writer = out
-	return body, out
+	// Who is cut off while it waits for a slow client must not wait on.
+	stop := context.AfterFunc(r.Context(), func() {
+		if !cutOff(r.Context()) {
+			return
+		}
+		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		if out.sent.Load() {
+			_ = rc.SetWriteDeadline(time.Unix(1, 0))
+		}
+	})
+	return body, out, func() { stop() }
+}
+
+// cutOff reports whether the context was ended by a fault, not by the client.
+func cutOff(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return cause != nil && fault.KindOf(cause) != fault.Canceled && fault.KindOf(cause) != fault.Timeout && fault.KindOf(cause) != fault.Internal
 }

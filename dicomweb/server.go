@@ -58,6 +58,11 @@ type Options struct {
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden).
 	// Nil lets everyone in. Health checks are never refused.
 	Authorize func(*http.Request) error
+	// Check is asked before every piece that is sent or taken in, and stops the
+	// request with its fault: the tenant's keys may have been taken away. Nil is never.
+	Check func(context.Context) error
+	// Pace waits until so many bytes more may move. Nil is at any speed.
+	Pace func(ctx context.Context, n int) error
 	// Ready says why the server cannot work; it answers GET /readyz.
 	Ready func(context.Context) error
 	// Handlers are further resources, by absolute path ("/metrics"), behind the

@@ -1,7 +1,16 @@
-// Package node joins the parts of Strata into one working node on the embedded
-// default: a data folder with sealed objects, a SQLite index, and a local key
-// outside of it. The command line and the tests of the whole open their archives here, so
-// that they wire the same thing.
+// Package node joins the parts of Strata into a working node: an object store,
+// an index, key providers, the processes that decode pixels, and above them the
+// archives of its tenants. The embedded default is a data folder with sealed objects, a
+// SQLite index, and a local key outside of it. The command line and the tests of
+// the whole open their archives here, so that they wire the same thing.
+//
+// # Tenants and keys
+//
+// A tenant's archive is open while its keys are in memory, and its keys are in
+// memory while a lease on them holds, which is proved again before it runs out
+// (see [keys.Lease]). [Node.Enter] is the only way in. Whoever takes the key away closes
+// the archive: its visitors are cut off, and everything that held something
+// readable of it is dropped. Who gives it back lets the next visit open it anew.
 package node
 
 import (
@@ -11,9 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -28,10 +39,6 @@ import (
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/reconcile"
-	"github.com/strata-pacs/strata/internal/remove"
-	"github.com/strata-pacs/strata/internal/retrieve"
-	"github.com/strata-pacs/strata/internal/search"
-	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -40,11 +47,19 @@ import (
 
 // Options open a node. Data, KEK and Wrapper are required.
 type Options struct {
-	Tenant  archive.Tenant // default: archive.DefaultTenant
+	Tenant  archive.Tenant // that needs no settings of its own; default: archive.DefaultTenant
 	Data    string         // folder; made when absent
 	Index   string         // file of the index; default index.db in Data
 	Wrapper keys.Wrapper   // wraps and unwraps under the KEK
-	KEK     keys.ID
+	KEK     keys.ID        // for tenants whose settings name none
+
+	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
+	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
+	// IdleClose is how long nobody has to ask for an archive before its keys
+	// leave memory; 0: never.
+	IdleClose time.Duration
+	// Serve, if set, makes the handler of an archive that has been opened.
+	Serve func(*Archive) http.Handler
 
 	Duplicates     ingest.Policy
 	ReconcileEvery time.Duration // default 1 min
@@ -69,31 +84,30 @@ type Options struct {
 	// ThumbnailsInMemory keeps thumbnails out of the store.
 	ThumbnailsInMemory bool
 
-	// Offline opens what verify and rebuild need and writes no session.
-	Offline bool
 	// Driver replaces the local file store, for tests.
 	Driver driver.Driver
 	Now    func() time.Time
 }
 
-// Node is an open archive of one tenant.
+// Node is one process at work. It is safe for concurrent use.
 type Node struct {
-	Tenant    archive.Tenant
-	Store     *ingest.Store
-	Search    *search.Searcher
-	Retrieve  *retrieve.Reader
-	Remove    *remove.Remover
-	Index     *index.Index
-	Reconcile *reconcile.Reconciler
-	Bucket    *storage.Bucket
-	Codecs    *pixel.Codecs    // without processes when Offline
-	Thumbnail *thumbnail.Maker // nil when Offline
+	Tenant archive.Tenant // the default one
+	Index  *index.Index
+	Bucket *storage.Bucket
+	Codecs *pixel.Codecs
 
-	o    Options
-	lock *os.File
-	ring *keys.Ring
-	log  *ledger.Log
-	pool *sandbox.Pool // nil when Offline
+	o      Options
+	id     string // of this run of this process
+	lock   *os.File
+	pool   *sandbox.Pool
+	budget *pack.Budget
+
+	sessions atomic.Int64 // of the log, that were begun
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	gates  map[archive.Tenant]*gate
+	rings  map[archive.Tenant]*keys.Ring
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -107,6 +121,8 @@ func (o Options) withDefaults() Options {
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
 	o.StoreMemory = cmp.Or(o.StoreMemory, 64<<20)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
+	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
@@ -116,73 +132,36 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Open locks the data folder and opens everything in it. What a crash left
-// unindexed is indexed before Open returns. Errors name the setting to mend.
+// Open locks the data folder and opens the stores in it; archives are opened
+// by who enters them. Errors name the setting to mend.
 func Open(ctx context.Context, o Options) (n *Node, err error) {
 	o = o.withDefaults()
-	n = &Node{Tenant: o.Tenant, o: o}
+	n = newNode(o)
 	defer func() {
 		if err != nil {
 			n.Close(context.WithoutCancel(ctx))
 			n = nil
 		}
 	}()
-	if err = n.openStore(ctx); err != nil {
+	if err = n.openStore(); err != nil {
 		return n, err
 	}
 	if err = n.openIndex(ctx, o.Index); err != nil {
 		return n, err
 	}
-	if err = n.openLog(); err != nil {
-		return n, err
-	}
-	n.Store, err = ingest.New(ingest.Options{Tenant: o.Tenant, Index: n.Index, Keys: n.ring, Log: n.log, Packs: n.Bucket, Room: n.Index.Room,
-		Budget: pack.NewBudget(o.StoreMemory), Policy: o.Duplicates, Grace: o.Grace, Now: o.Now, Rand: rand.Reader})
-	if err != nil {
-		return n, err
-	}
-	if err = n.openPixels(); err != nil {
-		return n, err
-	}
-	n.Search = search.New(search.Options{Catalog: n.Index, Metadata: n.Retrieve.JSON})
-	n.Remove = remove.New(n.Index, n.log, n.ring)
-	n.Reconcile = reconcile.New(n.reconcileOptions())
-	if o.Offline {
-		return n, nil
-	}
-	caught, err := n.Reconcile.Catchup(ctx)
-	if err != nil {
-		return n, fmt.Errorf("bringing the index up to the log: %w", err)
-	}
-	if caught != (reconcile.CaughtUp{}) {
-		o.Slog.Info("caught up with the log", "indexed", caught.Indexed, "voided", caught.Voided, "uncommitted", caught.Uncommitted)
-	}
-	if err = n.Reconcile.Checkpoint(ctx); err != nil {
-		if !fault.Is(err, fault.Full) {
-			return n, err
-		}
-		// A full disk must not keep the archive from being read.
-		o.Slog.Warn("the disk is full: no checkpoint was written", "error", err)
-		err = nil
-	}
+	n.openPixels()
 	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
-	n.background(ctx)
+	n.wg.Go(func() { n.watchGates(ctx) })
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
-func (n *Node) reconcileOptions() reconcile.Options {
-	ro := reconcile.Options{Tenant: n.Tenant, Bucket: n.Bucket, Index: n.Index, Keys: n.ring, Grace: n.o.Grace, Slog: n.o.Slog}
-	if n.log != nil {
-		own := n.log.Session()
-		ro.Log = n.log
-		// The lock on the data folder says that nobody else writes.
-		ro.Over = func(session string) bool { return session != own }
-	}
-	return ro
+func newNode(o Options) *Node {
+	return &Node{Tenant: o.Tenant, o: o, id: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), budget: pack.NewBudget(o.StoreMemory),
+		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
-func (n *Node) openStore(ctx context.Context) (err error) {
+func (n *Node) openStore() (err error) {
 	if err := os.MkdirAll(n.o.Data, 0o700); err != nil {
 		return fault.Wrap(fault.Invalid, err, "data: cannot make the folder %s", n.o.Data)
 	}
@@ -198,62 +177,115 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 		d = fs
 	}
 	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
-	n.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: n.o.KEK, Tenant: n.Tenant})
-	if err != nil {
-		return fmt.Errorf("opening the tenant's keys: %w", err)
-	}
 	return nil
 }
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	ring := n.ring
-	n.Index, err = index.Open(ctx, index.Options{Path: path, Now: n.o.Now,
-		Keys: func(context.Context, archive.Tenant) (index.Keys, error) { return ring, nil }})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, Now: n.o.Now, Keys: n.keysOf})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
 	return nil
 }
 
-func (n *Node) openLog() (err error) {
-	if n.o.Offline {
-		return nil
-	}
-	id, err := ulid.New(ulid.Timestamp(n.o.Now()), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("naming this session: %w", err)
-	}
-	n.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: n.Tenant, Secrets: n.ring.Secret,
-		Session: id.String(), Now: n.o.Now})
-	return err
+// lend lets the index use the keys of an open archive.
+func (n *Node) lend(t archive.Tenant, r *keys.Ring) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rings[t] = r
 }
 
-// background reconciles and reaps until Close.
-func (n *Node) background(ctx context.Context) {
-	n.wg.Go(func() {
-		tick := time.NewTicker(n.o.ReconcileEvery)
-		defer tick.Stop()
-		reaped := n.o.Now()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if _, err := n.Reconcile.Catchup(ctx); err != nil && ctx.Err() == nil {
-				n.o.Slog.Error("reconciling failed", "error", err)
-			}
-			if n.o.Now().Sub(reaped) < n.o.Grace/4 {
-				continue
-			}
-			reaped = n.o.Now()
-			if k, err := n.Reconcile.Reap(ctx); err != nil && ctx.Err() == nil {
-				n.o.Slog.Error("removing unused packs failed", "error", err)
-			} else if k > 0 {
-				n.o.Slog.Info("removed packs that nothing names", "packs", k)
-			}
-		}
-	})
+// takeBack has the index drop what it made of a tenant's keys. It returns when
+// nothing works with them any more.
+func (n *Node) takeBack(t archive.Tenant) {
+	n.mu.Lock()
+	delete(n.rings, t)
+	n.mu.Unlock()
+	if n.Index != nil {
+		n.Index.Forget(t)
+	}
+}
+
+// keysOf implements index.Options.Keys.
+func (n *Node) keysOf(_ context.Context, t archive.Tenant) (index.Keys, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.rings[t]; r != nil {
+		return r, nil
+	}
+	return nil, errClosing
+}
+
+// settings returns what holds for a tenant: its newest tenant fact, or for the
+// default tenant without one, the options.
+func (n *Node) settings(ctx context.Context, t archive.Tenant) (archive.TenantSettings, error) {
+	info, err := n.Index.Tenant(ctx, t)
+	if fault.Is(err, fault.NotFound) && t == n.Tenant {
+		return archive.TenantSettings{State: archive.TenantActive, KEK: string(n.o.KEK)}, nil
+	}
+	return info.TenantSettings, err
+}
+
+// gate returns the tenant's gate; fault.NotFound where there is no such tenant.
+func (n *Node) gate(ctx context.Context, t archive.Tenant) (*gate, error) {
+	n.mu.Lock()
+	g, closed := n.gates[t], n.closed
+	n.mu.Unlock()
+	if closed {
+		return nil, errClosing
+	}
+	if g != nil {
+		return g, nil
+	}
+	if _, err := n.settings(ctx, t); err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if g = n.gates[t]; g == nil {
+		g = &gate{n: n, tenant: t}
+		n.gates[t] = g
+	}
+	return g, nil
+}
+
+// start runs f in a goroutine that Close waits for, unless the node is closed.
+func (n *Node) start(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.wg.Go(f)
+	return true
+}
+
+// session names a new session of a log: the first is the run of this process,
+// what comes after a hyphen tells others apart.
+func (n *Node) session() string {
+	if k := n.sessions.Add(1); k > 1 {
+		return fmt.Sprintf("%s-%d", n.id, k)
+	}
+	return n.id
+}
+
+// cacheBytes is how much decoded metadata an archive holds in memory: of a node
+// with many tenants, each but the default one has a share.
+func (n *Node) cacheBytes(t archive.Tenant) int64 {
+	if t == n.Tenant {
+		return n.o.CacheBytes
+	}
+	return max(4<<20, n.o.CacheBytes/8)
+}
+
+func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, log *ledger.Log) reconcile.Options {
+	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog}
+	if log != nil {
+		ro.Log = log
+		// The lock on the data folder says that nobody else writes.
+		ro.Over = func(session string) bool { return session != log.Session() }
+	}
+	return ro
 }
 
 // Ready says why the node cannot work, or nil.
@@ -265,32 +297,31 @@ func (n *Node) Ready(ctx context.Context) error {
 	return err
 }
 
-// Derive returns the tenant's secret for a purpose of its own.
-func (n *Node) Derive(purpose string) (archive.Secret, error) { return n.ring.Derive(purpose) }
-
-// Close finishes what is in flight, writes a checkpoint, and lets go of the
+// Close closes every archive, finishing what is in flight, and lets go of the
 // data folder. Requests must have ended.
 func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	n.closed = true
+	var gates []*gate
+	for _, g := range n.gates {
+		gates = append(gates, g)
+	}
+	n.mu.Unlock()
 	if n.stop != nil {
 		n.stop()
-		n.wg.Wait()
 	}
 	var errs []error
-	if n.Store != nil {
-		n.Store.Close()
-	}
-	if n.stop != nil {
-		// Says that this session has ended, and with which number.
-		if err := n.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+	for _, g := range gates {
+		if err := g.end(ctx); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, n.closePixels())
+	n.wg.Wait()
+	if n.pool != nil {
+		errs = append(errs, n.pool.Close())
+	}
 	if n.Index != nil {
 		errs = append(errs, n.Index.Close())
-	}
-	if n.ring != nil {
-		n.ring.Close()
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

@@ -21,8 +21,9 @@ import (
 
 // place is a data folder and its key, to be opened more than once.
 type place struct {
-	t *testing.T
-	o Options
+	t    *testing.T
+	o    Options
+	host *Node // open
 }
 
 func newPlace(t *testing.T) *place {
@@ -35,31 +36,38 @@ func newPlace(t *testing.T) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &place{t, Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID()}}
+	return &place{t: t, o: Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID()}}
 }
 
-func (p *place) open() *Node {
+func (p *place) open() *Archive {
 	p.t.Helper()
 	n, err := Open(p.t.Context(), p.o)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return n
+	p.host = n
+	a, err := n.Pin(p.t.Context(), n.Tenant)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return a
 }
 
-func (p *place) close(n *Node) {
+func (p *place) close(*Archive) {
 	p.t.Helper()
-	if err := n.Close(context.Background()); err != nil {
+	if err := p.host.Close(context.Background()); err != nil {
 		p.t.Error(err)
 	}
 }
 
 // abandon lets go of the folder as a killed process does: nothing is finished.
-func (n *Node) abandon() {
-	n.stop()
-	n.wg.Wait()
-	n.Index.Close()
-	n.lock.Close()
+func (p *place) abandon(a *Archive) {
+	a.cut(errClosing)
+	a.wg.Wait()
+	p.host.stop()
+	p.host.wg.Wait()
+	p.host.Index.Close()
+	p.host.lock.Close()
 }
 
 func image(study, i int) (archive.UIDs, []byte) {
@@ -67,7 +75,7 @@ func image(study, i int) (archive.UIDs, []byte) {
 	return u, retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 16, Columns: 16, Name: "Doe^Jane"})
 }
 
-func store(t *testing.T, n *Node, files ...[]byte) []ingest.Result {
+func store(t *testing.T, n *Archive, files ...[]byte) []ingest.Result {
 	t.Helper()
 	r := n.Store.Begin(ingest.RequestOptions{})
 	defer r.Abort()
@@ -77,7 +85,7 @@ func store(t *testing.T, n *Node, files ...[]byte) []ingest.Result {
 	return r.Commit(t.Context())
 }
 
-func (p *place) wants(n *Node, u archive.UIDs, file []byte) {
+func (p *place) wants(n *Archive, u archive.UIDs, file []byte) {
 	p.t.Helper()
 	found, err := n.Retrieve.Find(p.t.Context(), n.Tenant, u, retrieve.Files)
 	if err != nil || len(found) != 1 {
@@ -96,7 +104,7 @@ func (p *place) wants(n *Node, u archive.UIDs, file []byte) {
 	}
 }
 
-func (p *place) verify(n *Node) reconcile.Report {
+func (p *place) verify(n *Archive) reconcile.Report {
 	p.t.Helper()
 	r, err := n.Reconcile.Verify(p.t.Context(), reconcile.VerifyOptions{Sample: 1})
 	if err != nil {
@@ -142,7 +150,7 @@ func TestFactWithoutRow(t *testing.T) {
 	n := p.open()
 	u, file := image(1, 1)
 	store(t, n, file)
-	n.abandon()
+	p.abandon(n)
 	for _, s := range []string{"", "-wal", "-shm"} {
 		os.Remove(filepath.Join(p.o.Data, "index.db"+s))
 	}
@@ -277,7 +285,7 @@ func TestRebuildSameAnswers(t *testing.T) {
 }
 
 // studies lists what the index shows.
-func studies(t *testing.T, n *Node) string {
+func studies(t *testing.T, n *Archive) string {
 	t.Helper()
 	var b strings.Builder
 	err := n.Index.Studies(t.Context(), n.Tenant, archive.StudyFilter{}, func(s *archive.StudyRow) bool {

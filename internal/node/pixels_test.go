@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func (p *place) thumbnail(n *Node, sel archive.UIDs, v thumbnail.Viewport) (picture.Image, error) {
+func (p *place) thumbnail(n *Archive, sel archive.UIDs, v thumbnail.Viewport) (picture.Image, error) {
 	p.t.Helper()
 	body, err := n.Thumbnail.Thumbnail(p.t.Context(), n.Tenant, sel, 0, v)
 	if err != nil {
@@ -177,8 +177,8 @@ func TestThumbnailsAhead(t *testing.T) {
 	u, file := image(1, 1)
 	store(t, n, file)
 	until("a thumbnail is made", func() bool { return len(p.thumbs()) == 1 })
-	n.abandon()
-	n.pool.Close()
+	p.abandon(n)
+	p.host.pool.Close()
 	n = p.open()
 	if _, err := p.thumbnail(n, u, thumbnail.Viewport{}); err != nil || len(p.thumbs()) != 1 {
 		t.Errorf("after a crash: %v, %d thumbnails", err, len(p.thumbs()))
@@ -189,8 +189,8 @@ func TestThumbnailsAhead(t *testing.T) {
 	if _, err := p.thumbnail(n, u, thumbnail.Viewport{}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("deleted: %v", err)
 	}
-	n.abandon() // perhaps before it was swept
-	n.pool.Close()
+	p.abandon(n) // perhaps before it was swept
+	p.host.pool.Close()
 	n = p.open()
 	until("the leftovers go", func() bool { return len(p.thumbs()) == 0 })
 	p.close(n)

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/reconcile"
 )
 
@@ -15,10 +18,9 @@ import (
 // place. The old one stays until the new one is complete. No server may be running.
 func Rebuild(ctx context.Context, o Options, progress func(done, total int)) (report reconcile.Report, err error) {
 	o = o.withDefaults()
-	n := &Node{Tenant: o.Tenant, o: o}
-	n.o.Offline = true
+	n := newNode(o)
 	defer func() { err = errors.Join(err, n.Close(context.WithoutCancel(ctx))) }()
-	if err := n.openStore(ctx); err != nil {
+	if err := n.openStore(); err != nil {
 		return report, err
 	}
 	fresh := o.Index + ".rebuild"
@@ -28,7 +30,7 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int)) (re
 	if err := n.openIndex(ctx, fresh); err != nil {
 		return report, err
 	}
-	report, err = reconcile.New(n.reconcileOptions()).Rebuild(ctx, progress)
+	report, err = n.rebuild(ctx, progress)
 	err = errors.Join(err, n.Index.Close())
 	n.Index = nil
 	if err != nil {
@@ -44,6 +46,58 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int)) (re
 		return report, err
 	}
 	return report, syncFolder(filepath.Dir(o.Index))
+}
+
+// rebuild fills the empty index with the log of every tenant in the store.
+func (n *Node) rebuild(ctx context.Context, progress func(done, total int)) (all reconcile.Report, err error) {
+	tenants, err := n.stored(ctx)
+	if err != nil {
+		return all, err
+	}
+	for _, t := range tenants {
+		report, err := n.rebuildTenant(ctx, t, progress)
+		all.Add(report)
+		if err != nil {
+			return all, fmt.Errorf("tenant %s: %w", t, err)
+		}
+	}
+	return all, nil
+}
+
+func (n *Node) rebuildTenant(ctx context.Context, t archive.Tenant, progress func(done, total int)) (report reconcile.Report, err error) {
+	ring, err := keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, Tenant: t, KEK: n.o.KEK, Now: n.o.Now})
+	if err != nil {
+		return report, fmt.Errorf("opening the tenant's keys: %w", err)
+	}
+	defer ring.Close()
+	n.lend(t, ring)
+	defer n.takeBack(t)
+	return reconcile.New(n.reconcileOptions(t, ring, nil)).Rebuild(ctx, progress)
+}
+
+// stored returns the tenants that the store has anything of, and the default one.
+func (n *Node) stored(ctx context.Context) (out []archive.Tenant, err error) {
+	found := false
+	for after := ""; ; {
+		page, err := n.Bucket.List(ctx, "", after, 1)
+		if err != nil {
+			return nil, fmt.Errorf("listing the tenants of the store: %w", err)
+		}
+		if len(page.Objects) == 0 {
+			break
+		}
+		name, _, _ := strings.Cut(page.Objects[0].Key, "/")
+		if after = name + "/z"; !archive.Tenant(name).Valid() {
+			after = page.Objects[0].Key
+			continue
+		}
+		found = found || archive.Tenant(name) == n.Tenant
+		out = append(out, archive.Tenant(name))
+	}
+	if !found {
+		out = append(out, n.Tenant)
+	}
+	return out, nil
 }
 
 // syncFolder makes durable which files a folder holds.

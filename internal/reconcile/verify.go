@@ -30,6 +30,15 @@ type Report struct {
 	MoreGaps                          int // past those listed
 }
 
+// Add adds what another report counted and found.
+func (r *Report) Add(o Report) {
+	r.Sessions, r.Facts, r.Instances, r.Packs = r.Sessions+o.Sessions, r.Facts+o.Facts, r.Instances+o.Instances, r.Packs+o.Packs
+	r.Read += o.Read
+	room := min(len(o.Gaps), max(0, maxGaps-len(r.Gaps)))
+	r.Gaps = append(r.Gaps, o.Gaps[:room]...)
+	r.MoreGaps += o.MoreGaps + len(o.Gaps) - room
+}
+
 // maxGaps is how many gaps a report lists.
 const maxGaps = 1000
 

@@ -1,0 +1,203 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/index"
+	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/pixel"
+	"github.com/strata-pacs/strata/internal/reconcile"
+	"github.com/strata-pacs/strata/internal/remove"
+	"github.com/strata-pacs/strata/internal/retrieve"
+	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/thumbnail"
+	"github.com/strata-pacs/strata/storage"
+)
+
+// Archive is the archive of one tenant while it is open: while its keys are in
+// memory. Everything that holds something readable of the tenant hangs on it, so
+// that to close it is to go dark.
+type Archive struct {
+	Tenant    archive.Tenant
+	Store     *ingest.Store
+	Search    *search.Searcher
+	Retrieve  *retrieve.Reader
+	Remove    *remove.Remover
+	Reconcile *reconcile.Reconciler
+	Thumbnail *thumbnail.Maker
+	Index     *index.Index
+	Bucket    *storage.Bucket
+	Codecs    *pixel.Codecs
+	// Handler serves the tenant's requests; nil without Options.Serve.
+	Handler http.Handler
+
+	n        *Node
+	slog     *slog.Logger
+	ring     *keys.Ring
+	log      *ledger.Log
+	lease    *keys.Lease
+	settings atomic.Pointer[archive.TenantSettings]
+	limits   *limiter
+
+	ctx context.Context // ends, with the cause, when the archive is cut off
+	cut context.CancelCauseFunc
+	wg  sync.WaitGroup // what works in the background
+
+	// Guarded by the gate.
+	active  int           // visits
+	drained chan struct{} // closed when the last visit of an archive that is cut off ends
+}
+
+// openArchive unwraps the tenant's root and opens all that hangs on it.
+func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, err error) {
+	settings, err := n.settings(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := usable(settings); err != nil {
+		return nil, err
+	}
+	a := &Archive{Tenant: t, Index: n.Index, Bucket: n.Bucket, Codecs: n.Codecs, n: n, slog: n.o.Slog.With("tenant", string(t))}
+	a.ctx, a.cut = context.WithCancelCause(context.Background())
+	a.settings.Store(&settings)
+	a.limits = newLimiter(settings.Limits)
+	defer func() {
+		if err != nil {
+			_ = a.close(context.WithoutCancel(ctx), false)
+		}
+	}()
+	asked := n.o.Now()
+	a.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: keys.ID(settings.KEK), Tenant: t, Now: n.o.Now})
+	if err != nil {
+		return nil, fmt.Errorf("opening the tenant's keys: %w", err)
+	}
+	a.lease = keys.NewLease(keys.LeaseOptions{Prove: a.prove, TTL: n.o.KeyLease, Grace: n.o.KeyGrace, Now: n.o.Now}, asked)
+	n.lend(t, a.ring)
+	if err := a.openUses(settings); err != nil {
+		return nil, err
+	}
+	if err := a.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	if n.o.Serve != nil {
+		a.Handler = n.o.Serve(a)
+	}
+	return a, nil
+}
+
+// openUses opens the use cases.
+func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
+	n := a.n
+	policy := n.o.Duplicates
+	if settings.Duplicates != "" {
+		if policy, err = ingest.ParsePolicy(settings.Duplicates); err != nil {
+			return err
+		}
+	}
+	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: n.session(), Now: n.o.Now})
+	if err != nil {
+		return err
+	}
+	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
+		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
+	if err != nil {
+		return err
+	}
+	a.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs})
+	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
+		MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
+	if err != nil {
+		return err
+	}
+	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
+	a.Remove = remove.New(n.Index, a.log, a.ring)
+	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	return nil
+}
+
+// prove asks whoever may take the tenant's keys away: the operator, by the
+// settings in the index, and the key provider.
+func (a *Archive) prove(ctx context.Context) error {
+	settings, err := a.n.settings(ctx, a.Tenant)
+	if err != nil {
+		// Who cannot learn of a revocation must not go on.
+		return fault.Wrap(fault.Unavailable, err, "the database does not answer; try again")
+	}
+	if err := usable(settings); err != nil {
+		return err
+	}
+	if old := a.settings.Swap(&settings); old.KEK != settings.KEK {
+		a.ring.SetKEK(keys.ID(settings.KEK))
+	} else if old.Limits != settings.Limits {
+		a.limits.set(settings.Limits)
+	}
+	return a.ring.Prove(ctx, a.n.o.KeyLease/2)
+}
+
+// usable refuses what a tenant's state forbids.
+func usable(s archive.TenantSettings) error {
+	switch s.State {
+	case archive.TenantActive:
+		return nil
+	case archive.TenantRevoked:
+		return fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+	}
+	return fault.New(fault.Forbidden, "this archive is suspended; ask its operator")
+}
+
+// Derive returns the tenant's secret for a purpose of its own.
+func (a *Archive) Derive(purpose string) (archive.Secret, error) { return a.ring.Derive(purpose) }
+
+// Check returns nil while the tenant's keys may be used.
+func (a *Archive) Check(ctx context.Context) error {
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
+	}
+	return a.lease.Check(ctx)
+}
+
+// Pace waits until n more bytes may move for the tenant.
+func (a *Archive) Pace(ctx context.Context, n int) error { return a.limits.pace(ctx, n) }
+
+// close ends what openArchive began; nobody visits any more. A session of the
+// log is ended only where its keys may still be used.
+func (a *Archive) close(ctx context.Context, allowed bool) error {
+	a.cut(errClosing)
+	a.wg.Wait()
+	var errs []error
+	if a.Store != nil {
+		a.Store.Close()
+	}
+	if a.log != nil && allowed {
+		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+			errs = append(errs, err)
+		}
+	}
+	if a.Thumbnail != nil {
+		a.Thumbnail.Close()
+	}
+	if a.Retrieve != nil {
+		a.Retrieve.Close()
+	}
+	if a.lease != nil {
+		a.lease.Close()
+	}
+	a.n.takeBack(a.Tenant)
+	if a.ring != nil {
+		a.ring.Close()
+	}
+	return errors.Join(errs...)
+}
+
+var errClosing = fault.New(fault.Unavailable, "the archive is being closed; try again in a moment")
