@@ -49,7 +49,7 @@ func (p *progress) after(start time.Time, n int) {
 // taken away at any moment, and then nothing goes out or comes in any more.
 type leave struct {
 	ctx   context.Context
-	check func(context.Context) error         // nil: always
+	check func(context.Context) error            // nil: always
 	pace  func(ctx context.Context, n int) error // nil: at any speed
 }
 

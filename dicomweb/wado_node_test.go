@@ -23,7 +23,7 @@ import (
 // served is a node on the local disk behind HTTP.
 type served struct {
 	tb   testing.TB
-	node *node.Node
+	node *node.Archive
 	url  string
 	tr   *http.Transport
 	buf  []byte
@@ -39,7 +39,7 @@ func serve(tb testing.TB) *served {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n, err := node.Open(context.Background(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID()})
+	host, n, err := node.OpenArchive(context.Background(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID()})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func serve(tb testing.TB) *served {
 	tb.Cleanup(func() {
 		s.tr.CloseIdleConnections()
 		srv.Close()
-		if err := n.Close(context.Background()); err != nil {
+		if err := host.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 	})

@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 
+	"github.com/strata-pacs/strata/dicomweb"
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/node"
 )
@@ -18,13 +21,14 @@ import (
 // client reaches the archive over the control socket: that of a running server, or
 // one that this process opens for itself.
 type client struct {
-	http  *http.Client
-	close func() error
+	http   *http.Client
+	tenant archive.Tenant
+	close  func() error
 }
 
 // connect opens the archive of the configuration, or finds the server that has it open.
 func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) (*client, error) {
-	n, err := c.open(ctx, log, warn)
+	n, err := c.open(ctx, log, warn, c.archiveHandler(slog.New(slog.DiscardHandler), newMetrics()))
 	path, dir, derr := socketPath(c.Data)
 	if err != nil && !errors.Is(err, node.ErrInUse) {
 		if dir != nil {
@@ -35,7 +39,7 @@ func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) 
 	if derr != nil {
 		return nil, derr
 	}
-	cl := &client{close: dir.Close, http: &http.Client{Transport: &http.Transport{
+	cl := &client{tenant: c.Tenant, close: dir.Close, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
@@ -50,12 +54,16 @@ func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) 
 		}
 		return cl, nil
 	}
+	if err := c.ahead(ctx, n, log); err != nil {
+		dir.Close()
+		return nil, errors.Join(err, n.Close(ctx))
+	}
 	l, err := listenControl(c.Data)
 	if err != nil {
 		dir.Close()
 		return nil, errors.Join(err, n.Close(ctx))
 	}
-	s := &http.Server{Handler: controlHandler(n, c.handler(n, slog.New(slog.DiscardHandler), newMetrics(), nil))}
+	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, slog.New(slog.DiscardHandler), newMetrics(), nil), nil))}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	cl.close = func() error {
@@ -70,6 +78,18 @@ func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) 
 
 func (c *client) get(ctx context.Context, path string) (*http.Response, error) {
 	return c.do(ctx, http.MethodGet, path, "", nil)
+}
+
+// web returns the path of the tenant's DICOMweb service.
+func (c *client) web() string { return dicomweb.TenantRoot + string(c.tenant) + dicomweb.Root }
+
+// control returns the path of a command for the tenant.
+func (c *client) control(command string, query url.Values) string {
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("tenant", string(c.tenant))
+	return "/control/" + command + "?" + query.Encode()
 }
 
 // do sends a request; an answer that is no success becomes an error.

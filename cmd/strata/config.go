@@ -45,10 +45,13 @@ func settings() []setting {
 		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
 		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
 		{key: "key-passphrase", value: "", secret: true, help: "the passphrase itself, for places where a file is no better than the environment"},
+		{key: "key-lease", value: "2s", serving: true, help: "how long an answer of the key provider holds: after a revocation nothing is served for longer"},
+		{key: "key-grace", value: "30s", serving: true, help: "how long to go on when the key provider does not answer; then the archive closes until it does"},
+		{key: "idle-close", value: "5m", serving: true, help: "how long nobody has to ask for a tenant's archive before its keys leave memory"},
 		{key: "listen", value: "127.0.0.1:8080", serving: true, help: "address and port to serve on; anything beyond loopback needs tls-cert, tls-key and token-file, or insecure"},
 		{key: "tls-cert", value: "", serving: true, help: "PEM file with the server's certificate chain"},
 		{key: "tls-key", value: "", serving: true, help: "PEM file with the certificate's private key"},
-		{key: "token-file", value: "", serving: true, help: "file with bearer tokens, one a line; a request needs one of them"},
+		{key: "token-file", value: "", serving: true, help: "file with bearer tokens, one a line; a request needs one of them. A line tenant:token lets in to that tenant alone"},
 		{key: "insecure", value: false, serving: true, help: "serve beyond loopback without TLS or token. Never with patients' data"},
 		{key: "public-url", value: "", serving: true, help: "URL under which clients reach the server, when it differs; without /dicom-web"},
 		{key: "trusted-proxies", value: []string{"127.0.0.0/8", "::1/128"}, serving: true, help: "networks whose Forwarded and X-Forwarded-* headers are believed"},
@@ -81,6 +84,7 @@ type Config struct {
 	TrustedProxies                     []netip.Prefix
 	Origins                            []string
 	Duplicates                         ingest.Policy
+	KeyLease, KeyGrace, IdleClose      time.Duration
 	ReconcileEvery, ReapGrace          time.Duration
 	RequestBytes, StoreMemory          int64
 	Results                            int
@@ -207,7 +211,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("duplicates", "must be keep-first, replace or refuse"))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
-		"limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
+		"key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
 		}

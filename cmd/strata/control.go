@@ -73,24 +73,38 @@ type line struct {
 	Error       string            `json:",omitempty"`
 }
 
-// controlHandler serves the commands beside DICOMweb.
+// controlHandler serves the commands beside DICOMweb, for the tenant that the
+// query names.
 func controlHandler(n *node.Node, api http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
-	mux.HandleFunc("POST /control/import", func(w http.ResponseWriter, r *http.Request) {
+	handle := func(pattern string, f func(http.ResponseWriter, *http.Request, *node.Archive)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			v, err := n.Enter(r.Context(), archive.Tenant(r.URL.Query().Get("tenant")))
+			if err != nil {
+				answer(w, nil, err)
+				return
+			}
+			defer v.Leave()
+			within, cancel := v.Within(r.Context())
+			defer cancel()
+			f(w, r.WithContext(within), v.Archive)
+		})
+	}
+	handle("POST /control/import", func(w http.ResponseWriter, r *http.Request, n *node.Archive) {
 		results, err := takeIn(r.Context(), n, r)
 		answer(w, results, err)
 	})
-	mux.HandleFunc("GET /control/journal-key", func(w http.ResponseWriter, r *http.Request) {
+	handle("GET /control/journal-key", func(w http.ResponseWriter, r *http.Request, n *node.Archive) {
 		key, err := n.Derive("import-journal")
 		answer(w, key[:], err)
 	})
-	mux.HandleFunc("POST /control/undelete", func(w http.ResponseWriter, r *http.Request) {
+	handle("POST /control/undelete", func(w http.ResponseWriter, r *http.Request, n *node.Archive) {
 		q := r.URL.Query()
 		count, err := n.Remove.Undelete(r.Context(), n.Tenant, archive.UIDs{Study: q.Get("study"), Series: q.Get("series"), Instance: q.Get("instance")})
 		answer(w, count, err)
 	})
-	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) {
+	handle("POST /control/verify", func(w http.ResponseWriter, r *http.Request, n *node.Archive) {
 		sample, err := strconv.ParseFloat(r.URL.Query().Get("sample"), 64)
 		if err != nil {
 			answer(w, nil, fault.New(fault.Invalid, "sample must be a number"))
@@ -102,7 +116,7 @@ func controlHandler(n *node.Node, api http.Handler) http.Handler {
 }
 
 // takeIn stores the parts of a multipart message and says what became of each.
-func takeIn(ctx context.Context, n *node.Node, r *http.Request) ([]imported, error) {
+func takeIn(ctx context.Context, n *node.Archive, r *http.Request) ([]imported, error) {
 	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "an import sends multipart messages")
@@ -140,7 +154,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 }
 
 // verify streams progress, then the report.
-func verify(w http.ResponseWriter, r *http.Request, n *node.Node, sample float64) {
+func verify(w http.ResponseWriter, r *http.Request, n *node.Archive, sample float64) {
 	lines := json.NewEncoder(w)
 	progress := make(chan line)
 	done := make(chan struct{})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/strata-pacs/strata/dicomweb"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/media"
@@ -43,7 +42,7 @@ func runExport(ctx context.Context, c *Config, study, target string, stdout, std
 		return err
 	}
 	defer func() { err = errors.Join(err, cl.close()) }()
-	resp, err := cl.get(ctx, dicomweb.Root+"/studies/"+study)
+	resp, err := cl.get(ctx, cl.web()+"/studies/"+study)
 	if err != nil {
 		return err
 	}

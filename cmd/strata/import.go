@@ -175,7 +175,7 @@ func (im *importer) send(ctx context.Context, batch []media.File) error {
 		}
 		w.CloseWithError(m.Close())
 	}()
-	resp, err := im.client.do(ctx, "POST", "/control/import", m.FormDataContentType(), r)
+	resp, err := im.client.do(ctx, "POST", im.client.control("import", nil), m.FormDataContentType(), r)
 	r.CloseWithError(context.Canceled) // lets the writer end when the request did not take all
 	<-written
 	if err != nil {

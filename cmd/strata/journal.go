@@ -33,7 +33,7 @@ type mark [16]byte
 const maxMarks = 4 << 20
 
 func openJournal(ctx context.Context, cl *client, data string, paths []string) (*journal, error) {
-	resp, err := cl.get(ctx, "/control/journal-key")
+	resp, err := cl.get(ctx, cl.control("journal-key", nil))
 	if err != nil {
 		return nil, fmt.Errorf("preparing to resume: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,23 +88,25 @@ func used(data string) bool {
 	return err == nil && len(entries) > 0
 }
 
-// open opens the archive of the configuration in this process.
-func (c *Config) open(ctx context.Context, log *slog.Logger, warn io.Writer) (*node.Node, error) {
-	key, err := c.openKey(warn)
-	if err != nil {
-		return nil, err
-	}
-	return node.Open(ctx, c.nodeOptions(key, log))
-}
-
-// openServing opens it to serve: with what is done ahead of requests.
-func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writer) (*node.Node, error) {
+// open opens the node of the configuration in this process.
+func (c *Config) open(ctx context.Context, log *slog.Logger, warn io.Writer, serve func(*node.Archive) http.Handler) (*node.Node, error) {
 	key, err := c.openKey(warn)
 	if err != nil {
 		return nil, err
 	}
 	o := c.nodeOptions(key, log)
-	o.WarmPixels = true
+	o.Serve, o.IdleClose = serve, 0
+	return node.Open(ctx, o)
+}
+
+// openServing opens it to serve: with what is done ahead of requests.
+func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writer, serve func(*node.Archive) http.Handler) (*node.Node, error) {
+	key, err := c.openKey(warn)
+	if err != nil {
+		return nil, err
+	}
+	o := c.nodeOptions(key, log)
+	o.Serve, o.WarmPixels = serve, true
 	if c.Thumbnails {
 		o.ThumbnailAfter = c.ThumbnailAfter
 	}
@@ -115,6 +118,21 @@ func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writ
 
 func (c *Config) nodeOptions(key *localkeys.File, log *slog.Logger) node.Options {
 	return node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Wrapper: key, KEK: key.ID(),
-		Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
+		KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
+}
+
+// ahead opens the default tenant's archive before the first request, so that
+// what a crash left unindexed is indexed. A key that was revoked, or whose
+// provider is silent, must not keep the server from starting; a wrong one must.
+func (c *Config) ahead(ctx context.Context, n *node.Node, log *slog.Logger) error {
+	v, err := n.Enter(ctx, n.Tenant)
+	switch {
+	case err == nil:
+		v.Leave()
+	case fault.Is(err, fault.KeyUnreachable), errors.Is(err, node.ErrRevoked), fault.Is(err, fault.Forbidden):
+		log.Warn("the default archive is closed", "error", err)
+		err = nil
+	}
+	return err
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,17 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/strata-pacs/strata/dicomweb"
-	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
-	"github.com/strata-pacs/strata/internal/node"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -55,7 +49,8 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	n, err := c.openServing(ctx, log, stderr)
+	m := newMetrics()
+	n, err := c.openServing(ctx, log, stderr, c.archiveHandler(log, m))
 	if err != nil {
 		return err
 	}
@@ -66,8 +61,10 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		err = errors.Join(err, n.Close(closing))
 		log.Info("stopped")
 	}()
-	m := newMetrics()
-	api := c.handler(n, log, m, authorize)
+	if err := c.ahead(ctx, n, log); err != nil {
+		return err
+	}
+	base := c.baseHandler(n, log, m, authorize)
 
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -78,9 +75,9 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		l.Close()
 		return err
 	}
-	public := &http.Server{Handler: api, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
+	public := &http.Server{Handler: front(n, base, authorize), TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	local := &http.Server{Handler: controlHandler(n, c.handler(n, log, m, nil)), ReadHeaderTimeout: c.Idle}
+	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil)), ReadHeaderTimeout: c.Idle}
 	failed := make(chan error, 2)
 	go func() { failed <- local.Serve(control) }()
 	go func() {
@@ -100,7 +97,7 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		served--
 	}
 	log.Info("stopping: finishing what is in flight")
-	api.Shutdown()
+	n.Shutdown()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownWait)
 	defer cancel()
 	for _, s := range []*http.Server{public, local} {
@@ -115,54 +112,6 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		}
 	}
 	return err
-}
-
-// handler joins the archive with DICOMweb.
-func (c *Config) handler(n *node.Node, log *slog.Logger, m *metrics, authorize func(*http.Request) error) *dicomweb.Server {
-	return dicomweb.New(dicomweb.Options{
-		Tenant: n.Tenant,
-		Store: func(_ archive.Tenant, study string) dicomweb.StoreRequest {
-			return n.Store.Begin(ingest.RequestOptions{Study: study})
-		},
-		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Feed: n.Index,
-		Limits:    dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle},
-		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
-		Authorize: authorize, Ready: n.Ready, Handlers: map[string]http.Handler{"/metrics": m.handler()},
-		Log: log, Metrics: m, Version: version,
-	})
-}
-
-// authorize returns the check of bearer tokens (RFC 6750), nil without any.
-func (c *Config) authorize() (func(*http.Request) error, error) {
-	if c.TokenFile == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(c.TokenFile)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
-	}
-	var tokens [][sha256.Size]byte
-	for _, t := range strings.Fields(string(b)) {
-		if len(t) < 16 {
-			return nil, fault.New(fault.Invalid, "token-file: a token is shorter than 16 characters; make one with: openssl rand -hex 32")
-		}
-		tokens = append(tokens, sha256.Sum256([]byte(t)))
-	}
-	if len(tokens) == 0 {
-		return nil, fault.New(fault.Invalid, "token-file: the file holds no token; make one with: openssl rand -hex 32")
-	}
-	return func(r *http.Request) error {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		given := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		ok := 0
-		for i := range tokens {
-			ok |= subtle.ConstantTimeCompare(tokens[i][:], given[:])
-		}
-		if ok == 1 && strings.EqualFold(scheme, "Bearer") {
-			return nil
-		}
-		return fault.New(fault.Unauthenticated, "send a valid token: Authorization: Bearer …")
-	}, nil
 }
 
 func (c *Config) tls() (*tls.Config, error) {

@@ -50,7 +50,7 @@ func runVerify(ctx context.Context, c *Config, sample float64, stdout, stderr io
 		return err
 	}
 	defer func() { err = errors.Join(err, cl.close()) }()
-	resp, err := cl.do(ctx, "POST", "/control/verify?sample="+url.QueryEscape(strconv.FormatFloat(sample, 'g', -1, 64)), "", nil)
+	resp, err := cl.do(ctx, "POST", cl.control("verify", url.Values{"sample": {strconv.FormatFloat(sample, 'g', -1, 64)}}), "", nil)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (a *app) undeleteCommand() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, cl.close()) }()
-			resp, err := cl.do(cmd.Context(), "POST", "/control/undelete?"+q.Encode(), "", nil)
+			resp, err := cl.do(cmd.Context(), "POST", cl.control("undelete", q), "", nil)
 			if err != nil {
 				return err
 			}

@@ -145,13 +145,16 @@ func (a *Archive) prove(ctx context.Context) error {
 	return a.ring.Prove(ctx, a.n.o.KeyLease/2)
 }
 
+// ErrRevoked says that the tenant's key was revoked from Strata's side.
+var ErrRevoked = fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+
 // usable refuses what a tenant's state forbids.
 func usable(s archive.TenantSettings) error {
 	switch s.State {
 	case archive.TenantActive:
 		return nil
 	case archive.TenantRevoked:
-		return fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+		return ErrRevoked
 	}
 	return fault.New(fault.Forbidden, "this archive is suspended; ask its operator")
 }

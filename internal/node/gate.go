@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -269,6 +270,20 @@ func (v *Visit) Within(ctx context.Context) (context.Context, context.CancelFunc
 	}
 }
 
+// OpenArchive opens a node and, for as long as it lives, the archive of its
+// default tenant.
+func OpenArchive(ctx context.Context, o Options) (*Node, *Archive, error) {
+	n, err := Open(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := n.Pin(ctx, n.Tenant)
+	if err != nil {
+		return nil, nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
+	}
+	return n, a, nil
+}
+
 // Pin opens the tenant's archive and keeps it open until the node is closed,
 // unless its keys are taken away. It is for who does one thing for one tenant.
 func (n *Node) Pin(ctx context.Context, t archive.Tenant) (*Archive, error) {
@@ -281,4 +296,20 @@ func (n *Node) Pin(ctx context.Context, t archive.Tenant) (*Archive, error) {
 	v.g.mu.Unlock()
 	v.Leave()
 	return v.Archive, nil
+}
+
+// Shutdown ends what would last as long as its clients, in every open archive.
+// It is to be called before or while the servers shut down.
+func (n *Node) Shutdown() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, g := range n.gates {
+		g.mu.Lock()
+		if g.a != nil {
+			if h, ok := g.a.Handler.(interface{ Shutdown() }); ok {
+				h.Shutdown()
+			}
+		}
+		g.mu.Unlock()
+	}
 }

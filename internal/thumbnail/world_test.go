@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 // operations are counted and may be made to fail.
 type world struct {
 	t     testing.TB
-	node  *node.Node
+	node  *node.Archive
 	maker *thumbnail.Maker
 	keys  *testKeys
 	drawn *drawn
@@ -66,15 +66,16 @@ func newWorld(t testing.TB, change ...func(*thumbnail.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.node, err = node.Open(t.Context(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Now: w.clock})
+	host, archived, err := node.OpenArchive(t.Context(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Now: w.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := w.node.Close(context.Background()); err != nil {
+		if err := host.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	w.node = archived
 	w.store = faultstore.New(memstore.New(memstore.Options{}), w.decide)
 	w.drawn = &drawn{Reader: w.node.Retrieve, by: map[string]int{}}
 	w.maker = w.newMaker(change...)

@@ -41,7 +41,7 @@ const (
 // world is a node on the local disk, served over HTTP.
 type world struct {
 	t    testing.TB
-	node *node.Node
+	node *node.Archive
 	data string // its folder
 	root string // URL of the server
 	url  string // of the service
@@ -80,7 +80,8 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 	}
 	w := &world{t: t, data: filepath.Join(dir, "data"), log: &logBuffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if w.node, err = node.Open(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: sandboxtest.Cache(t), PixelTimeout: time.Minute}); err != nil {
+	var host *node.Node
+	if host, w.node, err = node.OpenArchive(context.Background(), node.Options{Data: w.data, Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: sandboxtest.Cache(t), PixelTimeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	n := w.node
@@ -90,7 +91,7 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 			return n.Store.Begin(ingest.RequestOptions{Study: study})
 		},
 		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Feed: n.Index,
-		Ready: n.Ready, Log: log, Version: "test",
+		Ready: host.Ready, Log: log, Version: "test",
 	}
 	for _, c := range change {
 		c(&o)
@@ -101,7 +102,7 @@ func open(t testing.TB, change ...func(*dicomweb.Options)) *world {
 	w.end = sync.OnceFunc(func() {
 		api.Shutdown()
 		srv.Close()
-		if err := n.Close(context.Background()); err != nil {
+		if err := host.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -60,7 +60,7 @@ func serve(dir string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	n, err := node.Open(ctx, node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: os.Getenv(envCache), WarmPixels: true})
+	host, n, err := node.OpenArchive(ctx, node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Slog: log, PixelCache: os.Getenv(envCache), WarmPixels: true})
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func serve(dir string) error {
 		Store: func(_ archive.Tenant, study string) dicomweb.StoreRequest {
 			return n.Store.Begin(ingest.RequestOptions{Study: study})
 		},
-		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Ready: n.Ready, Log: log,
+		Search: n.Search, Retrieve: n.Retrieve, Thumbnails: n.Thumbnail, Remove: n.Remove, Ready: host.Ready, Log: log,
 		Handlers: map[string]http.Handler{"/test/state": http.HandlerFunc(state)}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,7 +80,7 @@ func serve(dir string) error {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	api.Shutdown()
 	_ = srv.Close()
-	return n.Close(ctx)
+	return host.Close(ctx)
 }
 
 // condition is what the server says of itself.

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/strata-pacs/strata/dicomweb"
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/node"
+)
+
+// archiveHandler returns what serves the archive of a tenant that has been opened.
+func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive) http.Handler {
+	return func(a *node.Archive) http.Handler {
+		o := c.webOptions(log, m)
+		o.Tenant = a.Tenant
+		o.Store = func(_ archive.Tenant, study string) dicomweb.StoreRequest {
+			return a.Store.Begin(ingest.RequestOptions{Study: study})
+		}
+		o.Search, o.Retrieve, o.Thumbnails, o.Remove, o.Feed = a.Search, a.Retrieve, a.Thumbnail, a.Remove, a.Index
+		o.Check, o.Pace = a.Check, a.Pace
+		return dicomweb.New(o)
+	}
+}
+
+// baseHandler returns what answers requests for no tenant.
+func (c *Config) baseHandler(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) *dicomweb.Server {
+	o := c.webOptions(log, m)
+	o.Ready, o.Handlers = n.Ready, map[string]http.Handler{"/metrics": m.handler()}
+	if authorize != nil {
+		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
+	}
+	return dicomweb.New(o)
+}
+
+func (c *Config) webOptions(log *slog.Logger, m *metrics) dicomweb.Options {
+	return dicomweb.Options{
+		Limits:    dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle},
+		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
+		Log: log, Metrics: m, Version: version,
+	}
+}
+
+// front leads requests to the archives of their tenants.
+func front(n *node.Node, base *dicomweb.Server, authorize authorizer) http.Handler {
+	o := dicomweb.FrontOptions{Tenant: n.Tenant, Base: base, Authorize: authorize,
+		Enter: func(ctx context.Context, t archive.Tenant) (dicomweb.Stay, error) {
+			v, err := n.Enter(ctx, t)
+			if err != nil {
+				return dicomweb.Stay{}, err
+			}
+			within, cancel := v.Within(ctx)
+			return dicomweb.Stay{Handler: v.Handler, Context: within, Leave: func() { cancel(); v.Leave() }}, nil
+		}}
+	return dicomweb.NewFront(o)
+}
+
+// authorizer refuses a request for a tenant; no tenant stands for what belongs
+// to none, which is the operator's.
+type authorizer func(r *http.Request, t archive.Tenant) error
+
+// authorize returns the check of bearer tokens (RFC 6750), nil without any.
+func (c *Config) authorize() (authorizer, error) {
+	if c.TokenFile == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
+	}
+	type token struct {
+		sum    [sha256.Size]byte
+		tenant archive.Tenant // "": the operator's, good for everything
+	}
+	var tokens []token
+	for _, line := range strings.Fields(string(b)) {
+		var t token
+		if tenant, rest, ok := strings.Cut(line, ":"); ok {
+			if t.tenant, line = archive.Tenant(tenant), rest; !t.tenant.Valid() {
+				return nil, fault.New(fault.Invalid, "token-file: what stands before a colon must be a tenant's name")
+			}
+		}
+		if len(line) < 16 {
+			return nil, fault.New(fault.Invalid, "token-file: a token is shorter than 16 characters; make one with: openssl rand -hex 32")
+		}
+		t.sum = sha256.Sum256([]byte(line))
+		tokens = append(tokens, t)
+	}
+	if len(tokens) == 0 {
+		return nil, fault.New(fault.Invalid, "token-file: the file holds no token; make one with: openssl rand -hex 32")
+	}
+	return func(r *http.Request, tenant archive.Tenant) error {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
+		valid, good := 0, 0
+		for i := range tokens {
+			same := subtle.ConstantTimeCompare(tokens[i].sum[:], sum[:])
+			valid |= same
+			if tokens[i].tenant == "" || tokens[i].tenant == tenant && tenant != "" {
+				good |= same
+			}
+		}
+		switch {
+		case valid == 0 || !strings.EqualFold(scheme, "Bearer"):
+			return fault.New(fault.Unauthenticated, "send a valid token: Authorization: Bearer …")
+		case good == 1:
+			return nil
+		case tenant == "":
+			return fault.New(fault.Forbidden, "this is the operator's; a tenant's token does not open it")
+		}
+		return errOtherTenant
+	}, nil
+}
+
+// errOtherTenant is what a tenant's token gets of another tenant, whether there
+// is one of the name or not.
+var errOtherTenant = fault.New(fault.NotFound, "there is no such resource; "+dicomweb.Root+" has the DICOMweb service")
