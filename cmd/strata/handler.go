@@ -56,8 +56,13 @@ func front(n *node.Node, base *dicomweb.Server, authorize authorizer) http.Handl
 			if err != nil {
 				return dicomweb.Stay{}, err
 			}
+			end, err := v.Begin()
+			if err != nil {
+				v.Leave()
+				return dicomweb.Stay{}, err
+			}
 			within, cancel := v.Within(ctx)
-			return dicomweb.Stay{Handler: v.Handler, Context: within, Leave: func() { cancel(); v.Leave() }}, nil
+			return dicomweb.Stay{Handler: v.Handler, Context: within, Leave: func() { cancel(); end(); v.Leave() }}, nil
 		}}
 	return dicomweb.NewFront(o)
 }

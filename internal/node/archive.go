@@ -137,9 +137,11 @@ func (a *Archive) prove(ctx context.Context) error {
 	if err := usable(settings); err != nil {
 		return err
 	}
-	if old := a.settings.Swap(&settings); old.KEK != settings.KEK {
+	old := a.settings.Swap(&settings)
+	if old.KEK != settings.KEK {
 		a.ring.SetKEK(keys.ID(settings.KEK))
-	} else if old.Limits != settings.Limits {
+	}
+	if old.Limits != settings.Limits {
 		a.limits.set(settings.Limits)
 	}
 	return a.ring.Prove(ctx, a.n.o.KeyLease/2)

@@ -24,6 +24,7 @@ type gate struct {
 	busy    chan struct{} // an opening or a closing is under way; closed when it ends
 	pins    int           // holders who keep the archive open though idle
 	used    time.Time     // when the last visit ended
+	dark    error         // why it is being closed, if it is not for want of visitors
 	refused error         // why it could not be opened
 	until   time.Time     // for how long that is believed
 	closing error         // of the last closing
@@ -85,6 +86,8 @@ func (g *gate) step(ctx context.Context) (*Archive, <-chan struct{}, error) {
 	case g.a != nil:
 		g.a.active++
 		return g.a, nil, nil
+	case g.busy != nil && g.dark != nil:
+		return nil, nil, g.dark
 	case g.busy != nil:
 		return nil, g.busy, nil
 	case g.refused != nil && g.n.o.Now().Before(g.until):
@@ -160,6 +163,9 @@ func (g *gate) shut(a *Archive, cause error) chan struct{} {
 		a.drained = drained
 	}
 	g.a, g.busy = nil, done
+	if cause != errIdle {
+		g.dark = cause
+	}
 	g.n.wg.Go(func() { g.close(a, cause, drained, done) })
 	return done
 }
@@ -187,7 +193,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.busy, g.closing = nil, err
+	g.busy, g.dark, g.closing = nil, nil, err
 	close(done)
 }
 

@@ -48,6 +48,10 @@ func set(r *rate.Limiter, perSecond float64) {
 
 var errLimit = fault.New(fault.TooMany, "this archive gets more requests than its operator allows; slow down")
 
+// Begin takes a request of the tenant in, or refuses it with fault.TooMany; the
+// function it returns ends the request.
+func (a *Archive) Begin() (end func(), err error) { return a.limits.begin() }
+
 // begin takes a request in, or refuses it with fault.TooMany; the function it
 // returns ends the request.
 func (x *limiter) begin() (end func(), err error) {
