@@ -26,10 +26,13 @@ run: build
 codecs:
 	./internal/pixel/sandbox/bring --required
 
-# What only tests need: real DICOM tools to compare with. As root, or with sudo.
+# What only tests need: DICOM tools to compare with, real servers to run against.
+# As root, or with sudo. Two servers are built once, which takes many minutes.
 setup: codecs
-	./test/setup
+	GO=$(GO) ./test/setup
 
+# Everything was set up, so a test that misses a server fails instead of skipping.
+test: export CI = 1
 test: setup
 	$(GO) test -timeout 30m ./...
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v /test/)
