@@ -19,3 +19,9 @@ var Balancer []byte
 //
 //go:embed vault-policy.hcl
 var VaultPolicy string
+
+// VaultAdminPolicy is vault-admin-policy.hcl: what rotating, retiring and
+// disabling that key needs.
+//
+//go:embed vault-admin-policy.hcl
+var VaultAdminPolicy string

@@ -53,28 +53,35 @@ func newNode(program, dir, log, name string, port int, settings map[string]any, 
 // sharing are the settings by which nodes are one archive, and the environment
 // that goes with them.
 func (s *Stack) sharing(ctx context.Context, name, dir string) (map[string]any, []string, error) {
-	role, err := s.Vault.role(ctx, "strata-"+name)
+	secret, err := s.Vault.role(ctx, "strata-"+name, nodePolicy, disabledPolicy)
+	if err != nil {
+		return nil, nil, err
+	}
+	admin, err := s.Vault.role(ctx, "strata-admin-"+name, adminPolicy)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	roleID, secretID, token := filepath.Join(dir, "vault-role-id"), filepath.Join(dir, "vault-secret-id"), filepath.Join(dir, "token")
-	for file, value := range map[string]string{roleID: role.RoleID, secretID: role.SecretID, token: s.Token} {
+	files := map[string]string{filepath.Join(dir, "vault-secret-id"): secret, filepath.Join(dir, "vault-admin-secret-id"): admin, filepath.Join(dir, "token"): s.Token}
+	for file, value := range files {
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
 			return nil, nil, err
 		}
 	}
-	q := url.Values{"auth": {"approle"}, "role-id-file": {roleID}, "secret-id-file": {secretID}}
+	vault := url.URL{Scheme: "vault", Opaque: s.Vault.Address + "/" + Transit, RawQuery: url.Values{
+		"auth": {"approle"}, "role-id": {"strata-" + name}, "secret-id-file": {filepath.Join(dir, "vault-secret-id")},
+		"admin-auth": {"approle"}, "admin-role-id": {"strata-admin-" + name}, "admin-secret-id-file": {filepath.Join(dir, "vault-admin-secret-id")},
+	}.Encode()}
 	return map[string]any{
 		"database":   s.Postgres.DSN,
 		"store":      s.S3.bucket(ObjectBucket),
 		"key-store":  s.S3.bucket(KeyBucket),
 		"read-cache": filepath.Join(dir, "read-cache"),
-		"providers":  map[string]string{"vault": "vault:" + s.Vault.Address + "/" + Transit + "?" + q.Encode()},
+		"providers":  map[string]string{"vault": vault.String()},
 		"kek":        "vault/" + Key,
-		"token-file": token,
+		"token-file": filepath.Join(dir, "token"),
 	}, []string{"AWS_ACCESS_KEY_ID=" + s.S3.Key, "AWS_SECRET_ACCESS_KEY=" + s.S3.Secret}, nil
 }
 

@@ -51,7 +51,7 @@ func TestServers(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(again.S3.Folder, KeyBucket)); err != nil {
 		t.Error(err)
 	}
-	if got, err := signIn(t, again.Vault).decrypt(t.Context(), sealed, "one"); err != nil || got != "secret" {
+	if got, err := signIn(t, again.Vault, nodePolicy).decrypt(t.Context(), sealed, "one"); err != nil || got != "secret" {
 		t.Errorf("what was sealed under the key of before: %q, %v", got, err)
 	}
 }
@@ -125,9 +125,10 @@ func testS3(t *testing.T, g *S3) {
 // seat is a node's place at Vault.
 type seat struct{ *api.Client }
 
-func signIn(t *testing.T, v *Vault) seat {
+func signIn(t *testing.T, v *Vault, policies ...string) seat {
 	t.Helper()
-	r, err := v.role(t.Context(), "strata-test")
+	name := "strata-test-" + policies[0]
+	secret, err := v.role(t.Context(), name, policies...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func signIn(t *testing.T, v *Vault) seat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Logical().WriteWithContext(t.Context(), "auth/approle/login", map[string]any{"role_id": r.RoleID, "secret_id": r.SecretID})
+	got, err := c.Logical().WriteWithContext(t.Context(), "auth/approle/login", map[string]any{"role_id": name, "secret_id": secret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,8 @@ func status(err error) int {
 
 func testVault(t *testing.T, v *Vault) string {
 	ctx := t.Context()
-	node := signIn(t, v)
+	node := signIn(t, v, nodePolicy, disabledPolicy)
+	admin := signIn(t, v, adminPolicy)
 	sealed, err := node.encrypt(ctx, "secret", "one")
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +200,24 @@ func testVault(t *testing.T, v *Vault) string {
 	if key, err := node.Logical().ReadWithContext(ctx, Transit+"/keys/"+Key); err != nil || key.Data["exportable"] != false {
 		t.Errorf("a node reads about its key: %v, %v", key, err)
 	}
+	// The other policy allows what takes the key out of use, and not its use.
+	if _, err := admin.encrypt(ctx, "secret", "one"); status(err) != http.StatusForbidden {
+		t.Errorf("the administrator uses the key: %v", err)
+	}
+	rules := `path "` + Transit + "/decrypt/" + Key + `" { capabilities = ["deny"] }`
+	for path, data := range map[string]map[string]any{Transit + "/keys/" + Key + "/rotate": nil,
+		Transit + "/keys/" + Key + "/config": {"min_encryption_version": 0}, "sys/policies/acl/" + disabledPolicy: {"policy": rules}} {
+		if _, err := admin.Logical().WriteWithContext(ctx, path, data); err != nil {
+			t.Errorf("the administrator writes %s: %v", path, err)
+		}
+	}
+	if _, err := node.decrypt(ctx, sealed, "one"); status(err) != http.StatusForbidden {
+		t.Errorf("disabled: %v", err)
+	}
+	if _, err := admin.Logical().DeleteWithContext(ctx, "sys/policies/acl/"+disabledPolicy); err != nil {
+		t.Fatal(err)
+	}
+	opens("enabled again")
 
 	if err := v.Deny(ctx); err != nil {
 		t.Fatal(err)

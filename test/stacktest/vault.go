@@ -21,9 +21,13 @@ const vaultProgram = "vault-1.21.2"
 
 // Names in Vault.
 const (
-	Transit    = "transit" // where the Transit engine is mounted
-	Key        = "strata"  // the key of the default tenant, and the policy that allows its use
-	nodePolicy = Key
+	Transit     = "transit" // where the Transit engine is mounted
+	Key         = "strata"  // the key of the default tenant
+	nodePolicy  = "strata"  // allows its use
+	adminPolicy = "strata-admin"
+	// Once there is a policy of this name, the nodes are what it says besides:
+	// denied their key.
+	disabledPolicy = "strata-disabled-" + Key
 )
 
 // denial takes from a policy what it allowed.
@@ -130,8 +134,8 @@ func (v *Vault) Unseal(ctx context.Context) error {
 // Seal seals Vault: it answers 503 to everything until Unseal.
 func (v *Vault) Seal(ctx context.Context) error { return v.Root.Sys().SealWithContext(ctx) }
 
-// Deny withdraws the nodes' permission to use their key, as a customer does who
-// revokes it; Allow gives it back.
+// Deny withdraws the nodes' permission to use their key in Vault itself, as a
+// customer does who revokes it; Allow gives it back.
 func (v *Vault) Deny(ctx context.Context) error {
 	return v.Root.Sys().PutPolicyWithContext(ctx, nodePolicy, denial)
 }
@@ -169,35 +173,29 @@ func (v *Vault) open(ctx context.Context) error {
 	if _, err := v.Root.Logical().WriteWithContext(ctx, Transit+"/keys/"+Key, map[string]any{"type": "aes256-gcm96"}); err != nil {
 		return fmt.Errorf("making the key: %w", err)
 	}
+	if err := sys.PutPolicyWithContext(ctx, adminPolicy, deploy.VaultAdminPolicy); err != nil {
+		return fmt.Errorf("writing the policy %s: %w", adminPolicy, err)
+	}
 	return v.Allow(ctx)
 }
 
-// AppRole is how one node signs in.
-type AppRole struct{ RoleID, SecretID string }
-
-// role makes the AppRole of a node, which may do what the nodes' policy says.
-func (v *Vault) role(ctx context.Context, name string) (AppRole, error) {
+// role makes an AppRole of the given name, which is its role id too, and returns
+// a new secret id for it.
+func (v *Vault) role(ctx context.Context, name string, policies ...string) (secretID string, err error) {
 	path := "auth/approle/role/" + name
-	if _, err := v.Root.Logical().WriteWithContext(ctx, path, map[string]any{
-		"token_policies": []string{nodePolicy}, "token_ttl": "1h", "token_max_ttl": "24h", "secret_id_ttl": "720h"}); err != nil {
-		return AppRole{}, fmt.Errorf("making the AppRole of %s: %w", name, err)
-	}
-	id, err := v.Root.Logical().ReadWithContext(ctx, path+"/role-id")
-	if err != nil {
-		return AppRole{}, fmt.Errorf("reading the AppRole of %s: %w", name, err)
+	if _, err := v.Root.Logical().WriteWithContext(ctx, path, map[string]any{"role_id": name,
+		"token_policies": policies, "token_ttl": "1h", "token_max_ttl": "24h", "secret_id_ttl": "720h"}); err != nil {
+		return "", fmt.Errorf("making the AppRole %s: %w", name, err)
 	}
 	secret, err := v.Root.Logical().WriteWithContext(ctx, path+"/secret-id", nil)
 	if err != nil {
-		return AppRole{}, fmt.Errorf("making the secret of %s: %w", name, err)
+		return "", fmt.Errorf("making a secret id for the AppRole %s: %w", name, err)
 	}
-	if id == nil || secret == nil {
-		return AppRole{}, fmt.Errorf("Vault does not tell the AppRole of %s", name)
+	if secret != nil {
+		secretID, _ = secret.Data["secret_id"].(string)
 	}
-	r := AppRole{}
-	r.RoleID, _ = id.Data["role_id"].(string)
-	r.SecretID, _ = secret.Data["secret_id"].(string)
-	if r.RoleID == "" || r.SecretID == "" {
-		return AppRole{}, fmt.Errorf("Vault does not tell the AppRole of %s", name)
+	if secretID == "" {
+		return "", fmt.Errorf("Vault tells no secret id for the AppRole %s", name)
 	}
-	return r, nil
+	return secretID, nil
 }
