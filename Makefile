@@ -42,7 +42,7 @@ codecs:
 # What only tests need: DICOM tools to compare with, real servers to run against.
 # As root, or with sudo. Two servers are built once, which takes many minutes.
 setup: codecs
-	GO=$(GO) ./test/setup
+	GO="$(GO)" ./test/setup
 
 # Everything was set up, so a test that misses a server fails instead of skipping.
 test: export CI = 1

@@ -249,3 +249,37 @@ func testVault(t *testing.T, v *Vault) string {
 	opens("started again")
 	return sealed
 }
+
+// TestOpenFails has nodes that end at once: what was started goes down again.
+func TestOpenFails(t *testing.T) {
+	dir := t.TempDir()
+	if err := Start(t, Options{Dir: dir}).Close(); err != nil { // skips where there are no servers
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "strata")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no such setting\nexit 2\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), Options{Dir: dir, Nodes: 1, Program: program})
+	if err == nil || !strings.Contains(err.Error(), "node1 ended") || !strings.Contains(err.Error(), "no such setting") {
+		t.Fatalf("it opens without a node: %v", err)
+	}
+	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range found {
+		if b, _ := os.ReadFile(f); strings.Contains(string(b), dir) {
+			t.Errorf("left is %q", b)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "node1", "strata.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"database", "store", "key-store", "read-cache", "providers", "kek", "token-file"} {
+		if !strings.Contains(string(b), `"`+setting+`": `) {
+			t.Errorf("the node is not told its %s: %s", setting, b)
+		}
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir, Nodes: 4}); err == nil {
+		t.Error("a stack of four nodes")
+	}
+}

@@ -109,10 +109,10 @@ func (s *Stack) openServers(ctx context.Context, ports []int, known *secrets, re
 		return err
 	}
 	report("starting PostgreSQL, an S3 server and Vault")
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.Postgres.open(ctx, known.Database) })
-	g.Go(func() error { return s.S3.open(ctx) })
-	g.Go(func() error { return s.Vault.open(ctx) })
+	g, starting := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Postgres.open(starting, known.Database) })
+	g.Go(func() error { return s.S3.open(starting) })
+	g.Go(func() error { return s.Vault.open(starting) })
 	return g.Wait()
 }
 
@@ -139,11 +139,11 @@ func (s *Stack) openNodes(ctx context.Context, ports []int, o Options) error {
 	}
 	s.Balancer = b
 	o.Report(fmt.Sprintf("starting %d nodes and the load balancer", o.Nodes))
-	g, ctx := errgroup.WithContext(ctx)
+	g, starting := errgroup.WithContext(ctx)
 	for _, n := range s.Nodes {
-		g.Go(func() error { return n.Start(ctx) })
+		g.Go(func() error { return n.Start(starting) })
 	}
-	g.Go(func() error { return b.Start(ctx) })
+	g.Go(func() error { return b.Start(starting) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
