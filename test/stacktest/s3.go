@@ -24,7 +24,7 @@ const (
 // Region is what the S3 server calls its own.
 const Region = "us-east-1"
 
-// S3 is an S3 server over a folder.
+// S3 is an S3 server over a folder. Stop waits for its clients; Kill does not.
 type S3 struct {
 	*Process
 	Endpoint    string // URL

@@ -85,10 +85,12 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err := s.openServers(ctx, ports[4:], known, o.Report); err != nil {
 		return nil, err
 	}
-	if o.Nodes == 0 {
-		return s, nil
+	if o.Nodes > 0 {
+		if err := s.openNodes(ctx, ports, o); err != nil {
+			return nil, err
+		}
 	}
-	return s, s.openNodes(ctx, ports, o)
+	return s, nil
 }
 
 // openServers starts what the nodes share.
