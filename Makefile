@@ -1,11 +1,14 @@
 # make run   build and start a server on this machine
 # make test  set up what the tests need, then run all of them
+# make stack the full topology on this machine: PostgreSQL, S3, Vault, three nodes, a load balancer
 # make lint  what CI checks beyond the tests
 # make fuzz  every fuzz target for FUZZTIME (30s)
 
 GO        ?= go
 FUZZTIME  ?= 30s
 CACHE     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strata-build
+STACK     ?= stack
+PORT      ?= 8080
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 STATICCHECK = v0.8.2
@@ -13,7 +16,7 @@ GOVULNCHECK = v1.1.4
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test setup codecs lint fuzz bench clean
+.PHONY: build run stack stack-clean test setup codecs lint fuzz bench clean
 
 build:
 	./internal/pixel/sandbox/bring
@@ -22,14 +25,27 @@ build:
 run: build
 	./bin/strata serve
 
+# Needs what `make setup` brings. Ctrl-C ends it; what it keeps is in the folder STACK.
+stack: build
+	$(GO) build -o bin/strata-stack ./test/stack
+	exec ./bin/strata-stack -program bin/strata -dir "$(STACK)" -port $(PORT)
+
+stack-clean:
+	@[ ! -e "$(STACK)" ] || [ -e "$(STACK)/secrets.json" ] || { echo "$(STACK) is not the folder of a stack"; exit 1; }
+	@[ ! -e "$(STACK)/lock" ] || flock -n "$(STACK)/lock" true || { echo "a stack runs in $(STACK): stop it first"; exit 1; }
+	rm -rf "$(STACK)"
+
 # The codecs that decode images: npm brings them, the build embeds them.
 codecs:
 	./internal/pixel/sandbox/bring --required
 
-# What only tests need: real DICOM tools to compare with. As root, or with sudo.
+# What only tests need: DICOM tools to compare with, real servers to run against.
+# As root, or with sudo. Two servers are built once, which takes many minutes.
 setup: codecs
-	./test/setup
+	GO="$(GO)" ./test/setup
 
+# Everything was set up, so a test that misses a server fails instead of skipping.
+test: export CI = 1
 test: setup
 	$(GO) test -timeout 30m ./...
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v /test/)
