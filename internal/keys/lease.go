@@ -10,10 +10,15 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
+// Revoked is how long after a revocation a byte may still be served, at most.
+// Who cannot ask whether there was one goes on for no longer than that.
+const Revoked = 5 * time.Second
+
 // LeaseOptions describe a lease. Prove is required.
 type LeaseOptions struct {
 	// Prove asks whoever may take the keys away. It returns nil when they may be
-	// used on, fault.KeyDenied when they may not, and another fault when nobody answered.
+	// used on, fault.KeyDenied when they may not, fault.KeyUnreachable when the provider
+	// is silent, and fault.Unavailable when it is not known whether Strata itself has revoked them.
 	Prove func(ctx context.Context) error
 	TTL   time.Duration // how long one answer holds; 0 is 2 s
 	// Grace is how long the lease goes on without an answer; 0 is 30 s, less is none.
@@ -108,16 +113,22 @@ func (l *Lease) ask(ctx context.Context, c *leaseCall) {
 	if fault.Is(err, fault.Timeout) {
 		err = fault.Wrap(fault.KeyUnreachable, err, "the key provider does not answer in time; the archive is closed until it does")
 	}
+	var grace time.Duration
+	switch fault.KindOf(err) {
+	case fault.KeyUnreachable:
+		grace = l.o.Grace
+	case fault.Unavailable:
+		grace = min(l.o.Grace, Revoked)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &leaseState{}
-	switch {
+	switch silent := asked.Sub(l.good); {
 	case err == nil:
 		l.good = asked
 		s.until = asked.Add(l.o.TTL)
-	case fault.Is(err, fault.KeyUnreachable) && asked.Sub(l.good) < l.o.Grace:
-		// Never past the end of the grace.
-		s.until = asked.Add(min(l.o.TTL, l.o.Grace-asked.Sub(l.good)))
+	case silent < grace: // never past its end
+		s.until = asked.Add(min(l.o.TTL, grace-silent))
 	default:
 		s.until, s.err = l.o.Now().Add(l.o.Pause), err
 	}

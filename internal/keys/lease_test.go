@@ -92,12 +92,16 @@ func TestLeaseUnreachable(t *testing.T) {
 	w.wants(t, "without a grace", 1, fault.KeyUnreachable)
 }
 
-// TestLeaseWithoutDatabase: who cannot learn whether the keys were revoked has no grace.
+// TestLeaseWithoutDatabase: who cannot learn whether the keys were revoked has little grace.
 func TestLeaseWithoutDatabase(t *testing.T) {
 	w := newLeaseWorld(LeaseOptions{})
 	w.err = fault.New(fault.Unavailable, "no database")
 	w.now = w.now.Add(2 * time.Second)
-	w.wants(t, "cut off", 1, fault.Unavailable)
+	w.wants(t, "a hiccup", 1, fine)
+	w.now = w.now.Add(2 * time.Second)
+	w.wants(t, "it lasts", 2, fine)
+	w.now = w.now.Add(time.Second)
+	w.wants(t, "cut off", 3, fault.Unavailable)
 }
 
 func TestLeaseTimeout(t *testing.T) {
