@@ -18,6 +18,8 @@ const (
 type TenantSettings struct {
 	Title string      `json:"title,omitempty"` // for people
 	State TenantState `json:"state"`
+	// Before is the state to go back to when a revoked key is granted again.
+	Before TenantState `json:"before,omitempty"`
 	// KEK names where the tenant's key-encryption key is: "provider/key", or
 	// "provider/key+provider/key" where two providers are needed to unwrap.
 	KEK string `json:"kek"`

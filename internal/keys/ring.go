@@ -59,7 +59,7 @@ type Ring struct {
 // Errors are fault.Corrupt, fault.KeyDenied, fault.KeyUnreachable and those of the store.
 func Open(ctx context.Context, o Options) (_ *Ring, err error) {
 	if !o.Tenant.Valid() {
-		return nil, fault.New(fault.Invalid, "a tenant's name has lower-case letters, digits and hyphens, at most 63")
+		return nil, errName
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
@@ -120,6 +120,21 @@ func (r *Ring) SetKEK(kek ID) {
 // KeyName returns the name of a study key's object.
 func KeyName(t archive.Tenant, id archive.KeyID) string { return string(t) + "/key/" + id.String() }
 
+// Create makes the root of a new tenant. fault.Exists says that there is one, which
+// stays as it is; other errors are those of [Open].
+func Create(ctx context.Context, o Options) error {
+	if !o.Tenant.Valid() {
+		return errName
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	r := &Ring{o: o, kek: o.KEK}
+	return r.putRoot(ctx)
+}
+
+var errName = fault.New(fault.Invalid, "a tenant's name has lower-case letters, digits and hyphens, at most 63")
+
 // makeRoot writes a new root unless the tenant has anything already. Another
 // node's root is as good.
 func (r *Ring) makeRoot(ctx context.Context) error {
@@ -135,6 +150,14 @@ func (r *Ring) makeRoot(ctx context.Context) error {
 		return fault.Wrap(fault.Corrupt, ErrAbsent,
 			"the archive holds data, but its root key %s is not in the store; restore that object from a copy", RootName(r.o.Tenant))
 	}
+	if err := r.putRoot(ctx); !fault.Is(err, fault.Exists) {
+		return err
+	}
+	return nil // another node was faster
+}
+
+// putRoot draws and writes a root; fault.Exists where there is one.
+func (r *Ring) putRoot(ctx context.Context) error {
 	var secret archive.Secret
 	defer secret.Wipe()
 	if _, err := io.ReadFull(r.o.Rand, secret[:]); err != nil {
@@ -146,9 +169,6 @@ func (r *Ring) makeRoot(ctx context.Context) error {
 	}
 	b := encode(rootMagic, archive.KeyID{}, archive.Ref{}, w)
 	_, err = r.o.Bucket.Put(ctx, RootName(r.o.Tenant), b, storage.CreateOptions{IfAbsent: true})
-	if fault.Is(err, fault.Exists) { // another node was faster
-		return nil
-	}
 	return err
 }
 

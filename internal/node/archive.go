@@ -90,6 +90,9 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err := a.catchUp(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.prove(ctx); err != nil { // the log may have told what the index did not know
+		return nil, err
+	}
 	if n.o.Serve != nil {
 		a.Handler = n.o.Serve(a)
 	}

@@ -18,6 +18,7 @@ type gate struct {
 	n        *Node
 	tenant   archive.Tenant
 	watching atomic.Bool
+	changing sync.Mutex // held while the settings are changed
 
 	mu      sync.Mutex
 	a       *Archive      // open, or nil

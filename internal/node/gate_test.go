@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type clinic struct {
 	*Node
 	t        *testing.T
 	provider *keystest.Provider
+	end      func() // closes the node
 }
 
 func newClinic(t *testing.T, change ...func(*Options)) *clinic {
@@ -30,12 +32,13 @@ func newClinic(t *testing.T, change ...func(*Options)) *clinic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	c := &clinic{n, t, p, sync.OnceFunc(func() {
 		if err := n.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
-	})
-	return &clinic{n, t, p}
+	})}
+	t.Cleanup(c.end)
+	return c
 }
 
 func (c *clinic) enter() *Visit {

@@ -217,13 +217,23 @@ func (n *Node) keysOf(_ context.Context, t archive.Tenant) (index.Keys, error) {
 }
 
 // settings returns what holds for a tenant: its newest tenant fact, or for the
-// default tenant without one, the options.
+// default tenant without one, the options. A tenant that the store has and the
+// index does not is one whose key was not there when the index was made anew: its log tells.
 func (n *Node) settings(ctx context.Context, t archive.Tenant) (archive.TenantSettings, error) {
 	info, err := n.Index.Tenant(ctx, t)
-	if fault.Is(err, fault.NotFound) && t == n.Tenant {
+	if !fault.Is(err, fault.NotFound) {
+		return info.TenantSettings, err
+	}
+	if t == n.Tenant {
 		return archive.TenantSettings{State: archive.TenantActive, KEK: string(n.o.KEK)}, nil
 	}
-	return info.TenantSettings, err
+	if !t.Valid() {
+		return archive.TenantSettings{}, err
+	}
+	if _, serr := n.Bucket.Stat(ctx, keys.RootName(t)); serr != nil {
+		return archive.TenantSettings{}, serr
+	}
+	return archive.TenantSettings{State: archive.TenantActive}, nil
 }
 
 // gate returns the tenant's gate; fault.NotFound where there is no such tenant.
@@ -240,14 +250,11 @@ func (n *Node) gate(ctx context.Context, t archive.Tenant) (*gate, error) {
 	if _, err := n.settings(ctx, t); err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if g = n.gates[t]; g == nil {
-		g = &gate{n: n, tenant: t}
-		n.gates[t] = g
-	}
-	return g, nil
+	return n.gateOf(t), nil
 }
+
+// shared reports whether other nodes work on the same archives.
+func (n *Node) shared() bool { return false }
 
 // start runs f in a goroutine that Close waits for, unless the node is closed.
 func (n *Node) start(f func()) bool {

@@ -54,25 +54,40 @@ func (n *Node) rebuild(ctx context.Context, progress func(done, total int)) (all
 	if err != nil {
 		return all, err
 	}
+	rings := map[archive.Tenant]*keys.Ring{}
+	defer func() {
+		for t, ring := range rings {
+			n.takeBack(t)
+			ring.Close()
+		}
+	}()
+	// All at once, since the index is finished for all of them together.
 	for _, t := range tenants {
-		report, err := n.rebuildTenant(ctx, t, progress)
+		ring, err := keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, Tenant: t, KEK: n.o.KEK, Now: n.o.Now})
+		if fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.KeyUnreachable) {
+			if t == n.Tenant && len(tenants) == 1 {
+				return all, err
+			}
+			n.o.Slog.Warn("a tenant cannot be rebuilt without its key; it is when the key is there again", "tenant", string(t), "error", err)
+			continue
+		}
+		if err != nil {
+			return all, fmt.Errorf("opening the keys of tenant %s: %w", t, err)
+		}
+		rings[t] = ring
+		n.lend(t, ring)
+	}
+	for _, t := range tenants {
+		if rings[t] == nil {
+			continue
+		}
+		report, err := reconcile.New(n.reconcileOptions(t, rings[t], nil)).Rebuild(ctx, progress)
 		all.Add(report)
 		if err != nil {
 			return all, fmt.Errorf("tenant %s: %w", t, err)
 		}
 	}
 	return all, nil
-}
-
-func (n *Node) rebuildTenant(ctx context.Context, t archive.Tenant, progress func(done, total int)) (report reconcile.Report, err error) {
-	ring, err := keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, Tenant: t, KEK: n.o.KEK, Now: n.o.Now})
-	if err != nil {
-		return report, fmt.Errorf("opening the tenant's keys: %w", err)
-	}
-	defer ring.Close()
-	n.lend(t, ring)
-	defer n.takeBack(t)
-	return reconcile.New(n.reconcileOptions(t, ring, nil)).Rebuild(ctx, progress)
 }
 
 // stored returns the tenants that the store has anything of, and the default one.
