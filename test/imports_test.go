@@ -22,6 +22,7 @@ var layers = []struct {
 	alien []string // modules outside the project that it must not import
 }{
 	{pkg: "internal/fault"},
+	{pkg: "internal/fault/problem", may: []string{"internal/fault"}},
 	{pkg: "internal/dicom/charset"},
 	{pkg: "internal/dicom", may: []string{"internal/fault", "internal/dicom/charset"}, alien: []string{"net/http"}},
 	{pkg: "internal/archive", may: []string{"internal/dicom"}, alien: []string{"net/http", "os", "database/sql"}},
@@ -49,7 +50,7 @@ var layers = []struct {
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
-	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/ingest", "internal/retrieve",
+	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},
 	// node joins everything below the command line.
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
