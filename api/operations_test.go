@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
@@ -164,14 +165,14 @@ func TestKeys(t *testing.T) {
 
 func TestJobsOfKeys(t *testing.T) {
 	h := serve(t, nil)
-	public := bytes.Repeat([]byte{7}, 32)
+	public := bytes.Repeat([]byte{7}, 1216)
 	for _, tt := range []struct{ path, body, kind string }{
 		{"rotate", "", "rotate"},
 		{"move", `{"kek":"hsm/site key"}`, ""}, // a label with a space is none
 		{"move", `{"kek":"hsm/site-key"}`, "move"},
 		{"move", `{"kek":"vault/a+hsm/b"}`, "move"},
 		{"escrow", `{"kek":"hsm/recovery"}`, "escrow"},
-		{"escrow", `{"publicKey":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}`, "escrow"},
+		{"escrow", `{"publicKey":"` + base64.StdEncoding.EncodeToString(public) + `"}`, "escrow"},
 	} {
 		r := h.do("POST", "/tenants/alpha/keys/"+tt.path, tt.body)
 		if tt.kind == "" {

@@ -131,7 +131,7 @@ type Escrow struct {
 	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap
 	Kek *KEK `json:"kek,omitempty"`
 
-	// PublicKey X25519 for HPKE (RFC 9180) with HKDF-SHA256 and AES-256-GCM, 32 bytes
+	// PublicKey MLKEM768-X25519 for HPKE (RFC 9180) with HKDF-SHA256 and AES-256-GCM, 1216 bytes
 	PublicKey *[]byte `json:"publicKey,omitempty"`
 }
 

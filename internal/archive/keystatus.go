@@ -41,16 +41,14 @@ const (
 // Recovery is a second key that a tenant's keys are wrapped for. One of the fields is set.
 type Recovery struct {
 	KEK string // "provider/key"
-	// PublicKey is an X25519 public key for HPKE (RFC 9180, base mode with
-	// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM), 32 bytes. The
-	// private key is kept by people, in shares of a quorum.
+	// PublicKey is one of package quorum, whose private half people keep in shares.
 	PublicKey []byte
 }
 
 // EscrowStatus says how much of a tenant is wrapped for its recovery key.
 type EscrowStatus struct {
 	KEK         string // of a recovery key at a provider, or
-	Fingerprint string // of a public key: the first 16 hexadecimal digits of its SHA-256
+	Fingerprint string // of a public key, as package quorum has it
 	At          time.Time
 	Objects     int64     // key objects that the recovery key opens
 	Missing     int64     // key objects made since, which it does not
