@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/keys/quorum"
 )
 
 func TestTenants(t *testing.T) {
@@ -22,7 +23,7 @@ func TestTenants(t *testing.T) {
 		t.Fatalf("%v %s", err, created.Body)
 	}
 	want := archive.TenantSettings{Title: "Zentrum", State: archive.TenantActive, KEK: "vault/delta", Limits: archive.TenantLimits{RequestsPerSecond: 2.5}}
-	if diff := cmp.Diff(want, h.memory.tenants["delta"].TenantSettings); diff != "" {
+	if diff := cmp.Diff(want, h.memory.Tenants["delta"].TenantSettings); diff != "" {
 		t.Error(diff)
 	}
 	wantProblem(t, h.do("POST", "/tenants", `{"name":"delta"}`), 409, "exists")
@@ -33,7 +34,7 @@ func TestTenants(t *testing.T) {
 		t.Fatalf("%v %s", err, changed.Body)
 	}
 	want.Limits.Concurrent = 7
-	if diff := cmp.Diff(want, h.memory.tenants["delta"].TenantSettings); diff != "" {
+	if diff := cmp.Diff(want, h.memory.Tenants["delta"].TenantSettings); diff != "" {
 		t.Error(diff)
 	}
 	if g := changed.JSON200; *g.Limits.RequestsPerSecond != 2.5 || *g.Limits.Concurrent != 7 || g.Title != "Zentrum" || !g.Changed.After(g.Created) {
@@ -102,7 +103,7 @@ func TestPages(t *testing.T) {
 		t.Fatalf("%v %s", err, p.Body)
 	}
 	p, err = h.client.ListJobsWithResponse(t.Context(), &ListJobsParams{Tenant: &tenant, After: p.JSON200.Next})
-	if err != nil || p.JSON200 == nil || len(p.JSON200.Jobs) != 1 || p.JSON200.Next != nil || p.JSON200.Jobs[0].Id != h.memory.jobs[2].ID {
+	if err != nil || p.JSON200 == nil || len(p.JSON200.Jobs) != 1 || p.JSON200.Next != nil || p.JSON200.Jobs[0].Id != h.memory.JobList[2].ID {
 		t.Fatalf("%v %s", err, p.Body)
 	}
 }
@@ -120,7 +121,7 @@ func TestConfirmation(t *testing.T) {
 			}
 		}
 	}
-	if h.memory.retired != nil || h.memory.tenants["alpha"].State != archive.TenantActive {
+	if h.memory.Tenants["alpha"].State != archive.TenantActive {
 		t.Error("something was done without confirmation")
 	}
 }
@@ -128,11 +129,11 @@ func TestConfirmation(t *testing.T) {
 func TestKeys(t *testing.T) {
 	h := serve(t, nil)
 	ctx := t.Context()
-	k := h.memory.keys["alpha"]
+	k := h.memory.Keys["alpha"]
 	k.Proofs = append(k.Proofs, archive.KeyProof{KEK: "hsm/alpha", Failure: archive.ProofDenied})
 	k.Job = &archive.Job{ID: "01J0000000000000000000000Z", Kind: archive.JobMove, Tenant: "alpha", State: archive.JobRunning, Done: 3, Total: 13, Created: noon}
 	k.Escrow = &archive.EscrowStatus{Fingerprint: "0123456789abcdef", At: noon, Objects: 12, Missing: 1, Drilled: noon.Add(time.Hour)}
-	h.memory.keys["alpha"] = k
+	h.memory.Keys["alpha"] = k
 	got, err := h.client.GetKeysWithResponse(ctx, "alpha")
 	if err != nil || got.JSON200 == nil {
 		t.Fatalf("%v %s", err, got.Body)
@@ -146,26 +147,34 @@ func TestKeys(t *testing.T) {
 	}
 
 	versions := []string{"1"}
-	if r, err := h.client.RetireKeysWithResponse(ctx, "alpha", Retire{Confirm: "alpha", Versions: &versions}); err != nil || r.JSON200 == nil || len(h.memory.retired) != 1 {
+	if d := wantProblem(t, h.do("POST", "/tenants/alpha/keys/retire", `{"confirm":"alpha"}`), 409, "conflict"); !strings.Contains(d, "4 key objects") {
+		t.Error(d)
+	}
+	k.Versions[1].Objects = 0
+	if r, err := h.client.RetireKeysWithResponse(ctx, "alpha", Retire{Confirm: "alpha", Versions: &versions}); err != nil || r.JSON200 == nil || !r.JSON200.Versions[1].Retired || r.JSON200.Versions[0].Retired {
 		t.Errorf("%v %s", err, r.Body)
 	}
 	on := true
 	r, err := h.client.RevokeKeysWithResponse(ctx, "alpha", Revoke{Confirm: "alpha", DisableKey: &on})
-	if err != nil || r.JSON200 == nil || r.JSON200.State != Revoked || !h.memory.disabled {
+	if err != nil || r.JSON200 == nil || r.JSON200.State != Revoked || !h.memory.Disabled {
 		t.Errorf("%v %s", err, r.Body)
 	}
 	g, err := h.client.GrantKeysWithResponse(ctx, "alpha", Grant{EnableKey: &on})
-	if err != nil || g.JSON200 == nil || g.JSON200.State != Active || !h.memory.enabled {
+	if err != nil || g.JSON200 == nil || g.JSON200.State != Active || !h.memory.Enabled {
 		t.Errorf("%v %s", err, g.Body)
 	}
-	if r := h.do("POST", "/tenants/alpha/keys/grant", ""); r.StatusCode != 200 || h.memory.enabled {
+	if r := h.do("POST", "/tenants/alpha/keys/grant", ""); r.StatusCode != 200 || h.memory.Enabled {
 		t.Errorf("without a body: %s", r.body)
 	}
 }
 
 func TestJobsOfKeys(t *testing.T) {
 	h := serve(t, nil)
-	public := bytes.Repeat([]byte{7}, 1216)
+	key, _, err := quorum.New(2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := key.Bytes()
 	for _, tt := range []struct{ path, body, kind string }{
 		{"rotate", "", "rotate"},
 		{"move", `{"kek":"hsm/site key"}`, ""}, // a label with a space is none
@@ -188,8 +197,8 @@ func TestJobsOfKeys(t *testing.T) {
 			t.Errorf("%s: %v %s", tt.path, err, j.Body)
 		}
 	}
-	if !bytes.Equal(h.memory.recovery.PublicKey, public) || h.memory.recovery.KEK != "" {
-		t.Errorf("recovery: %+v", h.memory.recovery)
+	if !bytes.Equal(h.memory.Recovery.PublicKey, public) || h.memory.Recovery.KEK != "" {
+		t.Errorf("recovery: %+v", h.memory.Recovery)
 	}
 	wantProblem(t, h.do("GET", "/jobs/"+strings.Repeat("0", 26), ""), 404, "not-found")
 }
@@ -197,22 +206,41 @@ func TestJobsOfKeys(t *testing.T) {
 // TestDrill: the private key is wiped when the drill is over, and it shows nowhere.
 func TestDrill(t *testing.T) {
 	h := serve(t, nil)
-	private := bytes.Repeat([]byte{9}, 32)
+	public, shares, err := quorum.New(3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := quorum.Combine(shares[:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := whole.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publicBytes := public.Bytes()
+	wantProblem(t, h.do("POST", "/tenants/alpha/keys/drill", "{}"), 409, "conflict")
+	escrow, err := h.client.EscrowKeysWithResponse(t.Context(), "alpha", Escrow{PublicKey: &publicBytes})
+	if err != nil || escrow.JSON202 == nil {
+		t.Fatalf("%v %s", err, escrow.Body)
+	}
+	h.memory.FailedDrill = 1
 	r, err := h.client.DrillKeysWithResponse(t.Context(), "alpha", DrillRequest{PrivateKey: &private})
-	if err != nil || r.JSON200 == nil || r.JSON200.Opened != 9 || r.JSON200.Failed != 1 || h.memory.drill.Sample != 100 {
+	if err != nil || r.JSON200 == nil || r.JSON200.Opened != 9 || r.JSON200.Failed != 1 || h.memory.LastDrill.Sample != 100 {
 		t.Fatalf("%v %s", err, r.Body)
 	}
-	if !bytes.Equal(h.memory.private, private) {
+	if !bytes.Equal(h.memory.Private, private) {
 		t.Error("the drill had another key")
 	}
-	if !bytes.Equal(h.memory.drill.PrivateKey, make([]byte, 32)) {
+	if !bytes.Equal(h.memory.LastDrill.PrivateKey, make([]byte, 32)) {
 		t.Error("the private key was not wiped")
 	}
-	if strings.Contains(h.log.String(), "CQkJCQ") || strings.Contains(string(r.Body), "CQkJCQ") {
+	if text := base64.StdEncoding.EncodeToString(private)[:12]; strings.Contains(h.log.String(), text) || strings.Contains(string(r.Body), text) {
 		t.Error("the private key shows")
 	}
-	if r := h.do("POST", "/tenants/alpha/keys/drill", `{"sample":0}`); r.StatusCode != 200 || h.memory.drill.Sample != 0 || h.memory.drill.PrivateKey != nil {
-		t.Errorf("%s %+v", r.body, h.memory.drill)
+	h.memory.Keys["alpha"] = archive.KeyStatus{Escrow: &archive.EscrowStatus{KEK: "hsm/recovery"}}
+	if r := h.do("POST", "/tenants/alpha/keys/drill", `{"sample":0}`); r.StatusCode != 200 || h.memory.LastDrill.Sample != 0 || h.memory.LastDrill.PrivateKey != nil {
+		t.Errorf("%s %+v", r.body, h.memory.LastDrill)
 	}
 }
 
@@ -237,9 +265,9 @@ func TestShred(t *testing.T) {
 		}
 	}
 	// The last backup's life has ended: nothing is pending any more.
-	s := h.memory.shreds[archive.ShredTarget{Study: "1.2.3"}]
+	s := h.memory.Shreds[archive.ShredTarget{Study: "1.2.3"}]
 	s.PendingUntil = noon.Add(-time.Second)
-	h.memory.shreds[archive.ShredTarget{Study: "1.2.3"}] = s
+	h.memory.Shreds[archive.ShredTarget{Study: "1.2.3"}] = s
 	if r := h.do("POST", "/tenants/alpha/shred", `{"confirm":"alpha","study":"1.2.3"}`); !strings.Contains(r.body, `"done"`) {
 		t.Error(r.body)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strata-pacs/strata/api/apitest"
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/fault/problem"
@@ -107,7 +108,7 @@ func TestFaults(t *testing.T) {
 			{fault.New(fault.KeyUnreachable, "the provider does not answer"), 503, "key-unreachable"},
 			{errors.New("in the cellar"), 500, "internal"},
 		} {
-			h.memory.fail = f.err
+			h.memory.Fail = f.err
 			r := h.do(op.method, op.path, op.body)
 			d := wantProblem(t, r, f.status, f.name)
 			if f.status != 500 && d != f.err.Error() || strings.Contains(r.body, "cellar") {
@@ -127,9 +128,9 @@ func (broken) Get(context.Context, archive.Tenant) (archive.TenantInfo, error) {
 
 func TestPanic(t *testing.T) {
 	log := &lockedBuffer{}
-	m := newMemory()
+	m := apitest.New()
 	h := &harness{t: t, log: log}
-	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: jobList{m}}))
+	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs()}))
 	defer s.Close()
 	h.url = s.URL + Root
 	r := h.do("GET", "/tenants/alpha", "")
@@ -144,8 +145,8 @@ func FuzzShred(f *testing.F) {
 	for _, seed := range []string{`{"confirm":"alpha","study":"1.2.3"}`, `{"confirm":"alpha","patientId":"Zebra"}`, `[]`, `{"study":{"a":[1e999]}}`, "null", `{"confirm":"alpha","issuerOfPatientId":"Zebra"}`} {
 		f.Add(seed)
 	}
-	m := newMemory()
-	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: jobList{m}})
+	m := apitest.New()
+	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs()})
 	f.Fuzz(func(t *testing.T, body string) {
 		r := httptest.NewRequest("POST", Root+"/tenants/alpha/shred", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
