@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,9 +157,16 @@ func (s *session) show(v any, rows func(io.Writer)) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	}
-	tw := tabwriter.NewWriter(s.out, 0, 8, 2, ' ', 0)
+	var b bytes.Buffer
+	tw := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	rows(tw)
-	return tw.Flush()
+	tw.Flush() // to memory
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(s.out, strings.TrimRight(line, " \n")); err != nil { // cells at the end may be empty
+			return err
+		}
+	}
+	return nil
 }
 
 // confirm has the tenant's name typed, or given by a flag, before what the
@@ -184,9 +192,25 @@ func (s *session) confirm(tenant, flag, given, warning string) error {
 // jobPoll is how often a job is asked how far it is.
 const jobPoll = 300 * time.Millisecond
 
-// wait shows a job's progress until it ends. The server goes on with it when
-// the command is interrupted.
+// wait shows a job's progress until it ends, then its outcome. The server goes
+// on with it when the command is interrupted.
 func (s *session) wait(ctx context.Context, j api.Job, name string) error {
+	j, err := s.follow(ctx, j, name)
+	if err != nil {
+		return err
+	}
+	if j.State == api.JobStateFailed {
+		why := "the server's log says why"
+		if j.Failure != nil {
+			why = *j.Failure
+		}
+		return fmt.Errorf("%s failed after %d of %d key objects: %s; what was done stays, start it again to go on", name, j.Done, j.Total, why)
+	}
+	return s.show(j, func(w io.Writer) { fmt.Fprintf(w, "%s\tdone\nkey objects\t%d\n", name, j.Done) })
+}
+
+// follow asks until the job has ended, under a progress bar.
+func (s *session) follow(ctx context.Context, j api.Job, name string) (api.Job, error) {
 	bars := mpb.NewWithContext(ctx, mpb.WithOutput(terminal(s.stderr)), mpb.WithWidth(40))
 	bar := bars.AddBar(0, mpb.PrependDecorators(decor.Name(name+" ")),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d keys "), decor.Elapsed(decor.ET_STYLE_GO)))
@@ -200,24 +224,18 @@ func (s *session) wait(ctx context.Context, j api.Job, name string) error {
 		switch j.State {
 		case api.JobStateDone:
 			bar.SetTotal(-1, true)
-			return s.show(j, func(w io.Writer) {
-				fmt.Fprintf(w, "%s\tdone\nkey objects\t%d\n", name, j.Done)
-			})
+			return j, nil
 		case api.JobStateFailed:
-			why := "the server's log says why"
-			if j.Failure != nil {
-				why = *j.Failure
-			}
-			return fmt.Errorf("%s failed after %d of %d key objects: %s; what was done stays, start it again to go on", name, j.Done, j.Total, why)
+			return j, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s goes on without this command (strata keys status shows it): %w", name, ctx.Err())
+			return j, fmt.Errorf("%s goes on without this command (strata keys status shows it): %w", name, ctx.Err())
 		case <-tick.C:
 		}
 		var err error
 		if j, err = read[api.Job](s.GetJob(ctx, j.Id)); err != nil {
-			return fmt.Errorf("asking how far job is: %w", err)
+			return j, fmt.Errorf("asking how far it is: %w", err)
 		}
 	}
 }

@@ -36,11 +36,12 @@ this command is interrupted. Afterwards the old version may be retired.`, cobra.
 				return s.wait(ctx, j, "rotation")
 			}),
 		d.retireKeys(), d.revokeKeys(), d.grantKeys(),
-		d.command("move TENANT PROVIDER/KEY", "Rewrap every key under the KEK of another provider",
+		d.command("move [TENANT] PROVIDER/KEY", "Rewrap every key under the KEK of another provider",
 			`Goes over from one provider to another: from the local key file to a vault, from
 there to an HSM. Both must answer until it is done. "provider/key+provider/key"
-asks for two locks: both are then needed to read.`, cobra.ExactArgs(2), func(ctx context.Context, s *session, args []string) error {
-				j, err := read[api.Job](s.MoveKeys(ctx, args[0], api.Move{Kek: args[1]}))
+asks for two locks: both are then needed to read.`, cobra.RangeArgs(1, 2), func(ctx context.Context, s *session, args []string) error {
+				last := len(args) - 1
+				j, err := read[api.Job](s.MoveKeys(ctx, s.tenantOf(args[:last]), api.Move{Kek: args[last]}))
 				if err != nil {
 					return err
 				}
@@ -163,7 +164,7 @@ func (s *session) showKeys(k api.KeyStatus, err error) error {
 		} else {
 			fmt.Fprintln(w, "escrow\tnone")
 		}
-		fmt.Fprintln(w, "\nVERSION\tKEY\tKEYS UNDER IT\t")
+		fmt.Fprintln(w, "\nVERSION\tKEY\tKEYS UNDER IT\tNOTE")
 		for _, v := range k.Versions {
 			note := ""
 			switch {
