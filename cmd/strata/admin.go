@@ -192,8 +192,8 @@ func (s *session) confirm(tenant, flag, given, warning string) error {
 // jobPoll is how often a job is asked how far it is.
 const jobPoll = 300 * time.Millisecond
 
-// wait shows a job's progress until it ends, then its outcome. The server goes
-// on with it when the command is interrupted.
+// wait shows a job's progress until it ends, then its outcome. The job does not
+// end when the command is interrupted: a server that runs goes on with it.
 func (s *session) wait(ctx context.Context, j api.Job, name string) error {
 	j, err := s.follow(ctx, j, name)
 	if err != nil {
@@ -230,7 +230,8 @@ func (s *session) follow(ctx context.Context, j api.Job, name string) (api.Job, 
 		}
 		select {
 		case <-ctx.Done():
-			return j, fmt.Errorf("%s goes on without this command (strata keys status shows it): %w", name, ctx.Err())
+			fmt.Fprintf(s.stderr, "The %s is not undone; strata keys status shows how far it is.\n", name)
+			return j, ctx.Err()
 		case <-tick.C:
 		}
 		var err error

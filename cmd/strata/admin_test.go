@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -98,5 +100,17 @@ func TestTokenStaysWithItsServer(t *testing.T) {
 	}
 	if _, err := read[api.Tenant](c.GetTenant(t.Context(), "alpha")); err == nil || !strings.Contains(err.Error(), "307") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestInterruptedWait: who stops waiting is told that the job does not stop.
+func TestInterruptedWait(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stderr bytes.Buffer
+	s := &session{stderr: &stderr}
+	err := s.wait(ctx, api.Job{State: api.JobStateRunning, Done: 1, Total: 2}, "rotation")
+	if !fault.Is(err, fault.Canceled) || !strings.Contains(stderr.String(), "rotation is not undone") {
+		t.Errorf("%v %q", err, stderr.String())
 	}
 }
