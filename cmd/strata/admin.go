@@ -211,7 +211,7 @@ func (s *session) wait(ctx context.Context, j api.Job, name string) error {
 
 // follow asks until the job has ended, under a progress bar.
 func (s *session) follow(ctx context.Context, j api.Job, name string) (api.Job, error) {
-	bars := mpb.NewWithContext(ctx, mpb.WithOutput(terminal(s.stderr)), mpb.WithWidth(40))
+	bars := mpb.New(mpb.WithOutput(terminal(s.stderr)), mpb.WithWidth(40)) // one with a context panics when that has ended
 	bar := bars.AddBar(0, mpb.PrependDecorators(decor.Name(name+" ")),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d keys "), decor.Elapsed(decor.ET_STYLE_GO)))
 	defer bars.Wait()
