@@ -77,13 +77,15 @@ type Tenants interface {
 type Keys interface {
 	// Status works while the keys are revoked too.
 	Status(ctx context.Context, t archive.Tenant) (archive.KeyStatus, error)
-	// Retire gives up old versions of the KEK: those named, or all but the
-	// current one. fault.Conflict, saying how many, while key objects are under
-	// one of them, or when one is the current version; none is retired then.
-	Retire(ctx context.Context, t archive.Tenant, versions []string) error
+	// Retire gives up the versions of the KEK that are older than before; empty
+	// is the current one. fault.Conflict, saying how many, while key objects are
+	// under one of them; none is retired then. fault.Invalid for a version that
+	// there is not, and where the provider cannot retire.
+	Retire(ctx context.Context, t archive.Tenant, before string) error
 	// Revoke returns when no node hands out anything of the tenant any more.
 	// disable disables the KEK at its provider as well; should that fail, the
-	// revocation holds nevertheless and the error says so. Revoking again is no error.
+	// revocation holds nevertheless and the error says so (fault.Invalid where no
+	// credential for it was configured). Revoking again is no error.
 	Revoke(ctx context.Context, t archive.Tenant, disable bool) error
 	// Grant takes a revocation back; enable enables the KEK at its provider first.
 	// Granting what is not revoked is no error. It leaves a suspended tenant suspended.
@@ -94,7 +96,7 @@ type Keys interface {
 // fault.Conflict while another runs or the keys are revoked, fault.NotFound
 // when there is no such tenant.
 type Rewraps interface {
-	// Rotate makes a new version of the KEK first.
+	// Rotate makes a new version of the KEK first; fault.Invalid where the provider cannot.
 	Rotate(ctx context.Context, t archive.Tenant) (archive.Job, error)
 	// Move goes over to another KEK; fault.Invalid when its provider is not configured.
 	Move(ctx context.Context, t archive.Tenant, kek string) (archive.Job, error)

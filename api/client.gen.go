@@ -229,7 +229,7 @@ type ClientInterface interface {
 
 	// RetireKeysWithBody Retire old versions of the KEK
 	//
-	// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+	// 409 while key objects are under one of them; then none is retired.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -238,7 +238,7 @@ type ClientInterface interface {
 
 	// RetireKeys Retire old versions of the KEK
 	//
-	// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+	// 409 while key objects are under one of them; then none is retired.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -614,7 +614,7 @@ func (c *Client) MoveKeys(ctx context.Context, tenant TenantPath, body MoveKeysJ
 
 // RetireKeysWithBody Retire old versions of the KEK
 //
-// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+// 409 while key objects are under one of them; then none is retired.
 //
 // Takes any type of body and a specified content type.
 //
@@ -633,7 +633,7 @@ func (c *Client) RetireKeysWithBody(ctx context.Context, tenant TenantPath, cont
 
 // RetireKeys Retire old versions of the KEK
 //
-// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+// 409 while key objects are under one of them; then none is retired.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1736,7 +1736,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetireKeysWithBodyWithResponse Retire old versions of the KEK
 	//
-	// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+	// 409 while key objects are under one of them; then none is retired.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1745,7 +1745,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetireKeysWithResponse Retire old versions of the KEK
 	//
-	// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+	// 409 while key objects are under one of them; then none is retired.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2913,7 +2913,7 @@ func (c *ClientWithResponses) MoveKeysWithResponse(ctx context.Context, tenant T
 
 // RetireKeysWithBodyWithResponse Retire old versions of the KEK
 //
-// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+// 409 while key objects are under one of them; then none is retired.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2928,7 +2928,7 @@ func (c *ClientWithResponses) RetireKeysWithBodyWithResponse(ctx context.Context
 
 // RetireKeysWithResponse Retire old versions of the KEK
 //
-// 409 while key objects are under one of them, or when the current version is named; then none is retired.
+// 409 while key objects are under one of them; then none is retired.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

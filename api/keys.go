@@ -32,7 +32,7 @@ func (s *server) RetireKeys(ctx context.Context, r RetireKeysRequestObject) (Ret
 	if err := confirmed(r.Tenant, r.Body.Confirm); err != nil {
 		return nil, err
 	}
-	if err := s.o.Keys.Retire(ctx, archive.Tenant(r.Tenant), or(r.Body.Versions, nil)); err != nil {
+	if err := s.o.Keys.Retire(ctx, archive.Tenant(r.Tenant), or(r.Body.Before, "")); err != nil {
 		return nil, err
 	}
 	k, err := s.keys(ctx, r.Tenant)

@@ -146,12 +146,13 @@ func TestKeys(t *testing.T) {
 		t.Errorf("%s", got.Body)
 	}
 
-	versions := []string{"1"}
+	before := "2"
 	if d := wantProblem(t, h.do("POST", "/tenants/alpha/keys/retire", `{"confirm":"alpha"}`), 409, "conflict"); !strings.Contains(d, "4 key objects") {
 		t.Error(d)
 	}
+	wantProblem(t, h.do("POST", "/tenants/alpha/keys/retire", `{"confirm":"alpha","before":"7"}`), 400, "invalid")
 	k.Versions[1].Objects = 0
-	if r, err := h.client.RetireKeysWithResponse(ctx, "alpha", Retire{Confirm: "alpha", Versions: &versions}); err != nil || r.JSON200 == nil || !r.JSON200.Versions[1].Retired || r.JSON200.Versions[0].Retired {
+	if r, err := h.client.RetireKeysWithResponse(ctx, "alpha", Retire{Confirm: "alpha", Before: &before}); err != nil || r.JSON200 == nil || !r.JSON200.Versions[1].Retired || r.JSON200.Versions[0].Retired {
 		t.Errorf("%v %s", err, r.Body)
 	}
 	on := true
@@ -177,7 +178,8 @@ func TestJobsOfKeys(t *testing.T) {
 	public := key.Bytes()
 	for _, tt := range []struct{ path, body, kind string }{
 		{"rotate", "", "rotate"},
-		{"move", `{"kek":"hsm/site key"}`, ""}, // a label with a space is none
+		{"move", `{"kek":"hsm/site\tkey"}`, ""},
+		{"move", `{"kek":"hsm/site key"}`, "move"},
 		{"move", `{"kek":"hsm/site-key"}`, "move"},
 		{"move", `{"kek":"vault/a+hsm/b"}`, "move"},
 		{"escrow", `{"kek":"hsm/recovery"}`, "escrow"},

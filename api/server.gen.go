@@ -128,7 +128,7 @@ type Duplicates = string
 
 // Escrow One of the two
 type Escrow struct {
-	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap
+	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap. A plus within a name is written %2B
 	Kek *KEK `json:"kek,omitempty"`
 
 	// PublicKey MLKEM768-X25519 for HPKE (RFC 9180) with HKDF-SHA256 and AES-256-GCM, 1216 bytes
@@ -195,7 +195,7 @@ type JobPage struct {
 	Next *string `json:"next,omitempty"`
 }
 
-// KEK Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap
+// KEK Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap. A plus within a name is written %2B
 type KEK = string
 
 // KeyProof defines model for KeyProof.
@@ -249,7 +249,7 @@ type Limits struct {
 
 // Move defines model for Move.
 type Move struct {
-	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap
+	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap. A plus within a name is written %2B
 	Kek KEK `json:"kek"`
 }
 
@@ -258,7 +258,7 @@ type NewTenant struct {
 	// Duplicates Same UIDs, other contents. Empty is the node's setting
 	Duplicates *Duplicates `json:"duplicates,omitempty"`
 
-	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap
+	// Kek Where a key-encryption key is, "provider/key"; "provider/key+provider/key" where two providers are needed to unwrap. A plus within a name is written %2B
 	Kek *KEK `json:"kek,omitempty"`
 
 	// Limits So that one tenant cannot starve another; 0 is no limit
@@ -282,11 +282,11 @@ type Problem struct {
 
 // Retire defines model for Retire.
 type Retire struct {
+	// Before The oldest version to keep; the current one when left out
+	Before *string `json:"before,omitempty"`
+
 	// Confirm The tenant's name again
 	Confirm Confirm `json:"confirm"`
-
-	// Versions Those to retire; all but the current one when left out
-	Versions *[]string `json:"versions,omitempty"`
 }
 
 // Revoke defines model for Revoke.

@@ -28,7 +28,7 @@ var contract []byte
 const pathContract = Root + "/openapi.yaml"
 
 // maxBody bounds the body of a request in bytes; the largest that the contract
-// allows is a list of versions to retire.
+// allows, the public key of an escrow, is far smaller.
 const maxBody = 64 << 10
 
 // server implements the generated interface. It is safe for concurrent use.

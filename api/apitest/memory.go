@@ -129,7 +129,7 @@ func (m *Memory) Status(_ context.Context, t archive.Tenant) (archive.KeyStatus,
 }
 
 // Retire is of api.Keys.
-func (m *Memory) Retire(_ context.Context, t archive.Tenant, versions []string) error {
+func (m *Memory) Retire(_ context.Context, t archive.Tenant, before string) error {
 	unlock, err := m.lock()
 	defer unlock()
 	if err != nil {
@@ -137,17 +137,15 @@ func (m *Memory) Retire(_ context.Context, t archive.Tenant, versions []string) 
 	}
 	k := m.Keys[t]
 	k.Versions = slices.Clone(k.Versions)
-	for i := range k.Versions {
-		v := &k.Versions[i]
-		switch named := slices.Contains(versions, v.Version); {
-		case named && v.Current:
-			return fault.New(fault.Conflict, "version %s is the current one", v.Version)
-		case v.Current || len(versions) > 0 && !named:
-			continue
-		case v.Objects > 0:
+	oldest := slices.IndexFunc(k.Versions, func(v archive.KeyVersion) bool { return v.Version == before || before == "" && v.Current })
+	if oldest < 0 {
+		return fault.New(fault.Invalid, "there is no version %s", before)
+	}
+	for i := oldest + 1; i < len(k.Versions); i++ { // newest first
+		if v := &k.Versions[i]; v.Objects > 0 {
 			return fault.New(fault.Conflict, "%d key objects are under version %s; rotate first", v.Objects, v.Version)
 		}
-		v.Retired = true
+		k.Versions[i].Retired = true
 	}
 	m.Keys[t] = k
 	return nil

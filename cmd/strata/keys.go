@@ -52,9 +52,8 @@ asks for two locks: both are then needed to read.`, cobra.RangeArgs(1, 2), func(
 }
 
 func (d *admin) retireKeys() *cobra.Command {
-	var versions []string
-	var yes string
-	cmd := d.command("retire [TENANT]", "Give up old versions of the KEK", `Gives up all versions but the current one, or those named. Refused while keys are
+	var before, yes string
+	cmd := d.command("retire [TENANT]", "Give up old versions of the KEK", `Gives up all versions but the current one, or those older than --before. Refused while keys are
 still under one of them: rotate first. A backup of the store that is older than
 the rotation cannot be read any more.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		tenant := s.tenantOf(args)
@@ -62,13 +61,13 @@ the rotation cannot be read any more.`, cobra.MaximumNArgs(1), func(ctx context.
 			return err
 		}
 		r := api.Retire{Confirm: tenant}
-		if len(versions) > 0 {
-			r.Versions = &versions
+		if before != "" {
+			r.Before = &before
 		}
 		k, err := read[api.KeyStatus](s.RetireKeys(ctx, tenant, r))
 		return s.showKeys(k, err)
 	})
-	cmd.Flags().StringSliceVar(&versions, "version", nil, "the version to retire, as strata keys status shows it")
+	cmd.Flags().StringVar(&before, "before", "", "the oldest version to keep, as strata keys status shows it; without it, the current one")
 	cmd.Flags().StringVar(&yes, "yes-retire", "", "the tenant's name, instead of typing it")
 	return cmd
 }
