@@ -19,7 +19,7 @@ var Noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // Memory is everything that the API administers. What it is asked for in vain
 // is a fault, as the interfaces of package api say. It is safe for concurrent
-// use; its fields are for before and after.
+// use; its fields are for before and after, or within Do.
 type Memory struct {
 	mu      sync.Mutex
 	Tenants map[archive.Tenant]archive.TenantInfo
@@ -51,6 +51,13 @@ func New() *Memory {
 			Proofs:   []archive.KeyProof{{KEK: "vault/" + string(t), At: Noon, Latency: 1500 * time.Microsecond}}}
 	}
 	return m
+}
+
+// Do calls f, which may use the fields, while nothing else does.
+func (m *Memory) Do(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
 }
 
 func (m *Memory) lock() (unlock func(), err error) {
