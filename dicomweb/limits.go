@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/fault/problem"
 )
 
 // Limits bound what one client can ask of the server. A zero field has the
@@ -105,8 +106,8 @@ func (b *storeBudget) acquire(ctx context.Context, size int64) (func(), error) {
 // checkRequest applies the limits that the request line and headers show.
 func (l *Limits) checkRequest(r *http.Request) error {
 	if n := len(r.URL.RawQuery) + len(r.URL.Path); n > l.QueryBytes {
-		return &statusError{http.StatusRequestURITooLong, "uri-too-long",
-			fault.New(fault.TooLarge, "the URL has %d bytes; the limit is %d: ask for fewer identifiers at a time", n, l.QueryBytes)}
+		return problem.WithStatus(http.StatusRequestURITooLong, "uri-too-long",
+			fault.New(fault.TooLarge, "the URL has %d bytes; the limit is %d: ask for fewer identifiers at a time", n, l.QueryBytes))
 	}
 	if r.ContentLength > l.RequestBytes {
 		return tooLarge(l.RequestBytes)

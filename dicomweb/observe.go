@@ -15,9 +15,10 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/fault/problem"
 )
 
-const headerRequestID = "X-Request-Id"
+const headerRequestID = problem.HeaderRequestID
 
 // requestID names the request in the log, in problem documents and in the
 // X-Request-Id header.
@@ -115,7 +116,7 @@ func (s *Server) record(c echo.Context, err error, aborted bool, d time.Duration
 		route = "none"
 	}
 	if aborted {
-		status = statusOf(fault.KindOf(err))
+		status = problem.StatusOf(fault.KindOf(err))
 	}
 	method := r.Method
 	switch method {

@@ -14,6 +14,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/fault/problem"
 	"github.com/strata-pacs/strata/internal/pixel/render"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
@@ -363,7 +364,7 @@ func TestTranscodeValidators(t *testing.T) {
 
 func problemText(t *testing.T, a *wadoAnswer) string {
 	t.Helper()
-	var p Problem
+	var p problem.Document
 	if err := json.Unmarshal(a.body, &p); err != nil || p.Status != a.StatusCode || p.Detail == "" {
 		t.Fatalf("no problem document: %s", a.body)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/fault/problem"
 )
 
 // fakeRemover deletes the one study it has.
@@ -65,12 +66,12 @@ type reply struct {
 	body string
 }
 
-func (r reply) problem(t *testing.T) Problem {
+func (r reply) problem(t *testing.T) problem.Document {
 	t.Helper()
 	if ct := r.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Fatalf("Content-Type %q of %q", ct, r.body)
 	}
-	var p Problem
+	var p problem.Document
 	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -208,17 +209,6 @@ func TestHealth(t *testing.T) {
 		t.Errorf("without a token: %d", r.StatusCode)
 	}
 	r.problem(t)
-}
-
-func TestStatusOfEveryKind(t *testing.T) {
-	want := map[fault.Kind]int{fault.Internal: 500, fault.Invalid: 400, fault.Unauthenticated: 401, fault.Forbidden: 403, fault.NotFound: 404,
-		fault.NotAcceptable: 406, fault.Conflict: 409, fault.Exists: 409, fault.TooLarge: 413, fault.UnsupportedMedia: 415, fault.RangeInvalid: 416,
-		fault.Busy: 503, fault.Full: 507, fault.Unavailable: 503, fault.Timeout: 408, fault.Canceled: 499, fault.KeyDenied: 403, fault.KeyUnreachable: 503, fault.Corrupt: 500, fault.TooMany: 429}
-	for k := fault.Internal; k <= fault.Corrupt; k++ {
-		if got := statusOf(k); got != want[k] {
-			t.Errorf("%v: %d, want %d", k, got, want[k])
-		}
-	}
 }
 
 func TestCORS(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/fault/problem"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 )
@@ -236,7 +237,7 @@ func TestWADOAccept(t *testing.T) {
 				t.Fatalf("%d %v: %s", a.StatusCode, a.err, a.body)
 			}
 			if c.bodies == nil {
-				var p Problem
+				var p problem.Document
 				if err := json.Unmarshal(a.body, &p); err != nil || p.Status != c.status || p.Detail == "" || a.Header.Get("Content-Type") != "application/problem+json" {
 					t.Fatalf("not a problem document: %s", a.body)
 				}

@@ -22,6 +22,7 @@ var layers = []struct {
 	alien []string // modules outside the project that it must not import
 }{
 	{pkg: "internal/fault"},
+	{pkg: "internal/fault/problem", may: []string{"internal/fault"}},
 	{pkg: "internal/dicom/charset"},
 	{pkg: "internal/dicom", may: []string{"internal/fault", "internal/dicom/charset"}, alien: []string{"net/http"}},
 	{pkg: "internal/archive", may: []string{"internal/dicom"}, alien: []string{"net/http", "os", "database/sql"}},
@@ -49,8 +50,10 @@ var layers = []struct {
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
-	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/ingest", "internal/retrieve",
+	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},
+	{pkg: "api/apitest", may: []string{"internal/archive", "internal/fault", "internal/keys/quorum"}},
+	{pkg: "api", may: []string{"internal/archive", "internal/fault", "internal/fault/problem"}, alien: []string{"gorm.io"}},
 	// node joins everything below the command line.
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
 	{pkg: "internal/testdata"},
@@ -108,6 +111,7 @@ func TestImportRules(t *testing.T) {
 		{"internal/index", module + "internal/ingest", false},
 		{"internal/nowhere", module + "internal/fault", false},
 		{"cmd/strata", module + "internal/node", true},
+		{"api", module + "internal/keys", false}, // it never holds a key
 	} {
 		if got := len(check(tt.pkg, []string{tt.imports})) == 0; got != tt.ok {
 			t.Errorf("%s importing %s: allowed %v, want %v", tt.pkg, tt.imports, got, tt.ok)
