@@ -39,7 +39,7 @@ func statusOf(k fault.Kind) int {
 		return http.StatusRequestTimeout
 	case fault.Full:
 		return http.StatusInsufficientStorage
-	case fault.Busy, fault.Unavailable, fault.KeyUnreachable:
+	case fault.Busy, fault.Unavailable, fault.KeyUnreachable, fault.Archived:
 		return http.StatusServiceUnavailable
 	case fault.Canceled:
 		return StatusClientGone
