@@ -28,17 +28,39 @@ type S3 struct {
 // NewBucket makes a bucket, which may keep all versions of its objects.
 func (s S3) NewBucket(t testing.TB, name string, versioned bool) {
 	t.Helper()
-	c, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath})
-	if err == nil {
-		err = c.MakeBucket(t.Context(), name, minio.MakeBucketOptions{Region: s.Region})
-	}
+	c := s.client(t)
+	err := c.MakeBucket(t.Context(), name, minio.MakeBucketOptions{Region: s.Region})
 	if err == nil && versioned {
 		err = c.EnableVersioning(t.Context(), name)
 	}
 	if err != nil {
 		t.Fatalf("making bucket %s: %v", name, err)
 	}
+}
+
+// Versions returns how many versions of an object a bucket has, marks of its deletion included.
+func (s S3) Versions(t testing.TB, bucket, key string) int {
+	t.Helper()
+	n := 0
+	for o := range s.client(t).ListObjects(t.Context(), bucket, minio.ListObjectsOptions{Prefix: key, Recursive: true, WithVersions: true}) {
+		if o.Err != nil {
+			t.Fatalf("listing versions: %v", o.Err)
+		}
+		if o.Key == key {
+			n++
+		}
+	}
+	return n
+}
+
+func (s S3) client(t testing.TB) *minio.Client {
+	t.Helper()
+	c, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // Versitygw starts a versitygw on a folder of the test's own.

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage/s3protocol"
@@ -50,7 +51,7 @@ func Open(ctx context.Context, address string, o Options) (*s3protocol.Store, er
 	if (o.AccessKey == "") != (o.SecretKey == "") {
 		return nil, fault.New(fault.Invalid, "the store's credentials: an access key and a secret key are given together, or neither")
 	}
-	var load []func(*config.LoadOptions) error
+	load := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // errors say it all
 	if at.Region != "" {
 		load = append(load, config.WithRegion(at.Region))
 	}

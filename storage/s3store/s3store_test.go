@@ -1,45 +1,24 @@
 package s3store_test
 
 import (
-	"crypto/rand"
-	"fmt"
+	"context"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/testservers"
-	"github.com/strata-pacs/strata/storage/driver"
-	"github.com/strata-pacs/strata/storage/drivertest"
-	"github.com/strata-pacs/strata/storage/retrystore"
 	"github.com/strata-pacs/strata/storage/s3protocol"
+	"github.com/strata-pacs/strata/storage/s3protocol/s3protocoltest"
 	"github.com/strata-pacs/strata/storage/s3store"
 )
 
-// open returns a driver with a prefix of its own.
-func open(t *testing.T, srv testservers.S3, bucket string) *s3protocol.Store {
-	t.Helper()
-	address := fmt.Sprintf("s3://%s/%s?endpoint=%s&region=%s&pathstyle=true", bucket, rand.Text(), srv.Endpoint, srv.Region)
-	s, err := s3store.Open(t.Context(), address, s3store.Options{AccessKey: srv.AccessKey, SecretKey: srv.SecretKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+func open(ctx context.Context, address string, s testservers.S3, now func() time.Time) (*s3protocol.Store, error) {
+	return s3store.Open(ctx, address, s3store.Options{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Now: now})
 }
 
-func TestVersitygw(t *testing.T) { testDriver(t, testservers.Versitygw(t), true) }
+func TestVersitygw(t *testing.T) {
+	s3protocoltest.Suite{Scheme: "s3", Open: open, Server: testservers.Versitygw(t), Versitygw: true}.Run(t)
+}
 
-func TestMinIO(t *testing.T) { testDriver(t, testservers.MinIO(t), false) }
-
-func testDriver(t *testing.T, srv testservers.S3, files bool) {
-	srv.NewBucket(t, "plain", false)
-	srv.NewBucket(t, "versioned", true)
-	for _, bucket := range []string{"plain", "versioned"} {
-		t.Run(bucket, func(t *testing.T) {
-			drivertest.Run(t, drivertest.Harness{Untimed: true, Files: files,
-				New: func(t *testing.T) driver.Driver { return open(t, srv, bucket) }})
-		})
-	}
-	t.Run("Retrying", func(t *testing.T) {
-		drivertest.Run(t, drivertest.Harness{Untimed: true, Files: files, New: func(t *testing.T) driver.Driver {
-			return retrystore.New(open(t, srv, "plain"), retrystore.Options{Hedge: true})
-		}})
-	})
+func TestMinIO(t *testing.T) {
+	s3protocoltest.Suite{Scheme: "s3", Open: open, Server: testservers.MinIO(t)}.Run(t)
 }
