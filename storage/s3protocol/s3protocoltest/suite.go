@@ -45,46 +45,53 @@ const (
 func (s Suite) Run(t *testing.T) {
 	s.Server.NewBucket(t, plain, false)
 	s.Server.NewBucket(t, versioned, true)
-	t.Run("Driver", func(t *testing.T) {
-		s.driver(t, func(t *testing.T) driver.Driver { return s.open(t, plain, "") })
-	})
-	t.Run("DriverRetrying", func(t *testing.T) {
-		s.driver(t, func(t *testing.T) driver.Driver {
-			return retrystore.New(s.open(t, plain, ""), retrystore.Options{Hedge: true, Stall: time.Minute})
-		})
-	})
-	t.Run("DriverOverFaults", func(t *testing.T) {
-		rates := map[faultstore.Name]float64{faultstore.Create: .1, faultstore.Commit: .2, faultstore.Open: .1,
-			faultstore.Read: .1, faultstore.Stat: .1, faultstore.List: .1, faultstore.Delete: .1}
-		s.driver(t, func(t *testing.T) driver.Driver {
-			f := faultstore.New(s.open(t, plain, ""), faultstore.Random(1, rates, faultstore.FailBefore, faultstore.FailAfter, faultstore.Cut))
-			return retrystore.New(f.Driver, retrystore.Options{Attempts: 20, First: time.Microsecond, Replay: 32 << 20})
-		})
-	})
-	if !s.Versitygw {
-		t.Run("DriverVersioned", func(t *testing.T) {
-			s.driver(t, func(t *testing.T) driver.Driver { return s.open(t, versioned, "") })
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+		skip bool
+	}{
+		{name: "Driver", test: s.driver(plain, func(d *s3protocol.Store) driver.Driver { return d })},
+		{name: "DriverRetrying", test: s.driver(plain, func(d *s3protocol.Store) driver.Driver {
+			return retrystore.New(d, retrystore.Options{Hedge: true, Stall: time.Minute})
+		})},
+		{name: "DriverOverFaults", test: s.driver(plain, overFaults), skip: testing.Short()},
+		{name: "DriverVersioned", test: s.driver(versioned, func(d *s3protocol.Store) driver.Driver { return d }), skip: s.Versitygw},
+		{name: "Uploads", test: s.uploads},
+		{name: "Sweep", test: s.sweep, skip: !s.Versitygw}, // MinIO lists uploads by their whole key alone
+		{name: "Purge", test: s.purge},
+		{name: "Check", test: s.check},
+		{name: "Settings", test: s.settings},
+		{name: "Tiers", test: s.tiers},
+		{name: "WriteFaults", test: s.writeFaults},
+		{name: "ReadFaults", test: s.readFaults},
+		{name: "OtherFaults", test: s.otherFaults},
+		{name: "Backpressure", test: s.backpressure},
+		{name: "Storm", test: s.storm},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.skip {
+				t.Skip("not on this server, or too long for a short test")
+			}
+			t.Parallel()
+			c.test(t)
 		})
 	}
-	t.Run("Uploads", s.uploads)
-	if s.Versitygw {
-		t.Run("Sweep", s.sweep) // MinIO lists uploads by their whole key alone
+}
+
+// overFaults injects faults between the driver and its retries, too.
+func overFaults(d *s3protocol.Store) driver.Driver {
+	rates := map[faultstore.Name]float64{faultstore.Create: .1, faultstore.Commit: .2, faultstore.Open: .1,
+		faultstore.Read: .1, faultstore.Stat: .1, faultstore.List: .1, faultstore.Delete: .1}
+	f := faultstore.New(d, faultstore.Random(1, rates, faultstore.FailBefore, faultstore.FailAfter, faultstore.Cut))
+	return retrystore.New(f.Driver, retrystore.Options{Attempts: 20, First: time.Microsecond, Replay: 32 << 20})
+}
+
+func (s Suite) driver(bucket string, wrap func(*s3protocol.Store) driver.Driver) func(*testing.T) {
+	return func(t *testing.T) {
+		drivertest.Run(t, drivertest.Harness{Untimed: true, Files: s.Versitygw, New: func(t *testing.T) driver.Driver {
+			return wrap(s.openAt(t, s.Server.Endpoint, bucket, rand.Text(), ""))
+		}})
 	}
-	t.Run("Purge", s.purge)
-	t.Run("Check", s.check)
-	t.Run("Settings", s.settings)
-	t.Run("Tiers", s.tiers)
-	s.faults(t)
-}
-
-func (s Suite) driver(t *testing.T, open func(t *testing.T) driver.Driver) {
-	drivertest.Run(t, drivertest.Harness{New: open, Untimed: true, Files: s.Versitygw})
-}
-
-// open returns a store with a prefix of its own, straight at the server.
-func (s Suite) open(t *testing.T, bucket, query string) *s3protocol.Store {
-	t.Helper()
-	return s.openAt(t, s.Server.Endpoint, bucket, rand.Text(), query)
 }
 
 func (s Suite) openAt(t *testing.T, endpoint, bucket, prefix, query string) *s3protocol.Store {
