@@ -37,7 +37,7 @@ type Options struct {
 	Replay int64
 	// Stall is how long an attempt may go on without a byte that moves; it is then
 	// ended and counts as fault.Unavailable. 0 is for ever, which suits local
-	// disks; 30 s suits stores across a network, 1 s being less than many take.
+	// disks; 30 s suits stores across a network.
 	Stall time.Duration
 	// Hedge starts a read a second time when its first byte is later than that of
 	// 95 % of recent ones, and than 50 ms, for at most a twentieth of all reads.

@@ -26,8 +26,8 @@ var (
 	errDamaged  = fault.New(fault.Corrupt, "an object's bytes are not those of its checksum: check the store")
 )
 
-// kinds of the protocol's codes (and of MinIO's), as far as the status does not say
-// enough. Source: Amazon S3 API Reference, Error Responses.
+// codes are the protocol's (and MinIO's), as far as the status does not say enough.
+// Source: Amazon S3 API Reference, Error Responses.
 var codes = map[string]struct {
 	kind   fault.Kind
 	advice string
@@ -45,6 +45,7 @@ var codes = map[string]struct {
 	"ExpiredToken":                   {fault.Unavailable, "the store's credentials have expired: renew them"},
 	"RequestTimeTooSkewed":           {fault.Unavailable, "the store's clock differs from this machine's: set it"},
 	"AuthorizationHeaderMalformed":   {fault.Unavailable, "the store refuses the region: check it in the store's address"},
+	"InvalidRegion":                  {fault.Unavailable, "the store refuses the region: check it in the store's address"},
 	"PermanentRedirect":              {fault.Unavailable, "the bucket is elsewhere: check region and endpoint in the store's address"},
 	"ObjectNotInActiveTierError":     {fault.Archived, "the object lies in an archive and must be restored first"},
 	"RestoreAlreadyInProgress":       {fault.Exists, "the object is being restored"},

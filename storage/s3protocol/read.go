@@ -9,8 +9,8 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// Open implements driver.Driver. A whole object's checksum is verified: its last
-// bytes come only if it is right.
+// Open implements driver.Driver. The checksum of an object that is read whole, in
+// one stream, is verified: its last bytes come only if it is right.
 func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

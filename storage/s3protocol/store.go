@@ -19,6 +19,7 @@ const (
 	partsOfStore  = 16      // and all writers together
 	pageMost      = 1000    // keys in an answer to a list
 	copyMost      = 5 << 30 // bytes that can be copied at once
+	purgeRounds   = 1000    // answers' worth of versions that one Purge removes
 )
 
 // Options configure a store. The zero value is useful.
@@ -148,7 +149,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // Purge implements driver.Purger: it removes all versions, and returns nil when
 // a listing shows none.
 func (s *Store) Purge(ctx context.Context, key string) error {
-	for {
+	for range purgeRounds {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -165,6 +166,7 @@ func (s *Store) Purge(ctx context.Context, key string) error {
 			}
 		}
 	}
+	return fault.New(fault.Unavailable, "an object gets new versions as fast as they are removed")
 }
 
 // SetClass implements driver.Classer: the object is copied onto itself, which

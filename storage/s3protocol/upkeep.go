@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/storage/driver"
 )
 
 // StaleAfter is the age at which an unfinished upload is surely abandoned.
@@ -34,6 +33,9 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 			}
 			removed++
 		}
+		if next != nil && *next == *at {
+			return removed, fault.New(fault.Unavailable, "the store lists the same unfinished uploads again and again")
+		}
 		at = next
 	}
 	return removed, nil
@@ -46,47 +48,43 @@ func (s *Store) Reach(ctx context.Context) error {
 }
 
 // Check proves that the store keeps conditions, without which two nodes could
-// overwrite each other: of two objects created under one name the second must be
-// refused, and a replacement of a version that is not there. It is fault.Internal
-// if the store does not; run it when a store is set up. It leaves nothing behind,
-// but for versions where the bucket is locked.
+// overwrite each other: an object created under a name that is taken must be
+// refused, as one PUT and as an upload, and so must the replacement of a version
+// that is not there. It is fault.Internal if the store does not; run it when a
+// store is set up. It leaves nothing behind, but for versions in a locked bucket.
 func (s *Store) Check(ctx context.Context) (err error) {
-	key := "strata-check-" + rand.Text()
-	put := func(o driver.CreateOptions) error {
-		w, err := s.Create(ctx, key, o)
-		if err != nil {
-			return err
-		}
-		defer w.Abort()
-		if _, err := w.Write([]byte(key)); err != nil {
-			return err
-		}
-		_, err = w.Commit(ctx)
-		return err
-	}
-	if err := put(driver.CreateOptions{IfAbsent: true}); err != nil {
+	name := "strata-check-" + rand.Text()
+	key, body := s.key(name), new(Body)
+	body.write([]byte(name), PartSize)
+	absent := PutOptions{IfAbsent: true, Version: name, CRC32C: body.CRC32C(), Size: body.Len()}
+	if _, err := s.client.Put(ctx, key, body, absent); err != nil {
 		return err
 	}
 	defer func() {
-		if e := s.Purge(context.WithoutCancel(ctx), key); err == nil {
+		if e := s.Purge(context.WithoutCancel(ctx), name); err == nil {
 			err = e
 		}
 	}()
-	if err := put(driver.CreateOptions{IfAbsent: true}); !fault.Is(err, fault.Exists) {
+	if _, err := s.client.Put(ctx, key, body, absent); !fault.Is(err, fault.Conflict) {
 		return unkept(err)
 	}
-	// This one is the store's to refuse: the version is right, the ETag is not.
-	h, err := s.head(ctx, key)
+	other := PutOptions{IfMatch: "00000000000000000000000000000000", Version: name}
+	if _, err := s.client.Put(ctx, key, body, other); !fault.Is(err, fault.Conflict) {
+		return unkept(err)
+	}
+	upload, err := s.client.Start(ctx, key, absent)
 	if err != nil {
 		return err
 	}
-	body := new(Body)
-	body.write([]byte(key), PartSize)
-	_, err = s.client.Put(ctx, s.key(key), body, PutOptions{IfMatch: "0" + h.ETag[1:] + "0", Version: h.Version})
-	if !fault.Is(err, fault.Conflict) {
-		return unkept(err)
+	tag, err := s.client.SendPart(ctx, key, upload, 1, body)
+	if err == nil {
+		if _, err = s.client.Complete(ctx, key, upload, []Part{{1, tag, body.CRC32C()}}, absent); fault.Is(err, fault.Conflict) {
+			return s.client.Drop(ctx, key, upload)
+		}
+		err = unkept(err)
 	}
-	return nil
+	_ = s.client.Drop(context.WithoutCancel(ctx), key, upload) // err says more
+	return err
 }
 
 func unkept(err error) error {

@@ -198,9 +198,8 @@ func (w *writer) Commit(ctx context.Context) (driver.Attrs, error) {
 		}
 	}
 	var a driver.Attrs
-	tries := 0
+	clean := true // the first request succeeded
 	err = w.again(ctx, func(ctx context.Context) error {
-		tries++
 		var tag string
 		var err error
 		if whole {
@@ -210,15 +209,15 @@ func (w *writer) Commit(ctx context.Context) (driver.Attrs, error) {
 		}
 		a = driver.Attrs{Size: w.size, ETag: etag(tag, w.put.Version), Class: ownClass(w.put.Class)}
 		if err != nil {
-			tries++ // it may still be on its way, whatever the explanation
-			a, err = w.explain(ctx, err)
+			a, err = w.explain(ctx, err, clean)
+			clean = false
 		}
 		return err
 	})
 	if err != nil {
 		return driver.Attrs{}, err
 	}
-	if tries == 1 {
+	if clean {
 		w.part.recycle()
 	}
 	w.upload = ""
@@ -255,16 +254,20 @@ func (w *writer) prepare(ctx context.Context) (whole bool, err error) {
 }
 
 // explain finds out what a refusal means: another's object in the way, or that
-// an earlier attempt, whose answer was lost, did succeed.
-func (w *writer) explain(ctx context.Context, err error) (driver.Attrs, error) {
+// an earlier attempt, whose answer was lost, did succeed. only says that there was
+// none before.
+func (w *writer) explain(ctx context.Context, err error, only bool) (driver.Attrs, error) {
 	refused := fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound)
-	if !refused && !errors.Is(err, errRaced) && !errors.Is(err, errNoUpload) {
+	full := fault.Is(err, fault.Full) && !only
+	if !refused && !full && !errors.Is(err, errRaced) && !errors.Is(err, errNoUpload) {
 		return driver.Attrs{}, err
 	}
 	h, lookup := w.s.head(ctx, w.key)
 	switch {
 	case lookup == nil && h.Version == w.put.Version:
 		return h.attrs()
+	case full: // which would promise that the earlier attempt does nothing any more
+		return driver.Attrs{}, fault.Wrap(fault.Unavailable, err, "the store had no room for a second attempt")
 	case lookup == nil && w.o.IfAbsent:
 		return driver.Attrs{}, errExists
 	case fault.Is(lookup, fault.NotFound) && refused && w.o.IfAbsent:

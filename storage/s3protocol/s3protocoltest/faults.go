@@ -46,9 +46,10 @@ func (s Suite) writeFaults(t *testing.T) {
 		action Action
 		data   []byte
 	}{
-		{"put", Reset, small}, {"put", SlowDown, small}, {"put", Lost, small}, {"put", Stall, small}, {"put", FlipRequest, small},
+		{"put", Reset, small}, {"put", SlowDown, small}, {"put", Lost, small}, {"put", Stall, small}, {"put", FlipRequest, small}, {"put", Raced, small},
 		{"start", Lost, large}, {"part", Reset, large}, {"part", SlowDown, large}, {"part", Lost, large}, {"part", Stall, large},
 		{"part", FlipRequest, large}, {"complete", SlowDown, large}, {"complete", Lost, large}, {"complete", Truncate, large},
+		{"complete", Raced, large},
 	} {
 		for _, o := range []driver.CreateOptions{{IfAbsent: true}, {Size: int64(len(c.data))}} {
 			key := fmt.Sprintf("t/%d/%v", i, o.IfAbsent)
@@ -79,6 +80,10 @@ func (s Suite) writeFaults(t *testing.T) {
 		}
 		p.Script(nil)
 	}
+	// Another conditional write under way, which was over when it was looked at.
+	p.Script(times(1, "put", Raced))
+	_, err := put(t.Context(), bare, "t/0/true", small, driver.CreateOptions{IfAbsent: true})
+	wantKind(t, err, fault.Exists)
 	// A replacement whose answer was lost.
 	again := retrying(bare, Pass)
 	v := mustPut(t, again, "t/key", []byte("v1"), driver.CreateOptions{IfAbsent: true})
@@ -88,7 +93,7 @@ func (s Suite) writeFaults(t *testing.T) {
 	}
 	p.Script(nil)
 	wantBytes(t, bare, "t/key", []byte("v4"))
-	_, err := put(t.Context(), again, "t/key", []byte("v5"), driver.CreateOptions{IfMatch: "x" + v.ETag})
+	_, err = put(t.Context(), again, "t/key", []byte("v5"), driver.CreateOptions{IfMatch: "x" + v.ETag})
 	wantKind(t, err, fault.Conflict)
 }
 

@@ -20,6 +20,7 @@ const (
 	Pass        Action = iota
 	Reset              // the connection is reset before the server sees it
 	SlowDown           // 503 with that code; the server does not see it
+	Raced              // 409 ConditionalRequestConflict; the server does not see it
 	Lost               // the server does it; then the connection is reset
 	Truncate           // the answer's body breaks off in its middle
 	Stall              // nothing is answered, until the client goes away
@@ -115,10 +116,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		p.stall(r)
 		return
 	case SlowDown:
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/xml")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`)
+		refuse(w, r, http.StatusServiceUnavailable, "SlowDown")
+		return
+	case Raced:
+		refuse(w, r, http.StatusConflict, "ConditionalRequestConflict")
 		return
 	}
 	body, err := io.ReadAll(r.Body)
@@ -184,6 +185,14 @@ func (p *Proxy) stall(r *http.Request) {
 	case <-r.Context().Done():
 	case <-p.gone:
 	}
+}
+
+// refuse answers with an error of the protocol.
+func refuse(w http.ResponseWriter, r *http.Request, status int, code string) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>`+code+`</Code><Message>no</Message></Error>`)
 }
 
 // reset ends the connection as a broken network does.

@@ -88,9 +88,14 @@ func overFaults(d *s3protocol.Store) driver.Driver {
 
 func (s Suite) driver(bucket string, wrap func(*s3protocol.Store) driver.Driver) func(*testing.T) {
 	return func(t *testing.T) {
-		drivertest.Run(t, drivertest.Harness{Untimed: true, Files: s.Versitygw, New: func(t *testing.T) driver.Driver {
-			return wrap(s.openAt(t, s.Server.Endpoint, bucket, rand.Text(), ""))
-		}})
+		var prefix string // of the store that is examined
+		open := func(t *testing.T) driver.Driver {
+			return wrap(s.openAt(t, s.Server.Endpoint, bucket, prefix, ""))
+		}
+		drivertest.Run(t, drivertest.Harness{Untimed: true, Files: s.Versitygw,
+			New:    func(t *testing.T) driver.Driver { prefix = rand.Text(); return open(t) },
+			Reopen: func(t *testing.T, _ driver.Driver) driver.Driver { return open(t) },
+		})
 	}
 }
 

@@ -80,6 +80,11 @@ func (s Suite) sweep(t *testing.T) {
 		if _, err := w.Write(pattern(2*part, 1)); err != nil {
 			t.Fatal(err)
 		}
+		_, err = d.Stat(t.Context(), "t/aborted")
+		wantKind(t, err, fault.NotFound)
+		if page, err := d.List(t.Context(), "t/aborted", "", 10); err != nil || len(page.Objects) != 0 {
+			t.Errorf("an unfinished upload is listed: %+v, %v", page, err)
+		}
 		w.Abort()
 	}
 	wantSwept := func(d *s3protocol.Store, limit, want int) {
