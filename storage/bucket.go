@@ -27,6 +27,7 @@ type (
 	Object         = driver.Object
 	Page           = driver.Page
 	ReaderAtCloser = driver.ReaderAtCloser
+	ThawOptions    = driver.ThawOptions
 )
 
 // Limits of single calls.
@@ -38,10 +39,13 @@ const (
 )
 
 // Bucket is one namespace of objects. It is safe for concurrent use.
-type Bucket struct{ d driver.Driver }
+type Bucket struct {
+	d   driver.Driver
+	can driver.Optional
+}
 
 // New returns the bucket over a driver.
-func New(d driver.Driver) *Bucket { return &Bucket{d: d} }
+func New(d driver.Driver) *Bucket { return &Bucket{d: d, can: driver.OptionalOf(d)} }
 
 // Create starts a staged object; see [driver.Driver]. Nothing is visible until
 // the writer's Commit returns. When Commit fails with fault.Exists,
@@ -160,8 +164,8 @@ func (b *Bucket) OpenAt(ctx context.Context, key string) (ReaderAtCloser, int64,
 	if err := CheckKey(key); err != nil {
 		return nil, 0, err
 	}
-	if m, ok := b.d.(driver.Mapper); ok {
-		r, size, err := m.OpenAt(ctx, key)
+	if b.can.Mapper != nil {
+		r, size, err := b.can.Mapper.OpenAt(ctx, key)
 		if err != nil {
 			return nil, 0, fmt.Errorf("opening object %s: %w", key, err)
 		}
@@ -248,15 +252,48 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 // Purge removes every version of the object where the store keeps versions,
 // and the object where it does not.
 func (b *Bucket) Purge(ctx context.Context, key string) error {
-	p, ok := b.d.(driver.Purger)
-	if !ok {
+	if b.can.Purger == nil {
 		return b.Delete(ctx, key)
 	}
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	if err := p.Purge(ctx, key); err != nil {
+	if err := b.can.Purger.Purge(ctx, key); err != nil {
 		return fmt.Errorf("purging object %s: %w", key, err)
+	}
+	return nil
+}
+
+// HasClasses reports whether objects can be moved between storage classes.
+func (b *Bucket) HasClasses() bool { return b.can.Classer != nil }
+
+// SetClass moves an object to another storage class of the same store, in the
+// store's own words. It fails with fault.Archived where the object must be
+// restored first, and with fault.Invalid where the store has no classes.
+func (b *Bucket) SetClass(ctx context.Context, key, class string) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if b.can.Classer == nil {
+		return fault.New(fault.Invalid, "the store has no storage classes: name a store of its own for each tier")
+	}
+	if err := b.can.Classer.SetClass(ctx, key, class); err != nil {
+		return fmt.Errorf("moving object %s to class %s: %w", key, class, err)
+	}
+	return nil
+}
+
+// Thaw asks for a readable copy of an archived object and does not wait for it:
+// Stat tells its state. It fails with fault.Invalid where the store has no archive.
+func (b *Bucket) Thaw(ctx context.Context, key string, o ThawOptions) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if b.can.Thawer == nil {
+		return fault.New(fault.Invalid, "the store has no archive to restore from")
+	}
+	if err := b.can.Thawer.Thaw(ctx, key, o); err != nil {
+		return fmt.Errorf("restoring object %s: %w", key, err)
 	}
 	return nil
 }

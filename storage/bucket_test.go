@@ -230,3 +230,51 @@ func (f failing) Create(ctx context.Context, key string, o driver.CreateOptions)
 type short struct{ driver.Writer }
 
 func (short) Write([]byte) (int, error) { return 0, nil }
+
+// tiered is a store with classes and an archive.
+type tiered struct {
+	driver.Driver
+	class map[string]string
+}
+
+func (d tiered) SetClass(_ context.Context, key, class string) error {
+	d.class[key] = class
+	return nil
+}
+
+func (d tiered) Thaw(_ context.Context, key string, _ driver.ThawOptions) error {
+	if d.class[key] != "COLD" {
+		return fault.New(fault.NotFound, "there is no such object")
+	}
+	return nil
+}
+
+func TestTiers(t *testing.T) {
+	plain := storage.New(memstore.New(memstore.Options{}))
+	if plain.HasClasses() {
+		t.Error("a store in memory has classes")
+	}
+	for _, err := range []error{plain.SetClass(t.Context(), "a", "COLD"), plain.Thaw(t.Context(), "a", storage.ThawOptions{})} {
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("a store without tiers: %v", err)
+		}
+	}
+	b := storage.New(tiered{memstore.New(memstore.Options{}), map[string]string{}})
+	if !b.HasClasses() {
+		t.Error("a store with classes has none")
+	}
+	if err := b.Thaw(t.Context(), "a", storage.ThawOptions{}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("thawing what is not there: %v", err)
+	}
+	if err := b.SetClass(t.Context(), "a", "COLD"); err != nil {
+		t.Error(err)
+	}
+	if err := b.Thaw(t.Context(), "a", storage.ThawOptions{}); err != nil {
+		t.Error(err)
+	}
+	for _, err := range []error{b.SetClass(t.Context(), "../a", "COLD"), b.Thaw(t.Context(), "../a", storage.ThawOptions{})} {
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("an impossible name: %v", err)
+		}
+	}
+}

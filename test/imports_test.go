@@ -28,6 +28,11 @@ var layers = []struct {
 	{pkg: "internal/archive", may: []string{"internal/dicom"}, alien: []string{"net/http", "os", "database/sql"}},
 	{pkg: "internal/dicom/...", may: []string{"internal/fault", "internal/dicom/...", "internal/archive"}, alien: []string{"net/http"}},
 	{pkg: "storage/driver", may: []string{"internal/fault"}},
+	// One library speaks the protocol in each of the two, none in what they share.
+	{pkg: "storage/s3protocol", may: []string{"internal/fault", "storage/driver"}, alien: []string{awsSDK, minioSDK}},
+	{pkg: "storage/s3protocol/s3protocoltest", may: []string{"internal/fault", "internal/testservers", "storage/..."}, alien: []string{awsSDK, minioSDK}},
+	{pkg: "storage/s3store", may: []string{"internal/fault", "storage/s3protocol"}, alien: []string{minioSDK}},
+	{pkg: "storage/miniostore", may: []string{"internal/fault", "storage/s3protocol"}, alien: []string{awsSDK}},
 	{pkg: "storage/...", may: []string{"internal/fault", "storage/..."}, alien: []string{"gorm.io"}},
 	{pkg: "internal/seal", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/pack", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage/driver"}},
@@ -58,6 +63,7 @@ var layers = []struct {
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
 	{pkg: "internal/testdata"},
 	{pkg: "deploy"},
+	{pkg: "internal/testservers"},
 	{pkg: "cmd/...", may: []string{"..."}, alien: []string{"gorm.io"}},
 	{pkg: "test/...", may: []string{"..."}},
 	{pkg: "test", may: []string{"..."}},
@@ -67,6 +73,8 @@ var (
 	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/seal", "internal/pack",
 		"internal/ledger", "internal/keys", "storage", "storage/driver"}
 	noEngines = []string{"net/http", "gorm.io", "database/sql"}
+	awsSDK    = "github.com/aws"
+	minioSDK  = "github.com/minio"
 )
 
 func TestImports(t *testing.T) {
@@ -108,6 +116,8 @@ func TestImportRules(t *testing.T) {
 		{"internal/search", "gorm.io/gorm", false},
 		{"internal/dicom/dicomjson", "net/http", false},
 		{"storage/filestore", module + "internal/dicom", false},
+		{"storage/s3store", "github.com/minio/minio-go/v7", false},
+		{"storage/s3protocol", "github.com/aws/aws-sdk-go-v2/aws", false},
 		{"internal/index", module + "internal/ingest", false},
 		{"internal/nowhere", module + "internal/fault", false},
 		{"cmd/strata", module + "internal/node", true},

@@ -38,11 +38,12 @@ const (
 	KeyUnreachable               // the key provider does not answer
 	Corrupt                      // stored bytes fail authentication or are missing
 	TooMany                      // the tenant's own limit of requests; try again more slowly
+	Archived                     // stored bytes must be restored from an archive before they can be read
 )
 
 var names = [...]string{"internal", "invalid", "unauthenticated", "forbidden", "not-found", "not-acceptable",
 	"conflict", "exists", "too-large", "unsupported-media-type", "range-invalid", "busy", "full", "unavailable",
-	"timeout", "canceled", "key-revoked", "key-unreachable", "corrupt", "too-many-requests"}
+	"timeout", "canceled", "key-revoked", "key-unreachable", "corrupt", "too-many-requests", "archived"}
 
 // String returns the stable, lower-case name used in logs and problem types.
 func (k Kind) String() string {

@@ -60,7 +60,7 @@ func TestMessage(t *testing.T) {
 
 func TestString(t *testing.T) {
 	seen := map[string]bool{}
-	for k := Internal; k <= Corrupt; k++ {
+	for k := Internal; k <= Archived; k++ {
 		if s := k.String(); s == "" || seen[s] || strings.HasPrefix(s, "kind(") {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {

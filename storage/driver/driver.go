@@ -18,7 +18,10 @@ import (
 // Every method MUST honour its context, be safe for concurrent use, and
 // classify errors: fault.NotFound where the object is not there, fault.Exists
 // where IfAbsent met an object, fault.Full where there is no room,
-// fault.Unavailable for what may work when tried again.
+// fault.Archived where an object must be restored before it can be read,
+// fault.Unavailable for what may work when tried again. What moves bytes
+// otherwise than in the Read and Write calls of its users MUST report them with
+// Moved, so that a slow transfer can be told from one that stands still.
 type Driver interface {
 	// Create starts a staged object. Nothing MUST be visible under key, to
 	// Open, Stat or List, before Commit returns; nothing MUST remain after Abort
@@ -69,6 +72,8 @@ type Writer interface {
 	// fault.Exists, fault.Conflict, fault.Full or fault.Invalid nothing MUST have
 	// changed, nor will; after any other error the object may be there or not,
 	// whole in either case. fault.Exists MUST only be told of a durable object.
+	// The attributes are those that Stat tells, but that Modified is zero where
+	// the store's answer to a write has no time.
 	Commit(ctx context.Context) (Attrs, error)
 	// Abort discards what was written. It works under a cancelled context.
 	Abort()
@@ -80,7 +85,25 @@ type Attrs struct {
 	ETag     string    // changes whenever the object is replaced
 	Class    string    // storage class; empty for the default
 	Modified time.Time // by the store's clock
+	Restore  Restore   // zero for what can be read at once
 }
+
+// Restore is the state of an object whose class is an archive.
+type Restore struct {
+	State RestoreState
+	Until time.Time // when a Restored object's readable copy goes; UTC
+}
+
+// RestoreState says whether an object's bytes can be read.
+type RestoreState uint8
+
+// The states. Opening an object that is Archived or Restoring fails with fault.Archived.
+const (
+	Online    RestoreState = iota // it can be read, and was never elsewhere
+	Archived                      // it must be restored first: see Thawer
+	Restoring                     // that was asked for
+	Restored                      // it can be read until Restore.Until
+)
 
 // Page is one answer of List.
 type Page struct {
@@ -93,46 +116,4 @@ type Object struct {
 	Key      string
 	Size     int64
 	Modified time.Time // by the store's clock
-}
-
-// Mapper is optional: a driver whose objects lie in local files may serve
-// random reads without opening them anew each time.
-type Mapper interface {
-	// OpenAt returns a reader of the whole object at random offsets, and its size.
-	OpenAt(ctx context.Context, key string) (ReaderAtCloser, int64, error)
-}
-
-// ReaderAtCloser reads at offsets until it is closed.
-type ReaderAtCloser interface {
-	io.ReaderAt
-	io.Closer
-}
-
-// Purger is optional: removes every version of an object where the store keeps versions.
-type Purger interface {
-	Purge(ctx context.Context, key string) error
-}
-
-// Join returns d with the optional interfaces that are given, and no others, so
-// that a wrapper has those of what it wraps. d itself MUST have none of them.
-func Join(d Driver, m Mapper, p Purger) Driver {
-	switch {
-	case m != nil && p != nil:
-		return struct {
-			Driver
-			Mapper
-			Purger
-		}{d, m, p}
-	case m != nil:
-		return struct {
-			Driver
-			Mapper
-		}{d, m}
-	case p != nil:
-		return struct {
-			Driver
-			Purger
-		}{d, p}
-	}
-	return d
 }

@@ -22,6 +22,19 @@ type Harness struct {
 	// Reopen, if not nil, returns a new driver over the store of d, as a process
 	// does that starts after a crash: committed objects must be there, staged ones not.
 	Reopen func(t *testing.T, d driver.Driver) driver.Driver
+	// Untimed is set for drivers whose Commit cannot tell Attrs.Modified.
+	Untimed bool
+	// Files is set for stores that keep each object as a file under its key, where
+	// no key can be a folder of another. Strata has no such keys.
+	Files bool
+}
+
+// sameAttrs reports whether Commit's attributes are those that Stat tells.
+func (h Harness) sameAttrs(committed, stat driver.Attrs) bool {
+	if h.Untimed && committed.Modified.IsZero() {
+		committed.Modified = stat.Modified
+	}
+	return committed == stat
 }
 
 // Run runs the suite.

@@ -32,6 +32,8 @@ const (
 	List   Name = "list"
 	Delete Name = "delete"
 	Purge  Name = "purge"
+	Class  Name = "class"
+	Thaw   Name = "thaw"
 )
 
 // Op is one operation about to happen.
@@ -93,19 +95,26 @@ type faults struct {
 }
 
 // New returns d with faults; a nil script lets everything pass. The Driver of the
-// result is what to hand on: it is a driver.Mapper and driver.Purger where d is.
+// result is what to hand on: it has the optional interfaces that d has, but for
+// driver.Repeater, by which writers would be tried again past the faults.
 func New(d driver.Driver, script Script) *Store {
 	f := &faults{script: script}
 	s := &store{d: d, f: f}
-	var m driver.Mapper
-	var p driver.Purger
-	if inner, ok := d.(driver.Mapper); ok {
-		m = mapper{f, inner}
+	var o driver.Optional
+	can := driver.OptionalOf(d)
+	if can.Mapper != nil {
+		o.Mapper = mapper{f, can.Mapper}
 	}
-	if inner, ok := d.(driver.Purger); ok {
-		p = purger{f, inner}
+	if can.Purger != nil {
+		o.Purger = purger{f, can.Purger}
 	}
-	return &Store{Driver: driver.Join(s, m, p), f: f}
+	if can.Classer != nil {
+		o.Classer = classer{f, can.Classer}
+	}
+	if can.Thawer != nil {
+		o.Thawer = thawer{f, can.Thawer}
+	}
+	return &Store{Driver: driver.Join(s, o), f: f}
 }
 
 // Script replaces the script; nil lets everything pass.
@@ -265,4 +274,22 @@ type purger struct {
 
 func (p purger) Purge(ctx context.Context, key string) error {
 	return p.f.do(p.f.now(), Purge, key, func() error { return p.p.Purge(ctx, key) })
+}
+
+type classer struct {
+	f *faults
+	c driver.Classer
+}
+
+func (c classer) SetClass(ctx context.Context, key, class string) error {
+	return c.f.do(c.f.now(), Class, key, func() error { return c.c.SetClass(ctx, key, class) })
+}
+
+type thawer struct {
+	f *faults
+	t driver.Thawer
+}
+
+func (t thawer) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
+	return t.f.do(t.f.now(), Thaw, key, func() error { return t.t.Thaw(ctx, key, o) })
 }

@@ -1,16 +1,22 @@
 // Package retrystore wraps a driver so that what fails with fault.Unavailable is
 // tried again, after pauses that grow and are random (full jitter), until the
-// attempts or the caller's context end. Nothing else is tried again.
+// attempts or the caller's context end. Nothing else is tried again. Drivers do
+// not retry by themselves, so this is the one place where it happens.
 //
-// Reads resume where they broke off. A small object is kept until it is
-// committed, so that its commit can be tried again (Options.Replay); whether an
-// earlier attempt did succeed after all is then told by comparing bytes, which
-// for sealed objects never agree by chance.
+// Reads resume where they broke off. A driver that keeps what it sends until the
+// store has it (driver.Repeater) sends each piece again by way of this package.
+// For others a small object is kept until it is committed, so that its commit
+// can be tried again (Options.Replay); whether an earlier attempt did succeed
+// after all is then told by comparing bytes, which for sealed objects never
+// agree by chance.
+//
+// There is no limit on how long a thing takes, only on how long it makes no
+// progress (Options.Stall). Of reads whose first byte is late a second one may be
+// started (Options.Hedge); the slower of the two is cancelled.
 package retrystore
 
 import (
 	"context"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -18,7 +24,7 @@ import (
 	"github.com/strata-pacs/strata/storage/driver"
 )
 
-// Options configure the wrapper. The zero value is useful.
+// Options configure the wrapper. The zero value is useful, for local disks.
 type Options struct {
 	// Attempts is how often a thing is tried in all; 5 if 0.
 	Attempts int
@@ -26,12 +32,25 @@ type Options struct {
 	// at most Longest. 50 ms and 5 s if 0.
 	First, Longest time.Duration
 	// Replay is the size in bytes up to which an object is kept until its commit,
-	// so that it can be tried again; 0 is never, which suits local disks.
+	// so that it can be tried again; 0 is never, which suits local disks and
+	// drivers that are a driver.Repeater.
 	Replay int64
+	// Stall is how long an attempt may go on without a byte that moves; it is then
+	// ended and counts as fault.Unavailable. 0 is for ever, which suits local
+	// disks; 30 s suits stores across a network.
+	Stall time.Duration
+	// Hedge starts a read a second time when its first byte is later than that of
+	// 95 % of recent ones, and than 50 ms, for at most a twentieth of all reads.
+	Hedge bool
 	// Sleep pauses until d has passed or ctx ends; the real clock's if nil.
 	Sleep func(ctx context.Context, d time.Duration) error
 	// Random returns a number in [0, 1) and is safe for concurrent use; math/rand's if nil.
 	Random func() float64
+	// Now is the clock by which progress is measured; time.Now if nil.
+	Now func() time.Time
+	// AfterFunc calls f after d in a goroutine of its own, unless stop is called
+	// before; time.AfterFunc's if nil.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
 // New returns d with retries. It has the optional interfaces that d has.
@@ -51,16 +70,27 @@ func New(d driver.Driver, o Options) driver.Driver {
 	if o.Random == nil {
 		o.Random = rand.Float64
 	}
-	s := &store{d: d, o: o}
-	var m driver.Mapper
-	var p driver.Purger
-	if inner, ok := d.(driver.Mapper); ok {
-		m = mapper{s, inner}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	if inner, ok := d.(driver.Purger); ok {
-		p = purger{s, inner}
+	if o.AfterFunc == nil {
+		o.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	return driver.Join(s, m, p)
+	s := &store{d: d, o: o, can: driver.OptionalOf(d)}
+	var have driver.Optional
+	if s.can.Mapper != nil {
+		have.Mapper = mapper{s}
+	}
+	if s.can.Purger != nil {
+		have.Purger = purger{s}
+	}
+	if s.can.Classer != nil {
+		have.Classer = classer{s}
+	}
+	if s.can.Thawer != nil {
+		have.Thawer = thawer{s}
+	}
+	return driver.Join(s, have)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -75,8 +105,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 type store struct {
-	d driver.Driver
-	o Options
+	d     driver.Driver
+	o     Options
+	can   driver.Optional // what d has
+	hedge hedge
+}
+
+// again tries until it succeeds, each time for as long as there is progress.
+func (s *store) again(ctx context.Context, try func(context.Context) error) error {
+	return s.retry(ctx, func() error {
+		ctx, w := s.watch(ctx)
+		defer w.end()
+		return w.during(func() error { return try(ctx) })
+	})
 }
 
 // retry calls try until it succeeds, fails for good, or the attempts are used up.
@@ -102,99 +143,40 @@ func (s *store) pause(ctx context.Context, n int) error {
 }
 
 func (s *store) Stat(ctx context.Context, key string) (a driver.Attrs, err error) {
-	err = s.retry(ctx, func() error { a, err = s.d.Stat(ctx, key); return err })
+	err = s.again(ctx, func(ctx context.Context) error { a, err = s.d.Stat(ctx, key); return err })
 	return a, err
 }
 
 func (s *store) List(ctx context.Context, prefix, after string, limit int) (p driver.Page, err error) {
-	err = s.retry(ctx, func() error { p, err = s.d.List(ctx, prefix, after, limit); return err })
+	err = s.again(ctx, func(ctx context.Context) error { p, err = s.d.List(ctx, prefix, after, limit); return err })
 	return p, err
 }
 
 func (s *store) Delete(ctx context.Context, key string) error {
-	return s.retry(ctx, func() error { return s.d.Delete(ctx, key) })
+	return s.again(ctx, func(ctx context.Context) error { return s.d.Delete(ctx, key) })
 }
 
-func (s *store) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	r := &reader{s: s, ctx: ctx, key: key, off: off, n: n}
-	if err := s.retry(ctx, r.open); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// reader opens its range anew where a read breaks off.
-type reader struct {
-	s      *store
-	ctx    context.Context
-	key    string
-	off, n int64 // what is still to be read; n < 0: to the end
-	failed int   // attempts since the last byte
-	cause  error // why r must be opened anew; nil if it need not
-	r      io.ReadCloser
-}
-
-func (r *reader) open() (err error) {
-	r.r, err = r.s.d.Open(r.ctx, r.key, r.off, r.n)
-	return err
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	for {
-		if r.cause != nil {
-			if err := r.reopen(); err != nil {
-				return 0, err
-			}
-		}
-		n, err := r.r.Read(p)
-		r.off += int64(n)
-		if r.n >= 0 {
-			r.n -= int64(n)
-		}
-		if n > 0 {
-			r.failed = 0
-		}
-		if err == nil || !fault.Is(err, fault.Unavailable) {
-			return n, err
-		}
-		r.cause = err
-		if n > 0 {
-			return n, nil
-		}
-	}
-}
-
-// reopen goes on where the stream broke off. It fails with the cause for good.
-func (r *reader) reopen() error {
-	if r.failed++; r.failed >= r.s.o.Attempts || r.s.pause(r.ctx, r.failed-1) != nil {
-		return r.cause
-	}
-	_ = r.r.Close()
-	if err := r.s.retry(r.ctx, r.open); err != nil {
-		r.r, r.cause, r.failed = io.NopCloser(nil), err, r.s.o.Attempts
-		return err
-	}
-	r.cause = nil
-	return nil
-}
-
-func (r *reader) Close() error { return r.r.Close() }
-
-type mapper struct {
-	s *store
-	m driver.Mapper
-}
+type mapper struct{ s *store }
 
 func (m mapper) OpenAt(ctx context.Context, key string) (r driver.ReaderAtCloser, size int64, err error) {
-	err = m.s.retry(ctx, func() error { r, size, err = m.m.OpenAt(ctx, key); return err })
+	err = m.s.retry(ctx, func() error { r, size, err = m.s.can.Mapper.OpenAt(ctx, key); return err })
 	return r, size, err
 }
 
-type purger struct {
-	s *store
-	p driver.Purger
-}
+type purger struct{ s *store }
 
 func (p purger) Purge(ctx context.Context, key string) error {
-	return p.s.retry(ctx, func() error { return p.p.Purge(ctx, key) })
+	return p.s.again(ctx, func(ctx context.Context) error { return p.s.can.Purger.Purge(ctx, key) })
+}
+
+type classer struct{ s *store }
+
+func (c classer) SetClass(ctx context.Context, key, class string) error {
+	return c.s.again(ctx, func(ctx context.Context) error { return c.s.can.Classer.SetClass(ctx, key, class) })
+}
+
+type thawer struct{ s *store }
+
+func (t thawer) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
+	return t.s.again(ctx, func(ctx context.Context) error { return t.s.can.Thawer.Thaw(ctx, key, o) })
 }

@@ -56,7 +56,7 @@ func StatusOf(k fault.Kind) int {
 		return http.StatusTooManyRequests
 	case fault.Full:
 		return http.StatusInsufficientStorage
-	case fault.Busy, fault.Unavailable, fault.KeyUnreachable:
+	case fault.Busy, fault.Unavailable, fault.KeyUnreachable, fault.Archived:
 		return http.StatusServiceUnavailable
 	case fault.Canceled:
 		return StatusClientGone

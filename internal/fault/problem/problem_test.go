@@ -18,8 +18,8 @@ import (
 func TestStatusOfEveryKind(t *testing.T) {
 	want := map[fault.Kind]int{fault.Internal: 500, fault.Invalid: 400, fault.Unauthenticated: 401, fault.Forbidden: 403, fault.NotFound: 404,
 		fault.NotAcceptable: 406, fault.Conflict: 409, fault.Exists: 409, fault.TooLarge: 413, fault.UnsupportedMedia: 415, fault.RangeInvalid: 416,
-		fault.Busy: 503, fault.Full: 507, fault.Unavailable: 503, fault.Timeout: 408, fault.Canceled: 499, fault.KeyDenied: 403, fault.KeyUnreachable: 503, fault.Corrupt: 500, fault.TooMany: 429}
-	for k := fault.Internal; k <= fault.TooMany; k++ {
+		fault.Busy: 503, fault.Full: 507, fault.Unavailable: 503, fault.Timeout: 408, fault.Canceled: 499, fault.KeyDenied: 403, fault.KeyUnreachable: 503, fault.Corrupt: 500, fault.TooMany: 429, fault.Archived: 503}
+	for k := fault.Internal; k <= fault.Archived; k++ {
 		if got := StatusOf(k); got != want[k] {
 			t.Errorf("%v: %d, want %d", k, got, want[k])
 		}

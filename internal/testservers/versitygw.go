@@ -1,0 +1,125 @@
+package testservers
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+// versitygwVersion is the one that make setup builds.
+const versitygwVersion = "v1.8.0"
+
+// S3 is a server that speaks the protocol of Amazon S3. It has no buckets at first.
+type S3 struct {
+	Endpoint             string // "http://127.0.0.1:port"
+	Region               string
+	AccessKey, SecretKey string
+}
+
+// NewBucket makes a bucket, which may keep all versions of its objects.
+func (s S3) NewBucket(t testing.TB, name string, versioned bool) {
+	t.Helper()
+	c := s.client(t)
+	err := c.MakeBucket(t.Context(), name, minio.MakeBucketOptions{Region: s.Region})
+	if err == nil && versioned {
+		err = c.EnableVersioning(t.Context(), name)
+	}
+	if err != nil {
+		t.Fatalf("making bucket %s: %v", name, err)
+	}
+}
+
+// Versions returns how many versions of an object a bucket has, marks of its deletion included.
+func (s S3) Versions(t testing.TB, bucket, key string) int {
+	t.Helper()
+	n := 0
+	for o := range s.client(t).ListObjects(t.Context(), bucket, minio.ListObjectsOptions{Prefix: key, Recursive: true, WithVersions: true}) {
+		if o.Err != nil {
+			t.Fatalf("listing versions: %v", o.Err)
+		}
+		if o.Key == key {
+			n++
+		}
+	}
+	return n
+}
+
+func (s S3) client(t testing.TB) *minio.Client {
+	t.Helper()
+	c, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Versitygw starts a versitygw on a folder of the test's own.
+func Versitygw(t testing.TB) S3 {
+	t.Helper()
+	path := binary(t, "versitygw-"+versitygwVersion)
+	dir := t.TempDir()
+	data, versions := filepath.Join(dir, "data"), filepath.Join(dir, "versions")
+	for _, d := range []string{data, versions} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s := server(addr)
+	cmd := exec.Command(path, "--port", addr, "--health", "/health", "--region", s.Region, "--keep-alive", "--quiet",
+		"posix", "--versioning-dir", versions, data)
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	run(t, "versitygw", cmd, answers(s.Endpoint+"/health"))
+	return s
+}
+
+// MinIO starts a MinIO where there is a binary of it; without one the test is
+// skipped, under CI too: it is a dialect to pass, not the default.
+func MinIO(t testing.TB) S3 {
+	t.Helper()
+	cache, _ := os.UserCacheDir()
+	path := filepath.Join(cache, "strata-build", "bin", "minio")
+	if _, err := os.Stat(path); err != nil {
+		if path, err = exec.LookPath("minio"); err != nil {
+			t.Skip("there is no minio: put one on PATH to test against it")
+		}
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	s := server(addr)
+	cmd := exec.Command(path, "server", "--address", addr, "--console-address", fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		filepath.Join(t.TempDir(), "d{1...4}"))
+	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey, "MINIO_CI_CD=1")
+	run(t, "minio", cmd, answers(s.Endpoint+"/minio/health/cluster"))
+	return s
+}
+
+func server(addr string) S3 {
+	return S3{Endpoint: "http://" + addr, Region: "us-east-1", AccessKey: "strata-test", SecretKey: "strata-test-secret"}
+}
+
+// answers reports whether a URL answers 200.
+func answers(url string) func() error {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}}
+	return func() error {
+		resp, err := client.Get(url)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %d", resp.StatusCode)
+		}
+		return nil
+	}
+}

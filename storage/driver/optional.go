@@ -1,0 +1,98 @@
+package driver
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Mapper is optional: a driver whose objects lie in local files may serve
+// random reads without opening them anew each time.
+type Mapper interface {
+	// OpenAt returns a reader of the whole object at random offsets, and its size.
+	OpenAt(ctx context.Context, key string) (ReaderAtCloser, int64, error)
+}
+
+// ReaderAtCloser reads at offsets until it is closed.
+type ReaderAtCloser interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Purger is optional: removes every version of an object where the store keeps versions.
+type Purger interface {
+	Purge(ctx context.Context, key string) error
+}
+
+// Classer is optional: moves an object to another storage class of the same
+// store, under the same key. Its bytes stay; its ETag may change.
+type Classer interface {
+	// SetClass MUST leave the object whole in the one class or the other. It
+	// fails with fault.Archived where the object must be restored first.
+	SetClass(ctx context.Context, key, class string) error
+}
+
+// Thawer is optional: restores objects of an archive class.
+type Thawer interface {
+	// Thaw asks for a readable copy and does not wait for it: Attrs.Restore tells
+	// its state. Asking again MUST succeed: for a copy that is there it sets how
+	// long it stays; one under way goes on as it was asked for.
+	Thaw(ctx context.Context, key string, o ThawOptions) error
+}
+
+// ThawOptions qualify a Thaw.
+type ThawOptions struct {
+	// For is how long the copy stays, rounded up to days; at least one.
+	For time.Duration
+	// Speed is the store's own word for the priority ("Expedited", "Standard",
+	// "Bulk"); empty for its default.
+	Speed string
+}
+
+// Repeater is optional: a driver that keeps the pieces of an object until the
+// store has them, and so can send each of them again itself.
+type Repeater interface {
+	// CreateRepeating is Create; whatever the writer asks of the store is tried by
+	// way of again. A Commit that was tried more than once MUST tell its own
+	// object from another's.
+	CreateRepeating(ctx context.Context, key string, o CreateOptions, again Again) (Writer, error)
+}
+
+// Again calls try until it succeeds or there is no point in going on, and
+// returns its last error. Each try has a context of its own under ctx, which may
+// end before ctx does.
+type Again func(ctx context.Context, try func(ctx context.Context) error) error
+
+// Optional are the optional interfaces of a driver; nil are those it has not.
+type Optional struct {
+	Mapper   Mapper
+	Purger   Purger
+	Classer  Classer
+	Thawer   Thawer
+	Repeater Repeater
+}
+
+// joined is a driver with the optional interfaces that a wrapper gives it. They
+// are values, because as methods each set of them would need a type of its own.
+type joined struct {
+	Driver
+	optional Optional
+}
+
+// Join returns d with the optional interfaces given, so that a wrapper has
+// those of what it wraps. What d implements itself no longer counts.
+func Join(d Driver, o Optional) Driver { return joined{d, o} }
+
+// OptionalOf returns the optional interfaces that d has: those it was joined
+// with, or else those that it implements. Nobody asserts them otherwise.
+func OptionalOf(d Driver) (o Optional) {
+	if j, ok := d.(joined); ok {
+		return j.optional
+	}
+	o.Mapper, _ = d.(Mapper)
+	o.Purger, _ = d.(Purger)
+	o.Classer, _ = d.(Classer)
+	o.Thawer, _ = d.(Thawer)
+	o.Repeater, _ = d.(Repeater)
+	return o
+}

@@ -1,0 +1,139 @@
+// Package s3protocol is the driver for stores that speak the protocol of Amazon
+// S3, over whichever library speaks it: package s3store is this one on the AWS
+// SDK, package miniostore on minio-go. What an object store promises and how
+// that becomes what driver.Driver promises is here; the libraries only ask and
+// answer, and retry nothing (see package retrystore).
+//
+// # Objects
+//
+// An object up to [PartSize] is one PUT. A larger one is uploaded in parts while
+// it is received, up to four at a time, and appears when the upload is completed.
+// All carry a CRC-32C, which the store verifies, and which a read of a whole object
+// verifies again. Each carries the metadata "strata-version", a random name: with
+// the store's own ETag, which only digests the bytes, it makes the driver's, and
+// it tells a writer whose answer was lost whether its own object is there.
+//
+// # Deployment
+//
+// The bucket is a general purpose one: it lists in the order of bytes. It must
+// support conditional writes (If-None-Match on PUT and on the completion of an
+// upload), which [Store.Check] proves. Versioning, object lock and replication are
+// welcome, but for the bucket of wrapped keys: that one is of its own, with
+// neither, or a destroyed key lives on. [Store.Purge] removes all versions where
+// there are any, but cannot pass an object lock. Deleting in a versioned bucket
+// leaves a version, and so does a change of class: give the bucket a rule
+// that expires noncurrent versions.
+//
+// Uploads that a crash left behind are removed by [Store.Sweep], or better by a
+// rule of the bucket (AbortIncompleteMultipartUpload; MinIO does it by itself).
+//
+// The credentials need GetObject, PutObject, DeleteObject, AbortMultipartUpload,
+// ListBucket and ListBucketMultipartUploads; for purges ListBucketVersions and
+// DeleteObjectVersion; for archives RestoreObject. Without ListBucket a store says
+// 403 of what is not there, and nothing works.
+package s3protocol
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Client is a library that speaks the protocol, for one bucket. Keys are whole,
+// ETags without quotes, and errors are of [Classify].
+type Client interface {
+	Objects
+	Uploads
+	Versions
+	Tiers
+}
+
+// Objects are the calls for single objects and lists of them.
+type Objects interface {
+	Put(ctx context.Context, key string, body *Body, o PutOptions) (etag string, err error)
+	// Get asks for n bytes from off; n < 0 is to the end. The answer's body may
+	// be shorter where the object ends.
+	Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, Head, error)
+	Head(ctx context.Context, key string) (Head, error)
+	Delete(ctx context.Context, key string) error
+	// List returns at most one answer's worth of keys, and whether there are more.
+	List(ctx context.Context, prefix, after string, limit int) (found []Found, more bool, err error)
+}
+
+// Uploads are the calls for objects in parts.
+type Uploads interface {
+	Start(ctx context.Context, key string, o PutOptions) (upload string, err error)
+	// SendPart sends part n, counted from 1.
+	SendPart(ctx context.Context, key, upload string, n int, body *Body) (etag string, err error)
+	Complete(ctx context.Context, key, upload string, parts []Part, o PutOptions) (etag string, err error)
+	// Drop removes an upload; one that is not there counts as removed.
+	Drop(ctx context.Context, key, upload string) error
+	// Unfinished lists uploads after the marker, which is zero at first, and returns
+	// the marker to go on with, nil at the end.
+	Unfinished(ctx context.Context, prefix string, after Upload) (found []Upload, next *Upload, err error)
+}
+
+// Versions are the calls for all versions of an object.
+type Versions interface {
+	// VersionsOf lists the versions of one key, delete markers included, as far as
+	// one answer goes. It is fault.NotFound where the store knows no versions.
+	VersionsOf(ctx context.Context, key string) (ids []string, err error)
+	DeleteVersion(ctx context.Context, key, id string) error
+}
+
+// Tiers are the calls for storage classes.
+type Tiers interface {
+	// SetClass copies the object onto itself, if it has the ETag still.
+	SetClass(ctx context.Context, key, etag, class string) error
+	// Restore asks for a readable copy.
+	Restore(ctx context.Context, key string, days int, speed string) error
+}
+
+// PutOptions are the headers of what is stored.
+type PutOptions struct {
+	IfAbsent bool
+	IfMatch  string // the store's ETag
+	Class    string
+	Version  string // the metadata of [VersionHeader]
+	CRC32C   string // of the whole object, for Complete
+	Size     int64  // of the whole object, for Complete
+}
+
+// VersionKey is the name of the metadata that names an object's version, and
+// VersionHeader its header.
+const (
+	VersionKey    = "strata-version"
+	VersionHeader = "X-Amz-Meta-Strata-Version"
+)
+
+// Head is what the store says of an object with its answers.
+type Head struct {
+	Size     int64 // of the whole object, also where a part of it was asked for
+	ETag     string
+	Version  string
+	Class    string
+	Modified time.Time
+	CRC32C   string // of the whole object; empty if the store does not tell
+	Restore  string // the header x-amz-restore
+	Archive  string // the header x-amz-archive-status
+}
+
+// Found is a listed object.
+type Found struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}
+
+// Part is a part of an upload that the store has.
+type Part struct {
+	N      int
+	ETag   string
+	CRC32C string
+}
+
+// Upload is an unfinished upload.
+type Upload struct {
+	Key, ID string
+	Started time.Time
+}

@@ -1,0 +1,204 @@
+package s3protocol
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/storage/driver"
+)
+
+// PartSize is the size of the parts of an upload but the last, in bytes, and the
+// size up to which an object is one PUT.
+const PartSize = 8 << 20
+
+const (
+	partsMost     = 10_000  // the protocol's limit of parts in an upload
+	partsOfWriter = 4       // parts that one writer has on their way at once
+	partsOfStore  = 16      // and all writers together
+	pageMost      = 1000    // keys in an answer to a list
+	copyMost      = 5 << 30 // bytes that can be copied at once
+	purgeRounds   = 1000    // answers' worth of versions that one Purge removes
+)
+
+// Options configure a store. The zero value is useful.
+type Options struct {
+	// Now is compared with the store's times to tell how old an upload is; time.Now if nil.
+	Now func() time.Time
+}
+
+// Store is a driver.Driver, with all optional interfaces but driver.Mapper. It
+// is safe for concurrent use. A writer holds up to [PartSize] bytes of what it
+// received last; besides, at most 16 parts are on their way at once.
+type Store struct {
+	client Client
+	at     Location
+	now    func() time.Time
+	slots  chan struct{} // one for each part on its way
+}
+
+// New returns the store over a client for the location's bucket. It asks the
+// store nothing: see [Store.Reach].
+func New(c Client, at Location, o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Store{client: c, at: at, now: o.Now, slots: make(chan struct{}, partsOfStore)}
+}
+
+func (s *Store) key(key string) string { return s.at.Prefix + key }
+
+// Stat implements driver.Driver.
+func (s *Store) Stat(ctx context.Context, key string) (driver.Attrs, error) {
+	h, err := s.head(ctx, key)
+	if err != nil {
+		return driver.Attrs{}, err
+	}
+	return h.attrs()
+}
+
+func (s *Store) head(ctx context.Context, key string) (Head, error) {
+	if err := ctx.Err(); err != nil {
+		return Head{}, err
+	}
+	return s.client.Head(ctx, s.key(key))
+}
+
+// etag is the driver's: the store's own is the same for the same bytes.
+func etag(store, version string) string { return store + "." + version }
+
+func (h Head) attrs() (driver.Attrs, error) {
+	r, err := parseRestore(h.Class, h.Restore, h.Archive)
+	return driver.Attrs{Size: h.Size, ETag: etag(h.ETag, h.Version), Class: ownClass(h.Class),
+		Modified: h.Modified.UTC(), Restore: r}, err
+}
+
+// ownClass makes the protocol's default the driver's, which is empty.
+func ownClass(class string) string {
+	if class == "STANDARD" {
+		return ""
+	}
+	return class
+}
+
+// parseRestore reads the state of an archived object. The header is, word for word,
+// ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT".
+func parseRestore(class, header, archive string) (driver.Restore, error) {
+	away := class == "GLACIER" || class == "DEEP_ARCHIVE" || archive != ""
+	switch {
+	case header == "" && away:
+		return driver.Restore{State: driver.Archived}, nil
+	case header == "":
+		return driver.Restore{}, nil
+	case strings.Contains(header, `ongoing-request="true"`):
+		return driver.Restore{State: driver.Restoring}, nil
+	}
+	_, rest, _ := strings.Cut(header, `expiry-date="`)
+	date, _, _ := strings.Cut(rest, `"`)
+	until, err := time.Parse(time.RFC1123, date)
+	if err != nil || !strings.Contains(header, `ongoing-request="false"`) {
+		return driver.Restore{}, fault.New(fault.Internal, "the store tells the state of a restore in words that are not understood")
+	}
+	return driver.Restore{State: driver.Restored, Until: until.UTC()}, nil
+}
+
+// List implements driver.Driver.
+func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driver.Page, error) {
+	var p driver.Page
+	for {
+		if err := ctx.Err(); err != nil {
+			return driver.Page{}, err
+		}
+		from := ""
+		if after != "" {
+			from = s.key(after)
+		}
+		found, more, err := s.client.List(ctx, s.key(prefix), from, min(limit-len(p.Objects), pageMost))
+		if err != nil {
+			return driver.Page{}, err
+		}
+		for _, f := range found {
+			key, ok := strings.CutPrefix(f.Key, s.at.Prefix)
+			if !ok || !strings.HasPrefix(key, prefix) || key <= after {
+				return driver.Page{}, fault.New(fault.Internal, "the store does not list objects in the order of their names: use another one")
+			}
+			after = key
+			p.Objects = append(p.Objects, driver.Object{Key: key, Size: f.Size, Modified: f.Modified.UTC()})
+		}
+		if p.More = more; !more || len(p.Objects) >= limit {
+			return p, nil
+		}
+		if len(found) == 0 {
+			return driver.Page{}, fault.New(fault.Unavailable, "the store lists nothing and says that there is more")
+		}
+	}
+}
+
+// Delete implements driver.Driver. Where the bucket keeps versions they stay.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.client.Delete(ctx, s.key(key)); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return nil
+}
+
+// Purge implements driver.Purger: it removes all versions, and returns nil when
+// a listing shows none.
+func (s *Store) Purge(ctx context.Context, key string) error {
+	for range purgeRounds {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ids, err := s.client.VersionsOf(ctx, s.key(key))
+		if fault.Is(err, fault.NotFound) {
+			return s.Delete(ctx, key)
+		}
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := s.client.DeleteVersion(ctx, s.key(key), id); err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+		}
+	}
+	return fault.New(fault.Unavailable, "an object gets new versions as fast as they are removed")
+}
+
+// SetClass implements driver.Classer: the object is copied onto itself, which
+// works up to 5 GiB; a larger one is fault.TooLarge.
+func (s *Store) SetClass(ctx context.Context, key, class string) error {
+	h, err := s.head(ctx, key)
+	if err != nil || ownClass(h.Class) == ownClass(class) {
+		return err
+	}
+	if h.Size > copyMost {
+		return fault.New(fault.TooLarge, "an object above 5 GiB cannot change its class: move it to another store")
+	}
+	if class == "" {
+		class = "STANDARD"
+	}
+	return s.client.SetClass(ctx, s.key(key), h.ETag, class)
+}
+
+// Thaw implements driver.Thawer.
+func (s *Store) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
+	h, err := s.head(ctx, key)
+	if err != nil {
+		return err
+	}
+	a, err := h.attrs()
+	if err != nil || a.Restore.State == driver.Online || a.Restore.State == driver.Restoring {
+		return err
+	}
+	const day = 24 * time.Hour
+	days := max(1, int((o.For+day-1)/day))
+	if err := s.client.Restore(ctx, s.key(key), days, o.Speed); !fault.Is(err, fault.Exists) {
+		return err
+	}
+	return nil // someone else asked in between
+}
