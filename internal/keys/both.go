@@ -26,10 +26,15 @@ var (
 	unescape = strings.NewReplacer("%25", "%", "%2B", "+")
 )
 
-// Pair joins two names with a plus sign; a plus or percent sign within is escaped as in a URL.
-func Pair[S ~string](first, second S) S {
-	return S(escape.Replace(string(first)) + "+" + escape.Replace(string(second)))
-}
+// Escape writes the plus and percent signs of a name as in a URL, so that the
+// name can be one of a pair.
+func Escape[S ~string](s S) S { return S(escape.Replace(string(s))) }
+
+// Unescape undoes [Escape].
+func Unescape[S ~string](s S) S { return S(unescape.Replace(string(s))) }
+
+// Pair joins two names, escaped, with a plus sign.
+func Pair[S ~string](first, second S) S { return Escape(first) + "+" + Escape(second) }
 
 // SplitPair undoes [Pair].
 func SplitPair[S ~string](s S) (first, second S, ok bool) {
@@ -37,7 +42,7 @@ func SplitPair[S ~string](s S) (first, second S, ok bool) {
 	if !ok || a == "" || b == "" || strings.Contains(b, "+") {
 		return "", "", false
 	}
-	return S(unescape.Replace(a)), S(unescape.Replace(b)), true
+	return Unescape(S(a)), Unescape(S(b)), true
 }
 
 func split(kek ID) (first, second ID, err error) {

@@ -15,11 +15,13 @@ package pkcs11keys
 
 import (
 	"bytes"
+	"encoding/hex"
 	"io"
 	"os"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 )
 
 // Mechanism is how the token wraps.
@@ -94,3 +96,6 @@ func readPIN(path string) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// ByID returns the KEK ID of the single key that has a CKA_ID.
+func ByID(id []byte) keys.ID { return keys.ID("id=" + hex.EncodeToString(id)) }
