@@ -38,6 +38,9 @@ var layers = []struct {
 	{pkg: "internal/pack", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage/driver"}},
 	{pkg: "internal/vectors"},
 	{pkg: "internal/ledger", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/seal", "internal/pack", "storage/driver"}},
+	// The key providers' libraries stay in a package each.
+	{pkg: "internal/keys", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage", "storage/driver"}, alien: append([]string{"net/http"}, providers...)},
+	{pkg: "internal/keys/providers", may: []string{"internal/fault", "internal/keys/..."}, alien: append([]string{"net/http"}, providers...)},
 	{pkg: "internal/keys/...", may: []string{"internal/archive", "internal/fault", "internal/seal", "internal/keys/...", "storage", "storage/driver"}},
 	{pkg: "internal/index/...", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/index/..."}},
 	{pkg: "internal/pixel/sandbox", may: []string{"internal/fault"}, alien: []string{"net"}},
@@ -72,6 +75,7 @@ var layers = []struct {
 var (
 	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/seal", "internal/pack",
 		"internal/ledger", "internal/keys", "storage", "storage/driver"}
+	providers = []string{"github.com/hashicorp", "github.com/aws", "github.com/miekg"}
 	noEngines = []string{"net/http", "gorm.io", "database/sql"}
 	awsSDK    = "github.com/aws"
 	minioSDK  = "github.com/minio"
@@ -118,6 +122,8 @@ func TestImportRules(t *testing.T) {
 		{"storage/filestore", module + "internal/dicom", false},
 		{"storage/s3store", "github.com/minio/minio-go/v7", false},
 		{"storage/s3protocol", "github.com/aws/aws-sdk-go-v2/aws", false},
+		{"internal/keys", "github.com/hashicorp/vault/api", false},
+		{"internal/keys/vaultkeys", "github.com/hashicorp/vault/api", true},
 		{"internal/index", module + "internal/ingest", false},
 		{"internal/nowhere", module + "internal/fault", false},
 		{"cmd/strata", module + "internal/node", true},

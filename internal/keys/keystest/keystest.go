@@ -45,6 +45,11 @@ func Run(t *testing.T, h Harness) {
 		{"Rotated", testRotated},
 		{"Canceled", testCanceled},
 		{"Concurrent", testConcurrent},
+		{"Describes", testDescribes},
+		{"Rotates", testRotates},
+		{"Retires", testRetires},
+		{"Switches", testSwitches},
+		{"Checks", testChecks},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}

@@ -20,22 +20,20 @@ type Provider struct {
 
 	mu     sync.Mutex
 	aeads  []cipher.AEAD // by version, from 1
+	oldest int           // version that unwraps
+	off    bool          // disabled
 	err    error         // what every call fails with
 	hold   chan struct{} // calls wait until it is closed
 	wraps  int
 	unwrap int
 }
 
-var _ keys.Wrapper = (*Provider)(nil)
-
 // NewProvider returns a provider whose KEK is random, or made from the seed if that is not 0.
 func NewProvider(kek keys.ID, seed byte) *Provider {
-	p := &Provider{kek: kek}
-	p.add(seed)
-	return p
+	return &Provider{kek: kek, oldest: 1, aeads: []cipher.AEAD{newAEAD(seed)}}
 }
 
-func (p *Provider) add(seed byte) {
+func newAEAD(seed byte) cipher.AEAD {
 	key := bytes.Repeat([]byte{seed}, 32)
 	if seed == 0 {
 		_, _ = rand.Read(key)
@@ -48,13 +46,8 @@ func (p *Provider) add(seed byte) {
 	if err != nil {
 		panic(err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.aeads = append(p.aeads, aead)
+	return aead
 }
-
-// Rotate adds a version of the KEK.
-func (p *Provider) Rotate() { p.add(0) }
 
 // Deny makes every call fail with fault.KeyDenied until Allow.
 func (p *Provider) Deny() {
@@ -108,14 +101,14 @@ func (p *Provider) begin(ctx context.Context, count *int, kek keys.ID, version s
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
-	if p.err != nil {
-		return nil, "", p.err
+	if err := p.usable(kek); err != nil {
+		return nil, "", err
 	}
 	if version == "" {
 		version = strconv.Itoa(len(p.aeads))
 	}
 	n, err := strconv.Atoi(version)
-	if kek != p.kek || err != nil || n < 1 || n > len(p.aeads) {
+	if p.off || err != nil || n < p.oldest || n > len(p.aeads) {
 		return nil, "", fault.New(fault.KeyDenied, "there is no such key")
 	}
 	return p.aeads[n-1], version, nil

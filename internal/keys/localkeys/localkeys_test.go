@@ -33,16 +33,30 @@ func mustOpen(t testing.TB, path, passphrase string) *File {
 }
 
 func TestWrapper(t *testing.T) {
+	var f *File
 	var path string
+	var c *clock
 	keystest.Run(t, keystest.Harness{
 		New: func(t *testing.T) (keys.Wrapper, keys.ID) {
-			path = create(t, "")
-			f := mustOpen(t, path, "")
+			f, path, c, _ = watched(t, "")
 			return f, f.ID()
+		},
+		Deny: func(t *testing.T) func() {
+			if err := os.Chmod(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			c.tick()
+			return func() {
+				if err := os.Chmod(path, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				c.tick()
+			}
 		},
 		Rotate: func(t *testing.T, _ keys.Wrapper) keys.Wrapper {
 			addVersion(t, path, "")
-			return mustOpen(t, path, "")
+			c.tick()
+			return f
 		},
 	})
 }
@@ -179,7 +193,7 @@ func TestDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range bytes.TrimSpace(b) {
-		if _, err := parse(bytes.Clone(b[:n]), nil); !errors.Is(err, errDamaged) {
+		if _, err := parse(bytes.Clone(b[:n]), new(protection).again); !errors.Is(err, errDamaged) {
 			t.Fatalf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -205,7 +219,7 @@ func TestDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parse(b, []byte("passphrase")); !fault.Is(err, fault.KeyDenied) {
+		if _, err := parse(b, new(protection).unlock([]byte("passphrase"))); !fault.Is(err, fault.KeyDenied) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -246,11 +260,13 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"format":"strata-local-key v1","id":"a","keys":[{"version":1,"key":"AA=="}]}`))
 	f.Add([]byte(`{"format":"strata-local-key v1","id":"a","kdf":{"time":1,"memory":8,"threads":1,"salt":"AAAAAAAAAAAAAAAAAAAAAA=="},"keys":[{}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if bytes.Contains(b, []byte("kdf")) && len(b) > 0 {
-			return // minutes of argon2id are allowed and tell nothing
-		}
-		if k, err := parse(b, nil); err == nil && (k.ID() == "" || k.newest < 1) {
+		if k, err := parse(b, new(protection).again); err == nil && (k.id == "" || k.newest < 1) {
 			t.Error("a file without a key opens")
 		}
 	})
+}
+
+func BenchmarkUnwrap(b *testing.B) {
+	f := mustOpen(b, create(b, ""), "")
+	keystest.Benchmark(b, f, f.ID())
 }
