@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // A block's file: the magic, the object's hash, the block's number (u64), the
@@ -43,8 +44,9 @@ func head(b id, block int64, data []byte) []byte {
 	return binary.BigEndian.AppendUint32(h, crc32.Checksum(h, castagnoli))
 }
 
-// write writes a block beside its place and returns where.
-func (c *cache) write(b id, data []byte) (path string, err error) {
+// write writes a block beside its place and returns where. The file's time is that
+// of its last use.
+func (c *cache) write(b id, data []byte, now time.Time) (path string, err error) {
 	path = filepath.Join(c.o.Folder, tempFolder, strconv.FormatInt(c.temp.Add(1), 36))
 	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -54,7 +56,7 @@ func (c *cache) write(b id, data []byte) (path string, err error) {
 	if err == nil {
 		_, err = w.Write(data)
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
+	if err = errors.Join(err, w.Close(), os.Chtimes(path, now, now)); err != nil {
 		_ = os.Remove(path) // or it goes at the next start
 		return "", err
 	}

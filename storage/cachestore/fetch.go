@@ -169,12 +169,13 @@ func (c *cache) run(ctx context.Context, f *fetch) {
 // keep writes a block into the folder and reports whether it is there. What the
 // bounds push out is removed.
 func (c *cache) keep(f *flight, data []byte) bool {
-	temp, err := c.write(f.id, data)
+	now := c.o.Now()
+	temp, err := c.write(f.id, data, now)
 	if err != nil {
 		c.broken(err)
 		return false
 	}
-	out, err := c.place(f, temp, fileBytes(c.block, len(data)))
+	out, err := c.place(f, temp, &entry{f.id, fileBytes(c.block, len(data)), now})
 	if err != nil {
 		c.broken(err)
 	}
@@ -192,7 +193,7 @@ func (c *cache) keep(f *flight, data []byte) bool {
 
 // place puts a written block where it is found, unless it is stale: then it
 // returns nil, else what has to go for it.
-func (c *cache) place(f *flight, temp string, bytes int64) (*[]id, error) {
+func (c *cache) place(f *flight, temp string, e *entry) (*[]id, error) {
 	c.moving.RLock()
 	defer c.moving.RUnlock()
 	c.mu.Lock()
@@ -213,6 +214,6 @@ func (c *cache) place(f *flight, temp string, bytes int64) (*[]id, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := c.add(&entry{f.id, bytes, c.o.Now()})
+	out := c.add(e)
 	return &out, nil
 }
