@@ -15,11 +15,13 @@ import (
 const (
 	// warmSpan is the most that is fetched by one call, in bytes.
 	warmSpan = 4 << 20
-	// An answer's bytes are fetched ahead of being sent up to so many, and so many bodies.
-	warmBytes  = 24 << 20
-	warmBodies = 64
-	// warmMemory bounds the bytes that the whole node is fetching ahead at once.
-	warmMemory = 64 << 20
+	// An answer's bytes are fetched ahead of being sent up to so many, and so many
+	// bodies: some 200 ms of a fast line, so that it does not fall idle.
+	warmBytes  = 48 << 20
+	warmBodies = 96
+	// warmFlight bounds the bytes that the whole node is fetching ahead at once.
+	// They go to the disk: memory holds some hundred KiB of each fetch.
+	warmFlight = 128 << 20
 )
 
 // warming fetches what will be read next. A nil one does nothing: objects are near.
@@ -41,7 +43,7 @@ func newWarming(r *Reader) *warming {
 	if r.o.Ahead == nil {
 		return nil
 	}
-	w := &warming{r: r, to: r.o.Ahead, flight: semaphore.NewWeighted(warmMemory)}
+	w := &warming{r: r, to: r.o.Ahead, flight: semaphore.NewWeighted(warmFlight)}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.browsing.init()
 	return w
@@ -143,9 +145,10 @@ func warmed[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *
 				}
 			}
 			a.queue, a.bytes = append(a.queue, x), a.bytes+x.size
-			// Emptied by half, so that neighbours gather again; what is near does not wait.
+			// There is room for several again, so that neighbours gather; what is near
+			// does not wait.
 			if len(a.queue) >= warmBodies || a.bytes >= warmBytes {
-				if !a.give(warmBodies/2, warmBytes/2) {
+				if !a.give(warmBodies-8, warmBytes-warmSpan) {
 					return
 				}
 			} else if a.bytes == 0 && !a.give(0, 0) {

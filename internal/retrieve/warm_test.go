@@ -298,7 +298,7 @@ func TestWarmEnds(t *testing.T) {
 			}
 			from := f.store.Requests()
 			time.Sleep(time.Hour)
-			if n := f.store.Requests(); n != from || n > 70 {
+			if n := f.store.Requests(); n != from || n > 100 {
 				t.Errorf("%d requests, then %d", from, n)
 			}
 		})
