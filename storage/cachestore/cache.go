@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -23,8 +25,10 @@ const (
 	maxBlock     = 8 << 20
 	// fetches is how many requests are under way at once. Each has one buffer.
 	fetches = 64
-	// pause is how long a folder that failed is passed by.
+	// pause is how long nothing is written into a folder that failed.
 	pause = time.Minute
+	// fullFor is how long a disk is taken to be full.
+	fullFor = time.Hour
 	// touchEvery is how exactly the files remember when they were used.
 	touchEvery = time.Hour
 )
@@ -65,7 +69,9 @@ type cache struct {
 
 	mu      sync.Mutex // guards what follows; nobody waits or does I/O under it
 	closed  bool
-	resume  time.Time // the folder is not used before
+	resume  time.Time // nothing is written before
+	limit   int64     // of bytes: less than Options.Bytes for a while where the disk was full
+	fullAt  time.Time
 	entries map[id]*list.Element
 	lru     list.List // of *entry, the latest first
 	bytes   int64
@@ -99,7 +105,7 @@ func open(d driver.Driver, o Options) (*cache, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &cache{d: d, o: o, block: int64(o.Block), buffers: make(chan []byte, fetches),
+	c := &cache{d: d, o: o, block: int64(o.Block), limit: o.Bytes, buffers: make(chan []byte, fetches),
 		entries: map[id]*list.Element{}, objects: map[name]extent{}, flights: map[id]*flight{}}
 	for range fetches {
 		c.buffers <- nil
@@ -112,14 +118,14 @@ func open(d driver.Driver, o Options) (*cache, error) {
 	return c, nil
 }
 
-// keeps reports whether blocks of the object are kept, now.
+// keeps reports whether blocks of the object are kept.
 func (c *cache) keeps(key string) bool {
 	if rewritten(key) || c.o.Skip != nil && c.o.Skip(key) {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.closed && !c.o.Now().Before(c.resume)
+	return !c.closed
 }
 
 func (c *cache) dir(tenant name) string {
@@ -167,7 +173,16 @@ func (c *cache) add(e *entry) (out []id) {
 	c.bytes += e.bytes
 	x := c.objects[e.id.object]
 	c.objects[e.id.object] = extent{x.held + 1, max(x.top, e.id.n+1)}
-	for c.bytes > c.o.Bytes || len(c.entries) > c.o.Files {
+	if c.limit < c.o.Bytes && e.touched.Sub(c.fullAt) >= fullFor {
+		c.limit = c.o.Bytes
+	}
+	return c.shrink(c.limit, c.o.Files)
+}
+
+// shrink forgets what was used longest ago, until there are no more bytes and
+// files than that. The caller holds mu and evicts what it returns.
+func (c *cache) shrink(bytes int64, files int) (out []id) {
+	for c.lru.Len() > 0 && (c.bytes > bytes || len(c.entries) > files) {
 		last := c.lru.Back().Value.(*entry).id
 		c.remove(last)
 		out = append(out, last)
@@ -256,15 +271,15 @@ func (c *cache) drop(tenant string) error {
 	if err == nil {
 		err = os.Rename(c.dir(t), filepath.Join(gone, "tenant"))
 	}
-	remove := func() { _ = os.RemoveAll(gone) } // what is left goes at the next start
-	switch {
-	case err == nil && !c.start(remove), os.IsNotExist(err):
-		remove()
-		return nil
-	case err != nil:
-		err = os.RemoveAll(c.dir(t))
+	if err != nil { // mostly because there is nothing
+		_ = os.Remove(gone)
+		return fault.Wrap(fault.Unavailable, os.RemoveAll(c.dir(t)), "cannot remove a tenant's part of the read cache; remove the folder %s by hand", c.o.Folder)
 	}
-	return fault.Wrap(fault.Unavailable, err, "cannot remove a tenant's part of the read cache; remove the folder %s by hand", c.o.Folder)
+	remove := func() { _ = os.RemoveAll(gone) } // what is left goes at the next start
+	if !c.start(remove) {
+		remove()
+	}
+	return nil
 }
 
 // start runs what Close waits for, unless it does already.
@@ -278,21 +293,44 @@ func (c *cache) start(do func()) bool {
 	return true
 }
 
-// broken has the folder passed by for a while, and says so once.
+// broken has nothing written for a while, and says so once. A full disk gets some
+// room back, which others may need, and for fullFor the cache grows no more.
 func (c *cache) broken(err error) {
+	var out []id
 	c.mu.Lock()
 	c.resume = c.o.Now().Add(pause)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		c.limit, c.fullAt = c.bytes-c.bytes/16, c.o.Now()
+		out = c.shrink(c.limit, c.o.Files)
+	}
 	c.mu.Unlock()
+	c.evict(out)
 	if c.failed.CompareAndSwap(false, true) && c.o.Log != nil {
 		c.o.Log.Warn("the read cache cannot be written and is passed by; give its disk room or repair it", "error", err)
 	}
 }
 
-// works says that the folder can be written.
+// evict removes the files of blocks that were pushed out.
+func (c *cache) evict(out []id) {
+	c.evictions.Add(int64(len(out)))
+	for _, b := range out {
+		_ = os.Remove(c.path(b)) // or it is counted again at the next start
+	}
+}
+
+// works says that the folder can be written, unless it failed meanwhile.
 func (c *cache) works() {
-	if c.failed.CompareAndSwap(true, false) && c.o.Log != nil {
+	if c.failed.Load() && c.writable() && c.failed.CompareAndSwap(true, false) && c.o.Log != nil {
 		c.o.Log.Info("the read cache works again")
 	}
+}
+
+// writable reports whether the folder is written, now.
+func (c *cache) writable() bool {
+	now := c.o.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !now.Before(c.resume)
 }
 
 func (c *cache) stats() Stats {

@@ -52,7 +52,7 @@ func newWorld(t testing.TB, o cachestore.Options) *world {
 		w.o.Block = block
 	}
 	w.faults = faultstore.New(w.mem, nil)
-	w.far = delaystore.New(w.faults.Driver, delaystore.Options{Delay: time.Microsecond})
+	w.far = delaystore.New(w.faults.Driver, delaystore.Options{})
 	w.open()
 	return w
 }
@@ -117,6 +117,20 @@ func TestDriver(t *testing.T) {
 			return w.Driver
 		}})
 	}
+}
+
+// TestDriverShort: fewer bytes than asked for, from below, are no end.
+func TestDriverShort(t *testing.T) {
+	drivertest.Run(t, drivertest.Harness{New: func(t *testing.T) driver.Driver {
+		w := newWorld(t, cachestore.Options{})
+		w.faults.Script(func(op faultstore.Op) faultstore.Decision {
+			if op.Name == faultstore.Read && op.Size > 1 {
+				return faultstore.Decision{Action: faultstore.Short}
+			}
+			return faultstore.Decision{}
+		})
+		return w.Driver
+	}})
 }
 
 // TestDriverFull: where the folder cannot be written, everything works.

@@ -39,13 +39,15 @@ var (
 )
 
 // hold returns the flights of those of the blocks n to end of an object that are
-// not in the folder, having started what was not on its way. The caller has to
-// release each.
+// not in the folder, having started what was not on its way, unless nothing can
+// be written. The caller has to release each.
 func (c *cache) hold(key string, tenant, object name, n, end int64) []*flight {
 	var held []*flight
 	var run []*flight // neighbours that are to be fetched
+	now := c.o.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	writable := !c.closed && !now.Before(c.resume)
 	send := func() {
 		if len(run) > 0 {
 			c.send(key, run)
@@ -62,8 +64,8 @@ func (c *cache) hold(key string, tenant, object name, n, end int64) []*flight {
 		if f != nil {
 			send()
 			f.fetch.holders++
-		} else if c.closed {
-			break
+		} else if !writable {
+			continue
 		} else {
 			f = &flight{id: b, done: make(chan struct{})}
 			c.flights[b] = f
@@ -169,6 +171,9 @@ func (c *cache) run(ctx context.Context, f *fetch) {
 // keep writes a block into the folder and reports whether it is there. What the
 // bounds push out is removed.
 func (c *cache) keep(f *flight, data []byte) bool {
+	if !c.writable() {
+		return false
+	}
 	now := c.o.Now()
 	temp, err := c.write(f.id, data, now)
 	if err != nil {
@@ -184,10 +189,7 @@ func (c *cache) keep(f *flight, data []byte) bool {
 		return false
 	}
 	c.works()
-	c.evictions.Add(int64(len(*out)))
-	for _, b := range *out {
-		_ = os.Remove(c.path(b)) // or it is counted again at the next start
-	}
+	c.evict(*out)
 	return true
 }
 

@@ -326,6 +326,7 @@ func TestConcurrent(t *testing.T) {
 	readers.Wait()
 	close(stop)
 	trouble.Wait()
+	w.Close()
 	if s := w.Stats(); s.Files < int64(len(w.files())) {
 		t.Errorf("%d files are known, %d are there", s.Files, len(w.files()))
 	}

@@ -49,10 +49,9 @@ func (c *cache) scan() error {
 	}
 	slices.SortFunc(found, func(a, b *entry) int { return a.touched.Compare(b.touched) })
 	for _, e := range found {
-		for _, b := range c.add(e) {
-			_ = os.Remove(c.path(b)) // or it is counted again at the next start
-		}
+		c.evict(c.add(e))
 	}
+	c.evictions.Store(0)
 	return nil
 }
 
