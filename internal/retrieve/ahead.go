@@ -23,8 +23,8 @@ type ready struct {
 // next begun already where they are made and not only read: the pixels of an
 // instance are transcoded while those before it are sent. A body is yielded
 // when its own preparation has ended. Memory is bounded; where there is none a
-// body is prepared when it is written. Whatever was begun has ended when the
-// iteration ends.
+// body is prepared when it is written. What lies far away is fetched ahead, see
+// warmed. Whatever was begun has ended when the iteration ends.
 func Ahead[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -47,7 +47,7 @@ func Ahead[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *B
 			defer p.drop() // who was yielded it may not have written it
 			return yield(p.item, p.err)
 		}
-		for item, err := range next {
+		for item, err := range warmed(ctx, next, body) {
 			p := preparing[T]{item: item, err: err}
 			if err == nil {
 				p.body = body(item)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
 )
@@ -24,6 +25,9 @@ type Body struct {
 	prepare func(ctx context.Context, m *memory) (writer, error)
 	reader  *Reader
 	ready   *ready // what was prepared ahead; used once
+
+	warming *warming         // nil when its bytes are near
+	from    archive.Location // of the sealed bytes that it is made of
 }
 
 // writer writes a body that was prepared.
@@ -67,7 +71,7 @@ type Filler interface {
 // tell, is fault.NotAcceptable here, and otherwise an error of Write, before
 // its first byte unless a later frame is the reason. See [Reader.Convertible].
 func (r *Reader) File(in *Instance, syntax string) (*Body, error) {
-	b := &Body{MediaType: "application/dicom", Syntax: in.Syntax, Size: in.Size, Version: in.version()}
+	b := &Body{MediaType: "application/dicom", Syntax: in.Syntax, Size: in.Size, Version: in.version(), warming: r.warming, from: in.At}
 	if syntax == "" || syntax == in.Syntax {
 		b.write = func(ctx context.Context, w io.Writer, off, n int64) error {
 			return r.writeStored(ctx, w, in, off, n)
@@ -94,7 +98,7 @@ func (r *Reader) writeStored(ctx context.Context, w io.Writer, in *Instance, off
 	if n == 0 {
 		return nil
 	}
-	s, err := r.open(ctx, in)
+	s, err := r.open(ctx, in, off, n)
 	if err != nil {
 		return err
 	}

@@ -35,25 +35,20 @@ var errNoPixels = fault.New(fault.NotAcceptable, "this instance has no pixel dat
 // Header reads the data set of an instance up to its pixel data, and keeps it in
 // memory for the next who asks.
 func (r *Reader) Header(ctx context.Context, in *Instance) (*Header, error) {
-	// What is in memory is given to nobody whom the key would be refused.
-	secret, err := r.o.Secrets.Secret(ctx, in.Key)
-	if err != nil {
-		return nil, err
+	h := r.headers.get(in.Blob)
+	if h == nil && in.layout != nil {
+		h = in.layout.header.Load()
 	}
-	secret.Wipe()
-	if h := r.headers.get(in.Blob); h != nil {
+	if h != nil {
+		// What is in memory is given to nobody whom the key would be refused.
+		secret, err := r.o.Secrets.Secret(ctx, in.Key)
+		if err != nil {
+			return nil, err
+		}
+		secret.Wipe()
 		return h, nil
 	}
-	if in.layout != nil {
-		if h := in.layout.header.Load(); h != nil {
-			return h, nil
-		}
-	}
 	l, err := r.layoutOf(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.open(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +56,16 @@ func (r *Reader) Header(ctx context.Context, in *Instance) (*Header, error) {
 	if l.Frames.Tag != 0 && !l.Deflated {
 		n = min(n, l.Frames.Value.Offset)
 	}
+	s, err := r.open(ctx, in, 0, n)
+	if err != nil {
+		return nil, err
+	}
 	src, err := s.Stream(ctx, 0, n)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	h, err := newHeader(ctx, src, l)
-	if err != nil {
+	if h, err = newHeader(ctx, src, l); err != nil {
 		return nil, err
 	}
 	if !r.headers.put(in.Blob, h) && in.layout != nil {

@@ -81,6 +81,9 @@ func (r *Reader) Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, d
 	if err != nil {
 		return nil, err
 	}
+	if sel.Instance != "" && len(list) == 1 {
+		r.warming.asked(ctx, &list[0])
+	}
 	return list, nil
 }
 
@@ -122,8 +125,10 @@ func (b blob) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, error
 	return b.objects.Open(ctx, b.at.Object, b.at.Offset+off, n)
 }
 
-// open prepares to read the instance's file.
-func (r *Reader) open(ctx context.Context, in *Instance) (*seal.Reader, error) {
+// open prepares to read n bytes of the instance's file from off. They come while
+// the key does.
+func (r *Reader) open(ctx context.Context, in *Instance, off, n int64) (*seal.Reader, error) {
+	r.warming.begin(ctx, in, off, n)
 	secret, err := r.o.Secrets.Secret(ctx, in.Key)
 	if err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func (r *Reader) open(ctx context.Context, in *Instance) (*seal.Reader, error) {
 
 // stream reads the file as stored from its beginning.
 func (r *Reader) stream(ctx context.Context, in *Instance) (io.ReadCloser, error) {
-	s, err := r.open(ctx, in)
+	s, err := r.open(ctx, in, 0, in.Size)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (r *Reader) Frame(in *Instance, n int, syntax string) (*Body, error) {
 	native := f.Native || ts.UID == dicom.EncapsulatedUncompressed
 	octetsToo := native && (syntax == dicom.ExplicitVRLittleEndian || syntax == dicom.ImplicitVRLittleEndian) // the same octets
 	if syntax != "" && syntax != in.Syntax && !octetsToo {
-		return r.transcodedFrame(in, n, syntax)
+		return r.transcodedFrame(in, f, n, syntax)
 	}
 	c := cut{spans: spans, size: total(spans)}
 	if !f.Whole(n - 1) {
@@ -72,8 +72,9 @@ func (r *Reader) Frame(in *Instance, n int, syntax string) (*Body, error) {
 	return r.newBody(in, ts.MediaType, in.Syntax, c), nil
 }
 
-// transcodedFrame returns frame n, from 1, in a syntax that it is not stored in.
-func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) {
+// transcodedFrame returns frame n, from 1, of the instance's frames f, in a syntax
+// that it is not stored in.
+func (r *Reader) transcodedFrame(in *Instance, f *dicom.Frames, n int, to string) (*Body, error) {
 	ts := dicom.Syntax(to)
 	if ts.BigEndian || ts.Deflated {
 		return nil, errTarget // of which a frame has nothing
@@ -81,7 +82,10 @@ func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) 
 	if err := r.possible(in.Syntax, to); err != nil {
 		return nil, err
 	}
-	b := &Body{MediaType: ts.MediaType, Syntax: to, Size: -1, Version: in.version(), reader: r}
+	b := &Body{MediaType: ts.MediaType, Syntax: to, Size: -1, Version: in.version(), reader: r, warming: r.warming}
+	if spans, err := f.Spans(n - 1); err == nil {
+		b.from = in.holds(spans)
+	}
 	b.prepare = func(ctx context.Context, m *memory) (writer, error) {
 		h, err := r.Header(ctx, in)
 		if err != nil {
@@ -100,17 +104,13 @@ func (r *Reader) transcodedFrame(in *Instance, n int, to string) (*Body, error) 
 		if err := m.take(ctx, c.weight()); err != nil {
 			return nil, err
 		}
-		l, err := r.layoutOf(ctx, in)
+		bits, err := frameBits(f, n-1, nil, r.appendSpans(ctx, in))
 		if err != nil {
 			return nil, err
 		}
-		bits, err := frameBits(&l.Frames, n-1, nil, r.appendSpans(ctx, in))
-		if err != nil {
-			return nil, err
-		}
-		f, err := r.frame(ctx, c, bits)
+		made, err := r.frame(ctx, c, bits)
 		return func(_ context.Context, w io.Writer) error {
-			_, err := w.Write(f.Bits)
+			_, err := w.Write(made.Bits)
 			return err
 		}, err
 	}

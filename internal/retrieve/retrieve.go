@@ -40,11 +40,21 @@ type Secrets interface {
 	Secret(ctx context.Context, id archive.KeyID) (archive.Secret, error)
 }
 
+// Warmer brings bytes near that will be read soon.
+type Warmer interface {
+	// Warm fetches n bytes of the object from off and returns when that has
+	// ended; an Open of them meanwhile waits for the same fetch.
+	Warm(ctx context.Context, key string, off, n int64) error
+}
+
 // Options are the parts of a Reader. Index, Objects and Secrets are required.
 type Options struct {
 	Index   Index
 	Objects Objects
 	Secrets Secrets
+	// Ahead, when set, is told what will be read next. It is what Objects reads
+	// through; nil where objects are near.
+	Ahead Warmer
 	// CacheBytes bounds the decoded metadata held in memory; 0 is 48 MiB, less
 	// than 0 keeps none.
 	CacheBytes int64
@@ -62,6 +72,7 @@ type Reader struct {
 	flight, ahead *semaphore.Weighted
 	work          *semaphore.Weighted // frames that are transcoded at once
 	rendering     *rendering
+	warming       *warming
 	reports       chan struct{} // holds one for each report that is being read
 	zstd          *zstd.Decoder
 }
@@ -75,14 +86,17 @@ func New(o Options) *Reader {
 	r.reports = make(chan struct{}, 2)
 	r.flight, r.ahead = semaphore.NewWeighted(memoryFlight), semaphore.NewWeighted(memoryAhead)
 	r.work = semaphore.NewWeighted(4 * int64(runtime.GOMAXPROCS(0)))
+	r.warming = newWarming(r)
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.
 	r.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxChunk), zstd.WithDecoderLowmem(true))
 	return r
 }
 
-// Close wipes the metadata and headers held in memory. The Reader is not used after it.
+// Close ends what is fetched ahead, and wipes the metadata and headers held in
+// memory. The Reader is not used after it.
 func (r *Reader) Close() {
+	r.warming.close()
 	r.cache.wipe()
 	r.rendering.wipe()
 	r.headers.wipe()

@@ -194,6 +194,21 @@ func PlainSize(sealed int64, segmentBits uint8) int64 {
 	return -1
 }
 
+// Span returns where in a blob with so many bytes of plaintext the segments lie
+// that hold n bytes of it from off, a range within it: what a Reader reads for
+// that range. segmentBits 0 is the default.
+func Span(plain int64, segmentBits uint8, off, n int64) (from, length int64) {
+	if segmentBits == 0 {
+		segmentBits = DefaultSegmentBits
+	}
+	first := off >> segmentBits
+	end := max(first+1, (off+n+int64(1)<<segmentBits-1)>>segmentBits)
+	if first > 0 { // the header is read with the first segment
+		from = HeaderSize + first*(1<<segmentBits+TagSize)
+	}
+	return from, SealedSize(min(end<<segmentBits, plain), segmentBits) - from
+}
+
 // segments returns how many segments a plaintext has: an empty one has one,
 // and no other has an empty segment.
 func segments(plain int64, bits uint8) int64 {

@@ -47,12 +47,8 @@ func (r *Reader) stream(off, n, size int64) *stream {
 
 // open asks the source for all of the range at once.
 func (st *stream) open(ctx context.Context) error {
-	from := HeaderSize + st.seg*(1<<st.bits+TagSize)
-	to := SealedSize(min(st.end<<st.bits, st.size), st.bits)
-	if st.head {
-		from = 0
-	}
-	body, err := st.src.ReadRange(ctx, from, to-from)
+	from, n := Span(st.size, st.bits, st.seg<<st.bits, (st.end-st.seg)<<st.bits)
+	body, err := st.src.ReadRange(ctx, from, n)
 	if err != nil {
 		return source(err)
 	}

@@ -20,6 +20,7 @@ type Image struct {
 	Pixels    []byte
 	Fragments [][]byte
 	Name      string // patient's
+	Number    int    // Instance Number (0020,0013); 0 is absent
 }
 
 // Pattern returns n bytes in which every place looks different.
@@ -84,6 +85,9 @@ func Part10(im Image) []byte {
 	b = element(b, 0x00100010, "PN", im.Name)
 	b = element(b, 0x0020000D, "UI", im.Study)
 	b = element(b, 0x0020000E, "UI", im.Series)
+	if im.Number > 0 {
+		b = element(b, 0x00200013, "IS", fmt.Sprint(im.Number))
+	}
 	b = element(b, 0x00280002, "US", us(1))
 	b = element(b, 0x00280004, "CS", "MONOCHROME2")
 	b = element(b, 0x00280008, "IS", fmt.Sprint(im.Frames))

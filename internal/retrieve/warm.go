@@ -1,0 +1,212 @@
+package retrieve
+
+import (
+	"context"
+	"iter"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+	"github.com/strata-pacs/strata/internal/seal"
+)
+
+const (
+	// warmSpan is the most that is fetched by one call, in bytes.
+	warmSpan = 4 << 20
+	// An answer's bytes are fetched ahead of being sent up to so many, and so many
+	// bodies: some 200 ms of a fast line, so that it does not fall idle.
+	warmBytes  = 48 << 20
+	warmBodies = 96
+	// warmFlight bounds the bytes that the whole node is fetching ahead at once.
+	// They go to the disk: memory holds some hundred KiB of each fetch.
+	warmFlight = 128 << 20
+)
+
+// warming fetches what will be read next. A nil one does nothing: objects are near.
+type warming struct {
+	r  *Reader
+	to Warmer
+
+	ctx    context.Context // of what no request waits for: it ends with close
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	flight *semaphore.Weighted // bytes
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	browsing
+}
+
+func newWarming(r *Reader) *warming {
+	if r.o.Ahead == nil {
+		return nil
+	}
+	w := &warming{r: r, to: r.o.Ahead, flight: semaphore.NewWeighted(warmFlight)}
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	w.browsing.init()
+	return w
+}
+
+func (w *warming) close() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.stop()
+	w.wg.Wait()
+}
+
+// start runs what close waits for. The caller holds mu.
+func (w *warming) start(do func()) bool {
+	if w.closed {
+		return false
+	}
+	w.wg.Go(do)
+	return true
+}
+
+// fetch fetches at most warmSpan bytes of a place and waits for them. That it
+// fails is left to who reads them to find out.
+func (w *warming) fetch(ctx context.Context, at archive.Location) {
+	n := min(at.Length, warmSpan)
+	if n <= 0 || w.flight.Acquire(ctx, n) != nil {
+		return
+	}
+	defer w.flight.Release(n)
+	_ = w.to.Warm(ctx, at.Object, at.Offset, n)
+}
+
+// begin fetches the first of what is about to be read of an instance, while its
+// key is fetched. It does not wait.
+func (w *warming) begin(ctx context.Context, in *Instance, off, n int64) {
+	if w == nil {
+		return
+	}
+	at := in.sealed(off, n)
+	if at.Length = min(at.Length, warmSpan); at.Length <= 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// No turn is waited for: the request itself asks for these bytes next.
+	w.start(func() { _ = w.to.Warm(ctx, at.Object, at.Offset, at.Length) })
+}
+
+// sealed is where n bytes of the instance's file from off lie, sealed; nowhere
+// if they are not in it.
+func (in *Instance) sealed(off, n int64) archive.Location {
+	if off < 0 || n <= 0 || off > in.Size || n > in.Size-off {
+		return archive.Location{}
+	}
+	from, length := seal.Span(in.Size, in.SegmentBits, off, n)
+	if from < 0 || length < 0 || length > in.At.Length || from > in.At.Length-length {
+		return archive.Location{} // the index is damaged, as the reader will say
+	}
+	return archive.Location{Object: in.At.Object, Offset: in.At.Offset + from, Length: length}
+}
+
+// holds is where the bytes lie that spans of the instance's file are made of.
+func (in *Instance) holds(spans []dicom.Span) archive.Location {
+	if in.Coding == archive.Deflated || len(spans) == 0 {
+		return in.At
+	}
+	first, last := spans[0], spans[len(spans)-1]
+	return in.sealed(first.Offset, last.Offset+last.Length-first.Offset)
+}
+
+// extend makes one place of two, where the second follows right behind the first
+// and both are not too much for one fetch.
+func extend(a *archive.Location, b archive.Location) bool {
+	if a.Object != b.Object || b.Offset < a.Offset || b.Offset > a.Offset+a.Length || b.Offset+b.Length-a.Offset > warmSpan {
+		return false
+	}
+	a.Length = max(a.Length, b.Offset+b.Length-a.Offset)
+	return true
+}
+
+// warmed yields what next does, in order, while what comes next is fetched:
+// neighbours by one request, as many at once as the window holds. When the
+// iteration ends, so do the fetches.
+func warmed[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		a := &fetching[T]{ctx: ctx, yield: yield}
+		defer a.wg.Wait()
+		defer cancel()
+		for item, err := range next {
+			x := coming[T]{item: item, err: err}
+			if err == nil {
+				if b := body(item); b != nil {
+					x.size = a.add(b)
+				}
+			}
+			a.queue, a.bytes = append(a.queue, x), a.bytes+x.size
+			// There is room for several again, so that neighbours gather; what is near
+			// does not wait.
+			if len(a.queue) >= warmBodies || a.bytes >= warmBytes {
+				if !a.give(warmBodies-8, warmBytes-warmSpan) {
+					return
+				}
+			} else if a.bytes == 0 && !a.give(0, 0) {
+				return
+			}
+		}
+		a.give(0, 0)
+	}
+}
+
+// fetching is a sequence whose next bodies are being fetched.
+type fetching[T any] struct {
+	ctx   context.Context
+	wg    sync.WaitGroup
+	yield func(T, error) bool
+	queue []coming[T]
+	bytes int64 // of the queue
+	w     *warming
+	next  archive.Location // to be fetched: it may grow
+}
+
+type coming[T any] struct {
+	item T
+	err  error
+	size int64 // of what is fetched for it, in bytes
+}
+
+// add has the body's bytes fetched, now or with those of its neighbours.
+func (a *fetching[T]) add(b *Body) int64 {
+	if b.warming == nil {
+		return 0
+	}
+	at := b.from
+	at.Length = min(at.Length, warmSpan)
+	if a.next.Length == 0 || !extend(&a.next, at) {
+		a.send()
+		a.w, a.next = b.warming, at
+	}
+	return at.Length
+}
+
+// send fetches what has gathered.
+func (a *fetching[T]) send() {
+	if at, w := a.next, a.w; at.Length > 0 {
+		a.wg.Go(func() { w.fetch(a.ctx, at) })
+	}
+	a.next = archive.Location{}
+}
+
+// give yields the first of the queue until it is so short.
+func (a *fetching[T]) give(bodies int, bytes int64) bool {
+	a.send()
+	for len(a.queue) > bodies || len(a.queue) > 0 && a.bytes > bytes {
+		x := a.queue[0]
+		a.queue, a.bytes = a.queue[1:], a.bytes-x.size
+		if !a.yield(x.item, x.err) {
+			return false
+		}
+	}
+	return true
+}
