@@ -28,7 +28,7 @@ func TestProve(t *testing.T) {
 	if err := r.Prove(t.Context(), time.Second); err != nil || unwraps() != before+1 {
 		t.Errorf("a second later: %v, %d questions", err, unwraps()-before)
 	}
-	w.kek.Rotate()
+	w.rotate(t)
 	newKey(t, r) // under the new version; the root is under the old one
 	now = now.Add(time.Second)
 	if err := r.Prove(t.Context(), time.Second); err != nil || unwraps() != before+3 {
@@ -60,7 +60,7 @@ func TestProveAfterShredding(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	w.kek.Rotate()
+	w.rotate(t)
 	id, _ := newKey(t, r)
 	if err := w.bucket.Delete(t.Context(), keys.KeyName("a", id)); err != nil {
 		t.Fatal(err)
@@ -72,5 +72,12 @@ func TestProveAfterShredding(t *testing.T) {
 	}
 	if _, err := r.Secret(t.Context(), id); err == nil {
 		t.Error("the key of the destroyed object is still in memory")
+	}
+}
+
+func (w *world) rotate(t *testing.T) {
+	t.Helper()
+	if _, err := w.kek.Rotate(t.Context(), "kek"); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -63,7 +63,7 @@ type Stats struct {
 
 // Store is a driver.Driver. It is safe for concurrent use.
 type Store struct {
-	driver.Driver // with driver.Purger where the wrapped driver has it
+	driver.Driver // with what is optional of the wrapped driver, but driver.Mapper
 	s             *store
 }
 
@@ -78,11 +78,12 @@ func New(d driver.Driver, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &store{d: d, c: c}
-	var p driver.Purger
-	if inner, ok := d.(driver.Purger); ok {
-		p = purger{s, inner}
+	inner := driver.OptionalOf(d)
+	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer}
+	if inner.Purger != nil {
+		optional.Purger = purger{s, inner.Purger}
 	}
-	return &Store{Driver: driver.Join(s, nil, p), s: s}, nil
+	return &Store{Driver: driver.Join(s, optional), s: s}, nil
 }
 
 // Warm fetches what the folder lacks of n bytes of an object from off, and

@@ -37,11 +37,12 @@ type Store struct {
 // is a driver.Purger where d is. It is no driver.Mapper, as nothing far away is.
 func New(d driver.Driver, o Options) *Store {
 	s := &store{d: d, o: o, down: line{rate: o.Rate}, up: line{rate: o.Rate}}
-	var p driver.Purger
-	if inner, ok := d.(driver.Purger); ok {
-		p = purger{s, inner}
+	inner := driver.OptionalOf(d)
+	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer}
+	if inner.Purger != nil {
+		optional.Purger = purger{s, inner.Purger}
 	}
-	return &Store{Driver: driver.Join(s, nil, p), s: s}
+	return &Store{Driver: driver.Join(s, optional), s: s}
 }
 
 // Requests returns how many requests there were.
