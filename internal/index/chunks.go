@@ -34,7 +34,7 @@ func (x *Index) Chunks(ctx context.Context, name archive.Tenant, ids []int64, yi
 	last := int64(0)
 	for len(ids) > 0 {
 		var got []one
-		err := x.readers.with(ctx, func(c *conn) error {
+		err := x.readers.with(ctx, t, func(c *conn) error {
 			for size := 0; len(ids) > 0 && len(got) < page && size < most; ids = ids[1:] {
 				id := ids[0]
 				if id == last {

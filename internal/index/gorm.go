@@ -1,9 +1,7 @@
 package index
 
 import (
-	"context"
 	"database/sql"
-	"database/sql/driver"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/callbacks"
@@ -49,27 +47,12 @@ func (dialect) Explain(query string, args ...any) string {
 	return logger.ExplainSQL(query, nil, `"`, args...)
 }
 
-// lent is a connector that hands out one connection that is another's to
-// close: GORM's writes happen on the writer's connection, inside its transaction.
-type lent struct{ dc driver.Conn }
-
-func (l lent) Connect(context.Context) (driver.Conn, error) { return lentConn{l.dc}, nil }
-func (l lent) Driver() driver.Driver                        { return nil }
-
-type lentConn struct{ driver.Conn }
-
-func (lentConn) Close() error { return nil }
-
-// openGORM returns GORM on the connection. The caller closes the sql.DB.
-func openGORM(dc driver.Conn) (*gorm.DB, *sql.DB, error) {
-	db := sql.OpenDB(lent{dc})
-	db.SetMaxOpenConns(1)
-	g, err := gorm.Open(dialect{db}, &gorm.Config{
+// openGORM opens GORM on a pool of its own. It serves tables that are written seldom: tenants, leases and
+// jobs; studies and what is below them are written by the writers alone.
+func (x *Index) openGORM(db *sql.DB, d gorm.Dialector) (err error) {
+	x.gormSQL = db
+	x.gorm, err = gorm.Open(d, &gorm.Config{
 		SkipDefaultTransaction: true, Logger: logger.Discard, DisableAutomaticPing: true,
 	})
-	if err != nil {
-		db.Close()
-		return nil, nil, classify(err)
-	}
-	return g, db, nil
+	return classify(err)
 }

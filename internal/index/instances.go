@@ -112,8 +112,11 @@ func (x *Index) instancesOf(ctx context.Context, name archive.Tenant, list []arc
 					}
 					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
 					rows = append(rows, r)
-					return x.name(c, r)
+					return nil
 				}, s.ID<<ordinalBits, s.ID<<ordinalBits|ordinalMask)
+				if err == nil {
+					err = x.names(c, rows[from:])
+				}
 				if err != nil {
 					return err
 				}
@@ -198,13 +201,13 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 					}
 					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
 					rows = append(rows, r)
-					return x.name(c, r)
+					return nil
 				}, k.id)
 				if err != nil {
 					return err
 				}
 			}
-			return nil
+			return x.names(c, rows)
 		})
 		if err != nil {
 			return false, err

@@ -62,6 +62,15 @@ func (u *parents) of(c *conn, series int64) (p parent, err error) {
 	return p, err
 }
 
+func (x *Index) names(c *conn, rows []*row) error {
+	for _, r := range rows {
+		if err := x.name(c, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // name makes the object's name whole.
 func (x *Index) name(c *conn, r *row) error {
 	x.prefixMu.RLock()

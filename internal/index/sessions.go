@@ -5,24 +5,9 @@ import (
 	"database/sql/driver"
 	"fmt"
 
-	"gorm.io/gorm/clause"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 )
-
-// sessionModel is the row of a session.
-type sessionModel struct {
-	ID     int64 `gorm:"primaryKey"`
-	Tenant int64
-	Name   string
-	High   int64
-	Last   int64
-	Ended  bool
-}
-
-// TableName names the table for GORM.
-func (sessionModel) TableName() string { return "sessions" }
 
 // session is a session in the writer's hands.
 type session struct {
@@ -54,11 +39,10 @@ func (b *batch) session(t *tenant, name string) (*session, error) {
 		return nil, err
 	}
 	if !found {
-		m := sessionModel{Tenant: t.id, Name: name}
-		if err := b.w.x.gorm.Clauses(clause.OnConflict{DoNothing: true}).Create(&m).Error; err != nil {
-			return nil, fmt.Errorf("adding a session: %w", classify(err))
+		s.id, err = b.c.integer(`INSERT INTO sessions (tenant, name, high, last, ended) VALUES (?, ?, 0, 0, FALSE) RETURNING id`, t.id, name)
+		if err != nil {
+			return nil, fmt.Errorf("adding a session: %w", err)
 		}
-		s.id = m.ID
 	}
 	if s.ahead, err = b.c.integer(`SELECT count(*) FROM ahead WHERE session = ?`, s.id); err != nil {
 		return nil, err
@@ -124,7 +108,8 @@ func (b *batch) checkpoint(t *tenant, f *archive.Fact) error {
 		if err != nil {
 			return err
 		}
-		err = b.c.exec(`UPDATE sessions SET last = max(last, ?), ended = ended OR ? WHERE id = ?`, int64(e.Last), e.Ended, s.id)
+		err = b.c.exec(`UPDATE sessions SET last = CASE WHEN last < ? THEN ? ELSE last END, ended = (ended OR ?) WHERE id = ?`,
+			int64(e.Last), int64(e.Last), e.Ended, s.id)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,2 @@
+// Package testservers starts the real servers that tests need, on loopback, for the life of a test binary.
+package testservers
