@@ -30,8 +30,7 @@ func (b *batch) change(t *tenant, a action, instance int64) error {
 	b.grew[t] = true
 	k.feedTime = max(k.feedTime, b.at) // never back, so that a time can be searched for
 	k.sequence++
-	return b.c.exec(`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
-		t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
+	return b.c.insert(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
 }
 
 func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
@@ -187,11 +186,16 @@ func everyChange(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, row 
 func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Change, error) {
 	u := newParents(t)
 	out := make([]archive.Change, 0, len(rows))
-	for _, r := range rows {
-		in, err := x.instanceByID(c, u, r.instance)
-		if err != nil {
-			return nil, err
-		}
+	ids := make([]int64, len(rows))
+	for i, r := range rows {
+		ids[i] = r.instance
+	}
+	instances, err := x.instancesByID(c, u, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range rows {
+		in := instances[i]
 		if in == nil {
 			return nil, errRow
 		}

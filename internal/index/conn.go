@@ -17,10 +17,14 @@ type link interface {
 	// exec runs a statement. In a transaction of PostgreSQL it may wait for the next query
 	// or the commit, which then has its error. Arguments are int64, string, []byte, bool or nil.
 	exec(q string, args ...driver.Value) error
+	// insert is exec of an insertion.
+	insert(in *insertion, args ...driver.Value) error
 	// query calls row for each row. The slice is used again, and bytes are valid in the call
 	// alone; row must not use the link. The context interrupts the query where it takes long; a
 	// caller whose query is short passes context.Background(), which costs nothing.
 	query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error
+	// each is query with every one of the numbers, one after another, which are its only argument; on PostgreSQL in one round trip.
+	each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error
 	begin() error
 	commit() error
 	rollback()
@@ -28,6 +32,20 @@ type link interface {
 	as(tenant int64)
 	close() error
 }
+
+// insertion adds a row to a table that gets many in a transaction and where none goes. On PostgreSQL
+// rows wait for each other and go out as arrays, ahead of other statements.
+type insertion struct{ one, many string }
+
+var (
+	intoInstances = insertion{`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`,
+		`INSERT INTO instances (id, sop, state, sealed) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bytea[])`}
+	intoChunks = insertion{`INSERT INTO chunks (id, sealed) VALUES (?, ?)`,
+		`INSERT INTO chunks (id, sealed) SELECT * FROM unnest(?::bigint[], ?::bytea[])`}
+	intoChanges = insertion{`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
+		`INSERT INTO changes (id, time, action, instance) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bigint[])`}
+	insertions = [...]*insertion{&intoInstances, &intoChunks, &intoChanges}
+)
 
 // conn is a link with what is made of it.
 type conn struct{ link }

@@ -56,7 +56,7 @@ func (w *writer) allVersions(ctx context.Context) error {
 // versionsOf regroups the rows of one key, series by series.
 func (b *batch) versionsOf(sop int64) error {
 	bySeries := map[int64]int{}
-	err := b.c.query(context.Background(), `SELECT id FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+	err := b.c.query(context.Background(), `SELECT id FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 		bySeries[integer(v[0])>>ordinalBits]++
 		return nil
 	}, sop)
@@ -73,7 +73,7 @@ func (b *batch) versionsOf(sop int64) error {
 		}
 		done := map[string]bool{}
 		var uids []string
-		err = b.c.query(context.Background(), `SELECT id, sealed FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+		err = b.c.query(context.Background(), `SELECT id, sealed FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 			if integer(v[0])>>ordinalBits != id {
 				return nil
 			}

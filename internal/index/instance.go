@@ -123,7 +123,7 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 		return err
 	}
 	delete(b.fresh.sops, sop)
-	return b.c.exec(`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`, r.ID, sop, int64(r.state), b.sealed)
+	return b.c.insert(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
 }
 
 // object returns the name of the object that the row's blob lies in.
@@ -145,7 +145,7 @@ func (b *batch) siblings(e *series, sop int64, uid string) (rows []*row, elsewhe
 		return nil, false, nil
 	}
 	var others []int64
-	err = b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+	err = b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 		id := integer(v[0])
 		if id>>ordinalBits != e.id {
 			if State(integer(v[1])) != StateDeleted {

@@ -114,6 +114,8 @@ func (c *lite) exec(q string, args ...driver.Value) error {
 	return classify(err)
 }
 
+func (c *lite) insert(in *insertion, args ...driver.Value) error { return c.exec(in.one, args...) }
+
 // once runs a statement that is not kept: schema changes and settings.
 func (c *lite) once(q string) error {
 	s, err := c.dc.Prepare(q)
@@ -155,4 +157,13 @@ func (c *lite) query(ctx context.Context, q string, row func([]driver.Value) err
 		return nil
 	}
 	return err
+}
+
+func (c *lite) each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error {
+	for _, n := range numbers {
+		if err := c.query(ctx, q, row, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -50,7 +50,7 @@ func (q *studyQuery) scale(c *conn) (newest, far int64, err error) {
 // narrow picks the groups that are worth looking up: the rarest alone when it
 // is rare, else all but those that more than half of the studies have.
 func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]token, err error) {
-	err = q.x.readers.with(ctx, q.t, func(c *conn) error {
+	err = q.read(ctx, func(c *conn) error {
 		newest, far, err := q.scale(c)
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func (q *studyQuery) planModalities(ctx context.Context) (groups, common [][]tok
 	for _, m := range q.f.Modalities {
 		g = append(g, q.t.modalityToken(m))
 	}
-	err = q.x.readers.with(ctx, q.t, func(c *conn) error {
+	err = q.read(ctx, func(c *conn) error {
 		n, reach, err := q.x.postings.sample(ctx, c, g, q.lo, q.hi, sample)
 		if err != nil {
 			return err

@@ -24,8 +24,10 @@ type postgres struct {
 	sql    map[string]string // queries are constants, so this is bounded
 	dest   []driver.Value
 
-	later *pgx.Batch // statements that were not sent
-	bytes int        // of their arguments
+	later *pgx.Batch           // statements that were not sent
+	rows  map[*insertion][]any // columns of rows that were not, []int64 or [][]byte each
+	count int                  // of both
+	bytes int                  // of their arguments
 	inTx  bool
 	doubt bool // the last commit was sent and not answered
 
@@ -33,7 +35,7 @@ type postgres struct {
 }
 
 const (
-	mostLater      = 512     // statements that are kept
+	mostLater      = 2048    // statements and rows that are kept
 	mostLaterBytes = 2 << 20 // and the size of their arguments
 	queryTime      = 30 * time.Second
 	unknownTenant  = -1
@@ -79,6 +81,7 @@ func (c *postgres) keep(q string, args []driver.Value) {
 		c.later.Queue(`SELECT set_config('strata.tenant', $1, false)`, who)
 		c.has = c.tenant
 	}
+	c.count++
 	kept := make([]any, len(args))
 	for i, a := range args {
 		if b, ok := a.([]byte); ok {
@@ -95,25 +98,70 @@ func (c *postgres) exec(q string, args ...driver.Value) error {
 		return c.query(context.Background(), q, func([]driver.Value) error { return nil }, args...)
 	}
 	c.keep(q, args)
-	if c.later.Len() < mostLater && c.bytes < mostLaterBytes {
+	return c.full()
+}
+
+// full sends what was kept when it is much.
+func (c *postgres) full() error {
+	if c.count < mostLater && c.bytes < mostLaterBytes {
 		return nil
 	}
 	return c.send(context.Background(), 0, nil)
 }
 
-// send sends what was kept; row is called with the rows of the last statement when it is a query.
+func (c *postgres) insert(in *insertion, args ...driver.Value) error {
+	columns := c.rows[in]
+	if columns == nil {
+		columns = make([]any, len(args))
+	}
+	for i, a := range args {
+		switch a := a.(type) {
+		case int64:
+			column, _ := columns[i].([]int64)
+			columns[i] = append(column, a)
+		case []byte:
+			column, _ := columns[i].([][]byte)
+			columns[i] = append(column, bytes.Clone(a))
+			c.bytes += len(a)
+		}
+	}
+	c.rows[in] = columns
+	c.count++
+	return c.full()
+}
+
+// take returns what was kept, rows first: what other statements say may be about them.
+func (c *postgres) take() *pgx.Batch {
+	b := c.later
+	if len(c.rows) > 0 {
+		b = &pgx.Batch{}
+		for _, in := range insertions {
+			if columns := c.rows[in]; columns != nil {
+				b.Queue(c.statement(in.many), columns...)
+			}
+		}
+		b.QueuedQueries = append(b.QueuedQueries, c.later.QueuedQueries...)
+	}
+	c.drop()
+	return b
+}
+
+func (c *postgres) drop() {
+	c.later, c.rows, c.count, c.bytes = &pgx.Batch{}, map[*insertion][]any{}, 0, 0
+}
+
+// send sends what was kept; row is called with the rows of the last so many statements, which are queries.
 func (c *postgres) send(ctx context.Context, queries int, row func([]driver.Value) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	b := c.later
-	c.later, c.bytes = &pgx.Batch{}, 0
+	b := c.take()
 	br := c.pc.SendBatch(ctx, b)
 	var err error
 	for i := 0; i < b.Len()-queries && err == nil; i++ {
 		_, err = br.Exec()
 	}
 	var stopped error
-	if err == nil && queries > 0 {
+	for ; queries > 0 && err == nil && stopped == nil; queries-- {
 		var rows pgx.Rows
 		if rows, err = br.Query(); err == nil {
 			stopped, err = c.read(rows, row)
@@ -171,6 +219,31 @@ func value(oid uint32, raw []byte) driver.Value {
 }
 
 func (c *postgres) query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error {
+	return c.ask(ctx, func() int {
+		c.keep(q, args)
+		return 1
+	}, row)
+}
+
+func (c *postgres) each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error {
+	for len(numbers) > 0 {
+		some := numbers[:min(len(numbers), mostLater)]
+		numbers = numbers[len(some):]
+		err := c.ask(ctx, func() int {
+			for _, n := range some {
+				c.keep(q, []driver.Value{n})
+			}
+			return len(some)
+		}, row)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask sends the queries that add keeps, so many, and tries again when the connection turns out to be lost.
+func (c *postgres) ask(ctx context.Context, add func() int, row func([]driver.Value) error) error {
 	for last := time.Now().Add(c.server.patience); ; {
 		if !c.inTx {
 			if err := c.ready(ctx, last); err != nil {
@@ -178,8 +251,7 @@ func (c *postgres) query(ctx context.Context, q string, row func([]driver.Value)
 			}
 		}
 		began := false
-		c.keep(q, args)
-		err := c.send(ctx, 1, func(v []driver.Value) error {
+		err := c.send(ctx, add(), func(v []driver.Value) error {
 			began = true
 			return row(v)
 		})
@@ -210,7 +282,7 @@ func (c *postgres) ready(ctx context.Context, until time.Time) error {
 		return err
 	}
 	c.pc, c.has, c.inTx = pc, 0, false
-	c.later, c.bytes = &pgx.Batch{}, 0
+	c.drop()
 	return nil
 }
 
@@ -235,7 +307,7 @@ func (c *postgres) commit() error {
 
 // rollback drops what was not sent and ends the transaction.
 func (c *postgres) rollback() {
-	c.later, c.bytes = &pgx.Batch{}, 0
+	c.drop()
 	c.inTx, c.has = false, unknownTenant
 	if c.lost() {
 		return

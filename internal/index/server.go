@@ -126,7 +126,9 @@ func (s *server) open(writer bool) *conn {
 		}
 		s = &r
 	}
-	return &conn{&postgres{server: s, sql: map[string]string{}, later: &pgx.Batch{}}}
+	c := &postgres{server: s, sql: map[string]string{}}
+	c.drop()
+	return &conn{c}
 }
 
 // pool returns the server for database/sql.

@@ -22,7 +22,7 @@ func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.Stud
 	if err != nil || t == nil {
 		return err
 	}
-	q := &studyQuery{x: x, t: t, f: f, yield: yield, lo: 1, hi: math.MaxInt64, mask: modalityMask(f.Modalities)}
+	q := &studyQuery{x: x, name: name, t: t, f: f, yield: yield, lo: 1, hi: math.MaxInt64, mask: modalityMask(f.Modalities)}
 	if f.From != "" || f.To != "" {
 		q.lo = 2 << x.idBits // a study without a date has day 1
 	}
@@ -44,12 +44,21 @@ func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.Stud
 // studyQuery is one call of Studies.
 type studyQuery struct {
 	x      *Index
-	t      *tenant
+	name   archive.Tenant
+	t      *tenant // for the page in hand: it may be forgotten between two
 	f      archive.StudyFilter
 	yield  func(*archive.StudyRow) bool
 	lo, hi int64 // of skey, both included; hi descends as pages are yielded
 	mask   int64
 	done   bool
+}
+
+// read runs f with a reader connection and the tenant.
+func (q *studyQuery) read(ctx context.Context, f func(*conn) error) error {
+	return q.x.read(ctx, q.name, func(c *conn, t *tenant) error {
+		q.t = t
+		return f(c)
+	})
 }
 
 type candidate struct {
@@ -70,7 +79,7 @@ const (
 func (q *studyQuery) named(ctx context.Context) error {
 	const columns = `SELECT skey, id, ref, sealed FROM studies WHERE tenant = ? AND skey BETWEEN ? AND ? AND `
 	var found []candidate
-	err := q.x.readers.with(ctx, q.t, func(c *conn) error {
+	err := q.read(ctx, func(c *conn) error {
 		row := func(v []driver.Value) error {
 			s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
 			found = append(found, candidate{integer(v[0]), s})
@@ -142,7 +151,7 @@ func (q *studyQuery) run(ctx context.Context) error {
 	}
 	for size := q.firstPage(); !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
-		err := q.x.readers.with(ctx, q.t, func(c *conn) error {
+		err := q.read(ctx, func(c *conn) error {
 			return q.x.postings.find(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
 				skey := integer(v[0])
 				if integer(v[1]) != q.t.id {
@@ -181,7 +190,7 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 	for size := q.firstPage(); most > 0 && !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
 		size = min(size, most)
-		err := q.x.readers.with(ctx, q.t, func(c *conn) error {
+		err := q.read(ctx, func(c *conn) error {
 			row := func(v []driver.Value) error {
 				if v[1] == nil {
 					page = append(page, candidate{skey: integer(v[0])})
@@ -220,7 +229,7 @@ func (q *studyQuery) skip(ctx context.Context) error {
 		return nil
 	}
 	var hi int64
-	err := q.x.readers.with(ctx, q.t, func(c *conn) error {
+	err := q.read(ctx, func(c *conn) error {
 		return c.query(ctx, `SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
 			ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`, func(v []driver.Value) error {
 			hi = integer(v[0])
