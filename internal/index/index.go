@@ -168,7 +168,7 @@ func (x *Index) openSQLite(ctx context.Context, o Options) error {
 	}
 	w := newWriter(x, c)
 	x.writers = []*writer{w}
-	db, err := poolLite(dsn(path, 1024, false))
+	db, err := poolLite(dsn(path, 1024, false) + "&_txlock=immediate")
 	if err != nil {
 		return err
 	}
