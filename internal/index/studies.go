@@ -196,19 +196,18 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 					page = append(page, candidate{skey: integer(v[0])})
 					return nil
 				}
-				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
+				s, err := q.t.openStudy(integer(v[0])&(1<<q.x.idBits-1), nil, blob(v[1]))
 				page = append(page, candidate{integer(v[0]), s})
 				return err
 			}
 			if q.mask == 0 {
-				return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
+				return c.query(ctx, `SELECT skey, sealed FROM studies INDEXED BY studies_day
 					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)`, row, q.t.id, q.lo, q.hi, int64(size))
 			}
 			// The index alone says which studies cannot have the modalities; they count for the page.
-			return c.query(ctx, `SELECT k.skey, s.id, s.ref, s.sealed FROM
+			return c.query(ctx, `SELECT k.skey, CASE WHEN k.mods & ? <> 0 THEN (SELECT s.sealed FROM studies s WHERE s.id = k.skey & ?) END FROM
 				(SELECT skey, mods FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)) k
-				LEFT JOIN studies s ON s.id = CASE WHEN k.mods & ? <> 0 THEN k.skey & ? END ORDER BY k.skey DESC`,
-				row, q.t.id, q.lo, q.hi, int64(size), q.mask, int64(1)<<q.x.idBits-1)
+				ORDER BY k.skey DESC`, row, q.mask, int64(1)<<q.x.idBits-1, q.t.id, q.lo, q.hi, int64(size))
 		})
 		if err != nil {
 			return err

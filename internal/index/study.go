@@ -56,7 +56,7 @@ func (r *studyRec) decode(b []byte) error {
 	return d.err()
 }
 
-// openStudy turns a row (id, ref, sealed) into what callers see.
+// openStudy turns a row (id, ref, sealed) into what callers see; ref may be nil.
 func (t *tenant) openStudy(id int64, ref, sealed []byte) (*archive.StudyRow, error) {
 	plain, err := t.seal.open(sealed, inStudies, id)
 	if err != nil {
@@ -72,7 +72,9 @@ func (t *tenant) openStudy(id int64, ref, sealed []byte) (*archive.StudyRow, err
 		Received: time.UnixMilli(r.received).UTC(), Updated: time.UnixMilli(r.updated).UTC(),
 		Conflicts: r.set.conflicts(), Tier: archive.Online,
 	}
-	copy(s.Ref[:], ref)
+	if copy(s.Ref[:], ref) == 0 {
+		s.Ref = t.keys.Ref(r.uid)
+	}
 	d := decoder{b: r.set.attrs}
 	s.Attrs = d.attrs()
 	return s, d.err()

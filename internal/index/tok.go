@@ -79,7 +79,8 @@ func (tok) sample(ctx context.Context, c *conn, g []token, lo, hi int64, limit i
 	return n, reach, err
 }
 
-// find goes along the lists of the first group and looks in the others for each of its studies.
+// find goes along the lists of the first group and looks in the others for each of its studies. LIMIT 1
+// keeps the planner from reading all studies for the tenth of the list that it takes an unknown limit for.
 func (tok) find(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int, f func([]driver.Value) error) error {
 	first, others := groups[0], groups[1:]
 	args := []driver.Value{numbers(first), lo, hi}
@@ -92,5 +93,5 @@ func (tok) find(ctx context.Context, c *conn, groups [][]token, lo, hi int64, li
 	}
 	more := strings.Repeat(` AND EXISTS (SELECT 1 FROM tok b WHERE b.token = ANY (?::bigint[]) AND b.skey = tok.skey)`, len(others))
 	return c.query(ctx, `SELECT k.skey, s.tenant, s.ref, s.sealed FROM (`+newest(len(first) > 1, more)+`) AS k
-		CROSS JOIN LATERAL (SELECT tenant, ref, sealed FROM studies WHERE id = (k.skey & 68719476735)) AS s ORDER BY k.skey DESC`, f, args...)
+		CROSS JOIN LATERAL (SELECT tenant, ref, sealed FROM studies WHERE id = (k.skey & 68719476735) LIMIT 1) AS s ORDER BY k.skey DESC`, f, args...)
 }

@@ -134,7 +134,8 @@ CREATE TABLE words (
     sealed BYTEA NOT NULL
 );
 ALTER TABLE words ALTER sealed SET STORAGE EXTERNAL;
-CREATE INDEX words_tag ON words (tenant, tag);
+CREATE INDEX words_tag ON words (tenant, tag, id);
+CREATE INDEX words_new ON words (tenant, id);
 
 -- token is tenant << 44 | 44 bits of a keyed hash; skey is the study's. Each list is ordered by study date.
 CREATE TABLE tok (
