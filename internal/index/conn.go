@@ -27,9 +27,12 @@ type link interface {
 	each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error
 	begin() error
 	commit() error
+	doubtful() bool // the last commit was sent, and the connection broke before it was answered
 	rollback()
 	// as says whose rows the statements to come are about; row-level security sees to it. 0 is nobody.
 	as(tenant int64)
+	// ping reports whether the database answers, without patience.
+	ping(ctx context.Context) error
 	close() error
 }
 

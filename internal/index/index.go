@@ -38,7 +38,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -227,9 +226,7 @@ func (x *Index) read(ctx context.Context, name archive.Tenant, f func(*conn, *te
 func (x *Index) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	err := x.readers.with(ctx, nil, func(c *conn) error {
-		return c.query(ctx, `SELECT 1`, func([]driver.Value) error { return nil })
-	})
+	err := x.readers.with(ctx, nil, func(c *conn) error { return c.ping(ctx) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fault.Wrap(fault.Unavailable, err, msgNoAnswer)
 	}

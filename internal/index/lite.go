@@ -80,9 +80,10 @@ func (c *lite) close() error {
 
 func (c *lite) as(int64) {}
 
-func (c *lite) begin() error  { return c.exec(`BEGIN IMMEDIATE`) }
-func (c *lite) commit() error { return c.exec(`COMMIT`) }
-func (c *lite) rollback()     { _ = c.exec(`ROLLBACK`) } // fails when SQLite has rolled back already
+func (c *lite) begin() error   { return c.exec(`BEGIN IMMEDIATE`) }
+func (c *lite) commit() error  { return c.exec(`COMMIT`) }
+func (c *lite) doubtful() bool { return false }
+func (c *lite) rollback()      { _ = c.exec(`ROLLBACK`) } // fails when SQLite has rolled back already
 
 func (c *lite) stmt(q string) (driver.Stmt, error) {
 	if s := c.stmts[q]; s != nil {
@@ -112,6 +113,10 @@ func (c *lite) exec(q string, args ...driver.Value) error {
 	_, err = s.(driver.StmtExecContext).ExecContext(context.Background(), c.bind(args))
 	clear(c.named)
 	return classify(err)
+}
+
+func (c *lite) ping(ctx context.Context) error {
+	return c.query(ctx, `SELECT 1`, func([]driver.Value) error { return nil })
 }
 
 func (c *lite) insert(in *insertion, args ...driver.Value) error { return c.exec(in.one, args...) }

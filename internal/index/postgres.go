@@ -29,7 +29,7 @@ type postgres struct {
 	count int                  // of both
 	bytes int                  // of their arguments
 	inTx  bool
-	doubt bool // the last commit was sent and not answered
+	doubt bool
 
 	tenant, has int64 // whose rows the next statement is about, and what the session is set to
 }
@@ -261,6 +261,20 @@ func (c *postgres) ask(ctx context.Context, add func() int, row func([]driver.Va
 	}
 }
 
+func (c *postgres) ping(ctx context.Context) error {
+	for {
+		made := c.lost()
+		err := c.ready(ctx, time.Now())
+		if err == nil {
+			c.keep(`SELECT 1`, nil)
+			err = c.send(ctx, 0, nil)
+		}
+		if err == nil || made || !c.lost() {
+			return err
+		}
+	}
+}
+
 // failed gives an error its kind.
 func (c *postgres) failed(ctx context.Context, err error) error {
 	if e := ctx.Err(); e == context.Canceled {
@@ -304,6 +318,8 @@ func (c *postgres) commit() error {
 	c.doubt = err != nil && c.lost()
 	return err
 }
+
+func (c *postgres) doubtful() bool { return c.doubt }
 
 // rollback drops what was not sent and ends the transaction.
 func (c *postgres) rollback() {

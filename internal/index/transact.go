@@ -109,7 +109,7 @@ func (w *writer) transact(items []item) error {
 		if err == nil || !w.x.shared || !passes(err) || n == attempts || time.Since(start) > w.x.patience {
 			return err
 		}
-		if pg, ok := w.c.link.(*postgres); ok && pg.doubt {
+		if w.c.doubtful() {
 			for i := range items {
 				if it := &items[i]; it.doubt == nil && !it.out.Known {
 					was := *it.out
