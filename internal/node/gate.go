@@ -176,6 +176,11 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	idle := cause == errIdle || cause == errClosing
 	if !idle {
 		a.ring.Wipe() // at once; the rest when nobody works with it any more
+		if g.n.near != nil {
+			if err := g.n.near.Drop(string(g.tenant)); err != nil {
+				a.slog.Error("the read cache cannot be emptied; what is in it is sealed", "error", err)
+			}
+		}
 		a.slog.Warn("the archive has gone dark", "error", cause)
 	}
 	late := time.NewTimer(drainWarning)

@@ -40,16 +40,28 @@ import (
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/storage"
+	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
 	"github.com/strata-pacs/strata/storage/retrystore"
+	"github.com/strata-pacs/strata/storage/splitstore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
 type Options struct {
 	Tenant  archive.Tenant // that needs no settings of its own; default: archive.DefaultTenant
-	Data    string         // folder; made when absent
-	Index   string         // file of the index; default index.db in Data
+	Data    string         // folder of this node alone; made when absent
+	Index   string         // file of the SQLite index; default index.db in Data
+	// Database is the address of a PostgreSQL database that nodes share, instead of Index.
+	Database string
+	// Remote is the object store that nodes share; nil: objects in Data.
+	Remote driver.Driver
+	// RemoteKeys is where wrapped keys lie, when not in the store.
+	RemoteKeys driver.Driver
+	// ReadCache is the folder that keeps what was read of a remote store, sealed as it came,
+	// up to ReadCacheBytes; empty: nothing is kept.
+	ReadCache      string
+	ReadCacheBytes int64
 	Wrapper keys.Wrapper   // wraps and unwraps under the KEK
 	KEK     keys.ID        // for tenants whose settings name none
 
@@ -101,6 +113,7 @@ type Node struct {
 	lock   *os.File
 	pool   *sandbox.Pool
 	budget *pack.Budget
+	near   *cachestore.Store // nil without a read cache
 
 	sessions atomic.Int64 // of the log, that were begun
 
@@ -168,6 +181,14 @@ func (n *Node) openStore() (err error) {
 	if n.lock, err = lock(n.o.Data); err != nil {
 		return err
 	}
+	if n.o.Remote != nil {
+		d, err := n.remote()
+		if err != nil {
+			return err
+		}
+		n.Bucket = storage.New(d)
+		return nil
+	}
 	d := n.o.Driver
 	if d == nil {
 		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{})
@@ -180,8 +201,29 @@ func (n *Node) openStore() (err error) {
 	return nil
 }
 
+// remote puts together what reads and writes a store that is far away.
+func (n *Node) remote() (driver.Driver, error) {
+	retried := retrystore.Options{Stall: storeStall, Hedge: true}
+	d := retrystore.New(n.o.Remote, retried)
+	if n.o.RemoteKeys != nil {
+		d = splitstore.New(splitstore.Options{Picked: retrystore.New(n.o.RemoteKeys, retried), Other: d, Pick: keys.Holds})
+	}
+	if n.o.ReadCache == "" {
+		return d, nil
+	}
+	c, err := cachestore.New(d, cachestore.Options{Folder: n.o.ReadCache, Bytes: n.o.ReadCacheBytes, Log: n.o.Slog})
+	if err != nil {
+		return nil, fmt.Errorf("read-cache: %w", err)
+	}
+	n.near = c
+	return c.Driver, nil
+}
+
+// storeStall is how long a store may move no byte before it is asked again.
+const storeStall = 30 * time.Second
+
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, Now: n.o.Now, Keys: n.keysOf})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
@@ -195,8 +237,7 @@ func (n *Node) lend(t archive.Tenant, r *keys.Ring) {
 	n.rings[t] = r
 }
 
-// takeBack has the index drop what it made of a tenant's keys. It returns when
-// nothing works with them any more.
+// takeBack has the index drop what it made of a tenant's keys.
 func (n *Node) takeBack(t archive.Tenant) {
 	n.mu.Lock()
 	delete(n.rings, t)
@@ -211,10 +252,20 @@ func (n *Node) keysOf(_ context.Context, t archive.Tenant) (index.Keys, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if r := n.rings[t]; r != nil {
-		return r, nil
+		return indexKeys{r, r.Refs()}, nil
 	}
 	return nil, errClosing
 }
+
+// indexKeys are a tenant's keys in the hands of the index, whose transactions
+// may outlast the archive by a moment.
+type indexKeys struct {
+	ring *keys.Ring
+	*keys.Refs
+}
+
+// Derive returns the tenant's secret for a purpose.
+func (k indexKeys) Derive(purpose string) (archive.Secret, error) { return k.ring.Derive(purpose) }
 
 // settings returns what holds for a tenant: its newest tenant fact, or for the
 // default tenant without one, the options. A tenant that the store has and the
@@ -254,7 +305,7 @@ func (n *Node) gate(ctx context.Context, t archive.Tenant) (*gate, error) {
 }
 
 // shared reports whether other nodes work on the same archives.
-func (n *Node) shared() bool { return false }
+func (n *Node) shared() bool { return n.o.Database != "" }
 
 // start runs f in a goroutine that Close waits for, unless the node is closed.
 func (n *Node) start(f func()) bool {
@@ -329,6 +380,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	if n.Index != nil {
 		errs = append(errs, n.Index.Close())
+	}
+	if n.near != nil {
+		errs = append(errs, n.near.Close())
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())
