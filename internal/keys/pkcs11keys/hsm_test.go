@@ -391,6 +391,14 @@ func TestHangs(t *testing.T) {
 	f.mu.Unlock()
 	close(hang)
 	opens(t, "afterwards", h, w)
+	for range 2 {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.Unwrap(t.Context(), w, []byte("a")); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("when closed: %v", err)
+		}
+	}
 }
 
 func TestOptions(t *testing.T) {

@@ -218,6 +218,16 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+func FuzzParse(f *testing.F) {
+	f.Add("vault:v1:AAAA")
+	f.Add("vault:v:")
+	f.Fuzz(func(t *testing.T, text string) {
+		if version, body, ok := parse(text); ok && (version == "" || len(body) == 0 || !strings.HasPrefix(text, "vault:v"+version+":")) {
+			t.Errorf("%q gave version %q and %d bytes", text, version, len(body))
+		}
+	})
+}
+
 func BenchmarkTransit(b *testing.B) {
 	v := testservers.Vault(b)
 	prepare(b, v)
