@@ -27,4 +27,3 @@ func readPIN(path string) ([]byte, error) {
 	}
 	return b, nil
 }
-
