@@ -365,7 +365,7 @@ func TestPIN(t *testing.T) {
 // no more of them than there are sessions.
 func TestHangs(t *testing.T) {
 	s, f := token(t), new(faulty)
-	h := open(t, s, f.between, func(o *Options) { o.Sessions, o.Timeout = 2, 50*time.Millisecond })
+	h := open(t, s, f.between, func(o *Options) { o.Sessions, o.Timeout = 2, 300*time.Millisecond })
 	w := mustWrap(t, h)
 	hang := make(chan struct{})
 	f.mu.Lock()
@@ -376,7 +376,7 @@ func TestHangs(t *testing.T) {
 		if _, err := h.Unwrap(t.Context(), w, []byte("a")); !fault.Is(err, fault.KeyUnreachable) {
 			t.Errorf("%v", err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 	}
