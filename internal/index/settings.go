@@ -74,3 +74,13 @@ func scanTenant(v []driver.Value, info *archive.TenantInfo) error {
 	}
 	return nil
 }
+
+// Used reports whether the index has anything of any tenant.
+func (x *Index) Used(ctx context.Context) (used bool, err error) {
+	err = x.readers.with(ctx, nil, func(c *conn) error {
+		n, err := c.integer(`SELECT id FROM tenants ORDER BY id LIMIT 1`)
+		used = n != 0
+		return err
+	})
+	return used, err
+}

@@ -87,10 +87,7 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err := a.openUses(settings); err != nil {
 		return nil, err
 	}
-	if err := a.catchUp(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.prove(ctx); err != nil { // the log may have told what the index did not know
+	if err := a.catchUpFirst(ctx); err != nil {
 		return nil, err
 	}
 	if n.o.Serve != nil {
@@ -112,7 +109,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
+	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: fencedLog{a.log, n}, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
@@ -124,7 +121,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.log, a.ring)
+	a.Remove = remove.New(n.Index, fencedLog{a.log, n}, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	return nil
 }

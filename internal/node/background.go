@@ -28,10 +28,26 @@ func (a *Archive) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// catchUpFirst catches up before anybody enters, where the index may lack what
+// is in the log: of a node alone what its own crash left, of several all of a tenant
+// that the database has nothing of. What another node's crash left is indexed in the background.
+func (a *Archive) catchUpFirst(ctx context.Context) error {
+	if a.n.shared() {
+		progress, err := a.Index.Progress(ctx, a.Tenant)
+		if err != nil || len(progress) > 0 {
+			return err
+		}
+	}
+	if err := a.catchUp(ctx); err != nil {
+		return err
+	}
+	return a.prove(ctx) // the log may have told what the index did not know
+}
+
 // background does what an open archive needs done, until it is cut off.
 func (a *Archive) background() {
-	a.wg.Go(func() { a.reconcile(a.ctx) })
-	a.wg.Go(func() { a.follow(a.ctx) })
+	a.wg.Go(func() { a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), a.reconcile) })
+	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 
 // reconcile indexes what is not, and reaps what is not needed, now and then.
@@ -39,15 +55,16 @@ func (a *Archive) reconcile(ctx context.Context) {
 	tick := time.NewTicker(a.n.o.ReconcileEvery)
 	defer tick.Stop()
 	reaped := a.n.o.Now()
+	if a.n.shared() {
+		a.recover(ctx) // what a node left that died
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if _, err := a.Reconcile.Catchup(ctx); err != nil && ctx.Err() == nil {
-			a.slog.Error("reconciling failed", "error", err)
-		}
+		a.recover(ctx)
 		if a.n.o.Now().Sub(reaped) < a.n.o.Grace/4 {
 			continue
 		}
@@ -57,5 +74,19 @@ func (a *Archive) reconcile(ctx context.Context) {
 		} else if k > 0 {
 			a.slog.Info("removed packs that nothing names", "packs", k)
 		}
+	}
+}
+
+// recover indexes what is in the log and not in the index.
+func (a *Archive) recover(ctx context.Context) {
+	caught, err := a.Reconcile.Catchup(ctx)
+	if err == nil && a.n.shared() && caught != (reconcile.CaughtUp{}) {
+		a.slog.Info("caught up with the log", "indexed", caught.Indexed, "voided", caught.Voided, "uncommitted", caught.Uncommitted)
+		if err = a.n.writes(a.log.Session()); err == nil {
+			err = a.Reconcile.Checkpoint(ctx) // so that nobody looks for more in what is over
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		a.slog.Error("reconciling failed", "error", err)
 	}
 }
