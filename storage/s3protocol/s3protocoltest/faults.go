@@ -160,6 +160,20 @@ func (s Suite) readFaults(t *testing.T) {
 	p.Script(times(1000, "get", StallBody))
 	_, err := get(t.Context(), p.retrying(bare, 3), "t/small", 0, 100_000)
 	wantKind(t, err, fault.Unavailable)
+	// An answer that does not say where it ends is not read at all.
+	p.Script(nil)
+	p.Answer(func(w http.ResponseWriter, r *http.Request) bool {
+		if kind(r) != "get" {
+			return false
+		}
+		w.Header().Set("Last-Modified", "Fri, 21 Dec 2012 00:00:00 GMT")
+		_, _ = w.Write(small[:1000])
+		_ = http.NewResponseController(w).Flush() // chunked from here on
+		return true
+	})
+	_, err = get(t.Context(), again, "t/small", 0, -1)
+	wantKind(t, err, fault.Internal)
+	p.Answer(nil)
 	// Wrong bytes of a whole object are found, whether it was uploaded in parts or not.
 	for _, key := range []string{"t/small", "t/large"} {
 		p.Script(times(1, "get", FlipAnswer))
