@@ -44,13 +44,14 @@ type Proxy struct {
 	mu     sync.Mutex
 	script func(*http.Request) Action
 	answer func(http.ResponseWriter, *http.Request) bool // instead of the server, if it returns true
-	n      map[string]int
+	n      map[string]int                                // by kind
+	under  map[string]int                                // of these, under way
 }
 
 // NewProxy starts a proxy for a server at the URL; it ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
-	p := &Proxy{target: target, http: tr, gone: make(chan struct{}), n: map[string]int{}}
+	p := &Proxy{target: target, http: tr, gone: make(chan struct{}), n: map[string]int{}, under: map[string]int{}}
 	srv := httptest.NewServer(http.HandlerFunc(p.serve))
 	p.URL = srv.URL
 	t.Cleanup(func() {
@@ -84,6 +85,22 @@ func (p *Proxy) Count(kind string) int {
 	return p.n[kind]
 }
 
+// Await waits until there were n requests of a kind and none is under way.
+func (p *Proxy) Await(t testing.TB, kind string, n int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		done := p.n[kind] >= n && p.under[kind] == 0
+		p.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after 30 s there were not %d requests of %s", n, kind)
+		}
+	}
+}
+
 // kind names what a request does.
 func kind(r *http.Request) string {
 	q := r.URL.Query()
@@ -107,6 +124,12 @@ func kind(r *http.Request) string {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.n[kind(r)]++
+	p.under[kind(r)]++
+	defer func() {
+		p.mu.Lock()
+		p.under[kind(r)]--
+		p.mu.Unlock()
+	}()
 	action := Pass
 	if p.script != nil {
 		action = p.script(r)
