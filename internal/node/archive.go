@@ -114,7 +114,11 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	a.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs})
+	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs}
+	if n.near != nil {
+		ro.Ahead = n.near
+	}
+	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
 		MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
 	if err != nil {
