@@ -240,6 +240,8 @@ func (g *gate) watch(ctx context.Context) {
 	case a == nil:
 	case idle:
 		g.shut(a, errIdle)
+	case g.n.former(a):
+		g.shut(a, errNotMember)
 	default:
 		_ = g.check(ctx, a, 2*watchEvery) // a failure has been told by closing
 	}

@@ -60,6 +60,12 @@ type Options struct {
 	Wrapper        keys.Wrapper // wraps and unwraps under the KEK
 	KEK            keys.ID      // for tenants whose settings name none
 
+	// NodeLease is how long the other nodes wait for one that says nothing before they
+	// take over what it left; default 15 s. Nodes need not agree on it.
+	NodeLease time.Duration
+	// StoreStall is how long a remote store may move no byte before it is asked again; default 30 s.
+	StoreStall time.Duration
+
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
 	// IdleClose is how long nobody has to ask for an archive before its keys
@@ -113,6 +119,7 @@ type Node struct {
 	near   *cachestore.Store // nil without a read cache
 
 	sessions atomic.Int64 // of the log, that were begun
+	ready    ready
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -131,6 +138,8 @@ func (o Options) withDefaults() Options {
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
 	o.StoreMemory = cmp.Or(o.StoreMemory, 64<<20)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.NodeLease = cmp.Or(o.NodeLease, 15*time.Second)
+	o.StoreStall = cmp.Or(o.StoreStall, 30*time.Second)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
@@ -206,7 +215,7 @@ func (n *Node) openStore() (err error) {
 
 // remote puts together what reads and writes a store that is far away.
 func (n *Node) remote() (driver.Driver, error) {
-	retried := retrystore.Options{Stall: storeStall, Hedge: true}
+	retried := retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
 	d := retrystore.New(n.o.Remote, retried)
 	if n.o.RemoteKeys != nil {
 		d = splitstore.New(splitstore.Options{Picked: retrystore.New(n.o.RemoteKeys, retried), Other: d, Pick: keys.Holds})
@@ -221,9 +230,6 @@ func (n *Node) remote() (driver.Driver, error) {
 	n.near = c
 	return c.Driver, nil
 }
-
-// storeStall is how long a store may move no byte before it is asked again.
-const storeStall = 30 * time.Second
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
 	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
@@ -348,21 +354,6 @@ func (n *Node) cacheBytes(t archive.Tenant) int64 {
 		return n.o.CacheBytes
 	}
 	return max(4<<20, n.o.CacheBytes/8)
-}
-
-// Ready says why the node cannot work, or nil.
-func (n *Node) Ready(ctx context.Context) error {
-	if err := n.Index.Ready(ctx); err != nil {
-		return err
-	}
-	n.member.mu.Lock()
-	gone := n.member.gone
-	n.member.mu.Unlock()
-	if gone != nil {
-		return gone
-	}
-	_, err := n.Bucket.List(ctx, string(n.Tenant)+"/root/", "", 1)
-	return err
 }
 
 // Close closes every archive, finishing what is in flight, and lets go of the
