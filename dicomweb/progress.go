@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,49 @@ type watchedBody struct {
 	limit    int64
 	received int64
 	done     bool
+
+	mu      sync.Mutex // guards what follows
+	reading bool
+	cut     error // why nothing more is to be read, or nil
+	broken  bool  // a read was made to fail, and with it the connection
+}
+
+// cutOff ends a read that waits for the client, and lets none begin. Nothing else
+// may touch the deadline: net/http reads on between requests, and to its mind a connection
+// on which a read fails has lost its client, with every request that is to come on it.
+func (b *watchedBody) cutOff(cause error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = cause
+	if b.reading {
+		b.broken = true
+		_ = b.set(time.Unix(1, 0))
+	}
+}
+
+// read reads unless the body is cut off.
+func (b *watchedBody) read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.cut != nil {
+		defer b.mu.Unlock()
+		return 0, b.cut
+	}
+	b.reading = true
+	start := b.before() // under the lock: a later deadline must not replace that of cutOff
+	b.mu.Unlock()
+	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	b.reading = false
+	b.mu.Unlock()
+	b.after(start, n)
+	return n, err
+}
+
+// spoilt reports whether nothing more can come over the connection.
+func (b *watchedBody) spoilt() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
 }
 
 // drainLimit is how much of a refused body is still read, so that a client that
@@ -83,9 +127,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	if b.done {
 		return 0, io.EOF
 	}
-	start := b.before()
-	n, err := b.ReadCloser.Read(p)
-	b.after(start, n)
+	n, err := b.read(p)
 	b.received += int64(n)
 	if lerr := b.ask(n); lerr != nil {
 		return 0, lerr
@@ -183,12 +225,17 @@ func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func()) {
 	r.Body = body
 	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), leave: may, rc: rc}
 	w.Writer = out
+	w.Before(func() {
+		if body.spoilt() {
+			w.Header().Set("Connection", "close")
+		}
+	})
 	// Who is cut off while it waits for a slow client must not wait on.
 	stop := context.AfterFunc(r.Context(), func() {
 		if !cutOff(r.Context()) {
 			return
 		}
-		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		body.cutOff(context.Cause(r.Context()))
 		if out.sent.Load() {
 			_ = rc.SetWriteDeadline(time.Unix(1, 0))
 		}
