@@ -37,7 +37,7 @@ func databaseCut(t *testing.T, w *world) {
 	var longest time.Duration
 	for i := range times(3, 20) {
 		whom := [][]int{all, {i % nodes}, {(i + 1) % nodes}}[i%3]
-		off := []time.Duration{2 * time.Second, lasting(8*time.Second, 25*time.Second), 5 * time.Second, lasting(2*time.Second, 12*time.Second)}[i%4]
+		off := []time.Duration{2 * time.Second, lasting(7*time.Second, 25*time.Second), lasting(2*time.Second, 5*time.Second), lasting(2*time.Second, 12*time.Second)}[i%4]
 		l.more(t, 10, "before")
 		if err := w.Network.Cut(whom...); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,6 @@ import (
 type vaultProxy struct {
 	URL   string
 	delay atomic.Int64 // before each request is passed on, ns
-	asked atomic.Int64
 }
 
 func newVaultProxy(t *testing.T, address string) *vaultProxy {
@@ -34,8 +33,8 @@ func newVaultProxy(t *testing.T, address string) *vaultProxy {
 	}
 	p := &vaultProxy{}
 	pass := httputil.NewSingleHostReverseProxy(target)
+	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) } // as Vault does that is gone
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.asked.Add(1)
 		select {
 		case <-time.After(time.Duration(p.delay.Load())):
 			pass.ServeHTTP(w, r)
@@ -50,9 +49,11 @@ func newVaultProxy(t *testing.T, address string) *vaultProxy {
 // grace is how long the nodes go on without an answer of the provider.
 func grace() time.Duration { return lasting(graceOrdinarily, 30*time.Second) }
 
-// providerSlow: a provider that takes half a second is waited for by nobody who reads.
+// providerSlow: a provider that takes half a second is asked ahead of time, and no
+// read of a study that was read before waits for it.
 func providerSlow(t *testing.T, w *world) {
 	u := w.mustStore(t, "", 64)
+	w.answers(t, u, http.StatusOK, "", 10*time.Second)
 	w.vault.delay.Store(int64(500 * time.Millisecond))
 	defer w.vault.delay.Store(0)
 	began := time.Now()

@@ -32,13 +32,16 @@ type load struct {
 // does not fit into a fact and has a pack of its own.
 func sizes(i int) int {
 	switch {
-	case i%100 == 40:
+	case i%400 == 40:
 		return 3000
-	case i%10 == 5:
+	case i%20 == 5:
 		return 512
 	}
 	return 64
 }
+
+// pace is between two stores of a client: it is about faults, not speed.
+const pace = 100 * time.Millisecond
 
 func (w *world) load(t *testing.T, clients int) *load {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -58,6 +61,7 @@ func (w *world) load(t *testing.T, clients int) *load {
 				}) {
 					return
 				}
+				time.Sleep(pace)
 			}
 		})
 	}

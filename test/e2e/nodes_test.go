@@ -55,7 +55,7 @@ func nodeSleeps(t *testing.T, w *world) {
 		asleep := time.Now()
 		took := l.more(t, 20, "a node sleeps")
 		t.Logf("20 stores while %s sleeps took %.1f s", n.Name(), took.Seconds())
-		time.Sleep(time.Until(asleep.Add(lasting(9*time.Second, time.Minute))))
+		time.Sleep(time.Until(asleep.Add(lasting(7*time.Second, time.Minute))))
 		if err := n.Thaw(); err != nil {
 			t.Fatal(err)
 		}

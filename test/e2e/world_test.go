@@ -52,12 +52,12 @@ type sum [sha256.Size]byte
 func settings() map[string]any {
 	s := map[string]any{"pixel-workers": 1, "reconcile-every": "2s"}
 	if !*long {
-		s["node-lease"], s["key-grace"], s["store-stall"] = "6s", graceOrdinarily.String(), "2s"
+		s["node-lease"], s["key-grace"], s["store-stall"] = "4s", graceOrdinarily.String(), "2s"
 	}
 	return s
 }
 
-const graceOrdinarily = 8 * time.Second
+const graceOrdinarily = 6 * time.Second
 
 func newWorld(t *testing.T) *world {
 	program, err := stacktest.Build(t.Context(), t.TempDir())
