@@ -120,6 +120,7 @@ type Node struct {
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
+	stores   map[string]lister // by the setting that names them
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -183,6 +184,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
@@ -210,6 +212,7 @@ func (n *Node) openStore() (err error) {
 		d = fs
 	}
 	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
+	n.stores["store"] = n.Bucket
 	return nil
 }
 
@@ -217,8 +220,11 @@ func (n *Node) openStore() (err error) {
 func (n *Node) remote() (driver.Driver, error) {
 	retried := retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
 	d := retrystore.New(n.o.Remote, retried)
+	n.stores["store"] = d
 	if n.o.RemoteKeys != nil {
-		d = splitstore.New(splitstore.Options{Picked: retrystore.New(n.o.RemoteKeys, retried), Other: d, Pick: keys.Holds})
+		k := retrystore.New(n.o.RemoteKeys, retried)
+		n.stores["key-store"] = k
+		d = splitstore.New(splitstore.Options{Picked: k, Other: d, Pick: keys.Holds})
 	}
 	if n.o.ReadCache == "" {
 		return d, nil

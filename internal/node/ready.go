@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/storage/driver"
 )
 
 // Whether a node can work is asked often, by every load balancer: a good answer
@@ -18,7 +20,7 @@ const (
 	readyWait = 1500 * time.Millisecond
 )
 
-// ready is when the stores were last seen to answer.
+// ready is when stores, by the setting that names them, were last seen to answer.
 type ready struct {
 	mu     sync.Mutex
 	stores map[string]time.Time
@@ -33,9 +35,9 @@ func (n *Node) Ready(ctx context.Context) error {
 		name string
 		ask  func(context.Context) error
 	}
-	parts := []part{{"database", n.Index.Ready}, {"store", n.storeReady("log")}}
-	if n.o.RemoteKeys != nil {
-		parts = append(parts, part{"key-store", n.storeReady("root")})
+	parts := []part{{"database", n.Index.Ready}}
+	for name, store := range n.stores {
+		parts = append(parts, part{name, func(ctx context.Context) error { return n.storeReady(ctx, name, store) }})
 	}
 	if n.shared() {
 		parts = append(parts, part{"membership", func(context.Context) error {
@@ -63,28 +65,29 @@ func (n *Node) Ready(ctx context.Context) error {
 	if wrong == nil {
 		return nil
 	}
+	slices.Sort(wrong)
 	return fault.Wrap(fault.Unavailable, errors.Join(errs...), "%s", strings.Join(wrong, "; "))
 }
 
-// storeReady asks the store that holds the default tenant's objects of a kind.
-func (n *Node) storeReady(kind string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		n.ready.mu.Lock()
-		fresh := n.o.Now().Sub(n.ready.stores[kind]) < readyFor
-		n.ready.mu.Unlock()
-		if fresh {
-			return nil
-		}
-		asked := n.o.Now()
-		if _, err := n.Bucket.List(ctx, string(n.Tenant)+"/"+kind+"/", "", 1); err != nil {
-			return err
-		}
-		n.ready.mu.Lock()
-		defer n.ready.mu.Unlock()
-		if n.ready.stores == nil {
-			n.ready.stores = map[string]time.Time{}
-		}
-		n.ready.stores[kind] = asked
+// storeReady asks a store for what it has of the default tenant.
+func (n *Node) storeReady(ctx context.Context, name string, store lister) error {
+	n.ready.mu.Lock()
+	fresh := n.o.Now().Sub(n.ready.stores[name]) < readyFor
+	n.ready.mu.Unlock()
+	if fresh {
 		return nil
 	}
+	asked := n.o.Now()
+	if _, err := store.List(ctx, string(n.Tenant)+"/", "", 1); err != nil {
+		return err
+	}
+	n.ready.mu.Lock()
+	defer n.ready.mu.Unlock()
+	n.ready.stores[name] = asked
+	return nil
+}
+
+// lister is what asking a store takes.
+type lister interface {
+	List(ctx context.Context, prefix, after string, limit int) (driver.Page, error)
 }
