@@ -114,6 +114,12 @@ func readAt(ctx context.Context, b *storage.Bucket, magic, name string, t archiv
 	return object{}, "", fmt.Errorf("reading a key object: %w", err)
 }
 
+// KEKOf returns which KEK the tenant's root is under.
+func KEKOf(ctx context.Context, b *storage.Bucket, t archive.Tenant) (ID, error) {
+	o, _, err := read(ctx, b, t, archive.KeyID{})
+	return o.Wrapped.KEK, err
+}
+
 // Version names a version of a KEK.
 type Version struct {
 	KEK     ID

@@ -3,6 +3,8 @@ package keys
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -17,8 +19,29 @@ type use struct {
 // proof is when the provider last gave a key under a version, and a key object
 // by which it can be asked again: the stored canary.
 type proof struct {
-	canary object
-	at     time.Time
+	canary  object
+	at      time.Time
+	latency time.Duration
+}
+
+// Proof says when a provider last opened a key under a KEK for a ring.
+type Proof struct {
+	KEK     ID
+	At      time.Time // when it was asked
+	Latency time.Duration
+}
+
+// Proofs returns the last proof of each KEK that keys in memory came from.
+func (r *Ring) Proofs() []Proof {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	last := map[ID]Proof{}
+	for k, p := range r.uses {
+		if have, ok := last[k.kek]; !ok || p.at.After(have.At) {
+			last[k.kek] = Proof{k.kek, p.at, p.latency}
+		}
+	}
+	return slices.Collect(maps.Values(last))
 }
 
 // maxUses bounds the versions that are watched: those of an ordinary rotation
@@ -38,7 +61,7 @@ func (r *Ring) proved(o object, at time.Time) {
 		p.canary = o
 	}
 	if at.After(p.at) {
-		p.at = at
+		p.at, p.latency = at, r.o.Now().Sub(at)
 	}
 	r.uses[k] = p
 }
