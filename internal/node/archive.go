@@ -59,8 +59,9 @@ type Archive struct {
 	drained chan struct{} // closed when the last visit of an archive that is cut off ends
 }
 
-// openArchive unwraps the tenant's root and opens all that hangs on it.
-func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, err error) {
+// openArchive unwraps the tenant's root and opens all that hangs on it. whole says
+// that nothing can be in the log that is not in the index.
+func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_ *Archive, err error) {
 	settings, err := n.settings(ctx, t)
 	if err != nil {
 		return nil, err
@@ -87,8 +88,10 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err := a.openUses(settings); err != nil {
 		return nil, err
 	}
-	if err := a.catchUpFirst(ctx); err != nil {
-		return nil, err
+	if !whole {
+		if err := a.catchUpFirst(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if n.o.Serve != nil {
 		a.Handler = n.o.Serve(a)
