@@ -82,7 +82,8 @@ type Keys interface {
 	// under one of them; none is retired then. fault.Invalid for a version that
 	// there is not, and where the provider cannot retire.
 	Retire(ctx context.Context, t archive.Tenant, before string) error
-	// Revoke returns when no node hands out anything of the tenant any more.
+	// Revoke returns when no node hands out anything of the tenant any more. Its
+	// context does not end with the request: who has begun wants it done.
 	// disable disables the KEK at its provider as well; should that fail, the
 	// revocation holds nevertheless and the error says so (fault.Invalid where no
 	// credential for it was configured). Revoking again is no error.

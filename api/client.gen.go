@@ -158,7 +158,7 @@ type ClientInterface interface {
 	// DrillKeysWithBody Prove that the recovery key opens what was escrowed
 	//
 	// Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-	// private key that is sent is used in memory, wiped, and written nowhere.
+	// private key that is sent is used in memory alone and written nowhere.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -168,7 +168,7 @@ type ClientInterface interface {
 	// DrillKeys Prove that the recovery key opens what was escrowed
 	//
 	// Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-	// private key that is sent is used in memory, wiped, and written nowhere.
+	// private key that is sent is used in memory alone and written nowhere.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -463,7 +463,7 @@ func (c *Client) GetKeys(ctx context.Context, tenant TenantPath, reqEditors ...R
 // DrillKeysWithBody Prove that the recovery key opens what was escrowed
 //
 // Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-// private key that is sent is used in memory, wiped, and written nowhere.
+// private key that is sent is used in memory alone and written nowhere.
 //
 // Takes any type of body and a specified content type.
 //
@@ -483,7 +483,7 @@ func (c *Client) DrillKeysWithBody(ctx context.Context, tenant TenantPath, conte
 // DrillKeys Prove that the recovery key opens what was escrowed
 //
 // Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-// private key that is sent is used in memory, wiped, and written nowhere.
+// private key that is sent is used in memory alone and written nowhere.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1665,7 +1665,7 @@ type ClientWithResponsesInterface interface {
 	// DrillKeysWithBodyWithResponse Prove that the recovery key opens what was escrowed
 	//
 	// Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-	// private key that is sent is used in memory, wiped, and written nowhere.
+	// private key that is sent is used in memory alone and written nowhere.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1675,7 +1675,7 @@ type ClientWithResponsesInterface interface {
 	// DrillKeysWithResponse Prove that the recovery key opens what was escrowed
 	//
 	// Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-	// private key that is sent is used in memory, wiped, and written nowhere.
+	// private key that is sent is used in memory alone and written nowhere.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2794,7 +2794,7 @@ func (c *ClientWithResponses) GetKeysWithResponse(ctx context.Context, tenant Te
 // DrillKeysWithBodyWithResponse Prove that the recovery key opens what was escrowed
 //
 // Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-// private key that is sent is used in memory, wiped, and written nowhere.
+// private key that is sent is used in memory alone and written nowhere.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2810,7 +2810,7 @@ func (c *ClientWithResponses) DrillKeysWithBodyWithResponse(ctx context.Context,
 // DrillKeysWithResponse Prove that the recovery key opens what was escrowed
 //
 // Opens escrowed keys and compares them with those in use; nothing is changed. 409 when nothing was escrowed. A
-// private key that is sent is used in memory, wiped, and written nowhere.
+// private key that is sent is used in memory alone and written nowhere.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

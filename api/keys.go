@@ -43,7 +43,6 @@ func (s *server) RevokeKeys(ctx context.Context, r RevokeKeysRequestObject) (Rev
 	if err := confirmed(r.Tenant, r.Body.Confirm); err != nil {
 		return nil, err
 	}
-	// Who has begun to revoke wants it done, even when the connection breaks.
 	if err := s.o.Keys.Revoke(context.WithoutCancel(ctx), archive.Tenant(r.Tenant), or(r.Body.DisableKey, false)); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ const maxBody = 64 << 10
 
 // server implements the generated interface. It is safe for concurrent use.
 type server struct {
-	o Options
+	o       Options
+	origins *http.CrossOriginProtection
 }
 
 // New returns the handler of everything below [Root]. It panics when the
@@ -49,7 +50,7 @@ func New(o Options) http.Handler {
 	if err != nil {
 		panic(fmt.Sprintf("api: reading the contract: %v", err))
 	}
-	s := &server{o: o}
+	s := &server{o: o, origins: http.NewCrossOriginProtection()}
 	e := echo.New()
 	e.Binder = binder{}
 	e.HTTPErrorHandler = func(err error, c echo.Context) {} // observe has answered
@@ -66,12 +67,16 @@ func New(o Options) http.Handler {
 	return e
 }
 
-// guard sets headers, bounds the body and asks for authorisation.
+// guard sets headers, keeps other sites out, asks for authorisation and bounds the body.
 func (s *server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r, h := c.Request(), c.Response().Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		// A page of another site must not administer with the browser's help.
+		if err := s.origins.Check(r); err != nil {
+			return fault.Wrap(fault.Forbidden, err, "administration is not for pages of other sites")
+		}
 		if s.o.Authorize != nil {
 			if err := s.o.Authorize(r); err != nil {
 				return err
@@ -86,7 +91,12 @@ func (s *server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 func validate(doc *openapi3.T) echo.MiddlewareFunc {
 	return validator.OapiRequestValidatorWithOptions(doc, &validator.Options{
 		SilenceServersWarning: true, // the server of the contract is a path, which fits every host
-		ErrorHandler:          func(_ echo.Context, err *echo.HTTPError) error { return violation(err.Internal) },
+		ErrorHandler: func(_ echo.Context, err *echo.HTTPError) error {
+			if err.Internal == nil { // the contract has no such path
+				return err
+			}
+			return violation(err.Internal)
+		},
 		// guard has authorised the request.
 		Options: openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	})

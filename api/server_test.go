@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+
 	"github.com/strata-pacs/strata/api/apitest"
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -138,6 +141,37 @@ func TestPanic(t *testing.T) {
 		t.Error(r.body)
 	}
 	wantProblem(t, h.do("GET", "/tenants/Alpha", ""), 400, "invalid") // it still serves
+}
+
+// TestOtherSites: a form of another site reaches nothing, also where no token is asked for.
+func TestOtherSites(t *testing.T) {
+	h := serve(t, nil)
+	for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
+		r, _ := http.NewRequest("POST", h.url+"/tenants/alpha/suspend", nil)
+		r.Header.Set(header, value)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden || h.memory.Tenants["alpha"].State != archive.TenantActive {
+			t.Errorf("%s: %d", header, resp.StatusCode)
+		}
+	}
+}
+
+// TestOutsideTheContract: a route that the contract does not have is not served.
+func TestOutsideTheContract(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(contract)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := echo.New()
+	c := e.NewContext(httptest.NewRequest("GET", Root+"/elsewhere", nil), httptest.NewRecorder())
+	err = validate(doc)(func(echo.Context) error { t.Error("it was"); return nil })(c)
+	if d := problem.Of(err, ""); err == nil || d.Status != 404 {
+		t.Errorf("%v", err)
+	}
 }
 
 // FuzzShred: no body makes the server fail, and none comes back.

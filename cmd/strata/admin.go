@@ -42,7 +42,7 @@ func (d *admin) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&d.server, "server", "", "URL of a server elsewhere; without it, the one of this configuration")
 	f.String("token-file", "", "file with the operator's token for --server")
-	f.BoolVar(&d.json, "json", false, "print JSON as the API answers it")
+	f.BoolVar(&d.json, "json", false, "print JSON")
 }
 
 // session is one command's conversation with the API.

@@ -39,8 +39,15 @@ type setting struct {
 // settings lists every key, with its default.
 func settings() []setting {
 	return []setting{
-		{key: "data", value: defaultData(), help: "folder of the archive: sealed objects, the index, the lock"},
-		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data"},
+		{key: "data", value: defaultData(), help: "folder of this node: sealed objects, the index, the lock; with database and store set, only what is this node's own"},
+		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data; where there are several, the one whose service is at /dicom-web"},
+		{key: "database", value: "", secret: true, help: "address of a PostgreSQL database that several nodes share, such as postgres://strata@db.example:5432/strata; empty: the SQLite index. Needs store"},
+		{key: "store", value: "", help: "address of the object store: s3://bucket/prefix?region=…, minio://host/bucket/…; empty: objects in the data folder. Credentials come from the environment, as the AWS tools take them"},
+		{key: "key-store", value: "", help: "address of a bucket of its own for wrapped keys, without object lock and versions, so that a key that is destroyed is gone; empty: in the store"},
+		{key: "read-cache", value: "", serving: true, help: "folder that keeps what was read of the store, sealed as it came; empty: read-cache in the data folder, for a store elsewhere"},
+		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
+		{key: "providers", value: map[string]string{}, help: "key providers by name, each as a URL such as vault:https://vault.example:8200/transit/strata?auth=approle&…; in the environment: name=URL, several parted by blanks"},
+		{key: "kek", value: "", help: "the key-encryption key of the default tenant and of new ones: provider/key, or provider/key+provider/key where two providers must open; empty: the local key file"},
 		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder. A disk of its own needs 24 MiB free, or stores are refused"},
 		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
 		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
@@ -76,6 +83,11 @@ func settings() []setting {
 // Config is the effective configuration, checked.
 type Config struct {
 	Data, Index, KeyFile               string
+	Database, Store, KeyStore          string
+	ReadCache                          string
+	ReadCacheBytes                     int64
+	Providers                          map[string]string
+	KEK                                string
 	Passphrase, PassphraseFile         string
 	Tenant                             archive.Tenant
 	Listen, TLSCert, TLSKey, TokenFile string
@@ -126,8 +138,11 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 			if key == "" {
 				return "", nil // other programs' variables share the prefix
 			}
-			if _, list := known[key].value.([]string); list {
+			switch known[key].value.(type) {
+			case []string:
 				return key, splitList(value)
+			case map[string]string:
+				return key, splitMap(value)
 			}
 			return key, value
 		}}), nil)
@@ -146,7 +161,7 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 		}
 	}
 	for _, key := range k.Keys() {
-		if _, ok := known[key]; !ok {
+		if _, ok := known[key]; !ok && !strings.HasPrefix(key, "providers.") {
 			return nil, nil, fault.New(fault.Invalid, "%s: there is no such setting; `strata config` lists them all", key)
 		}
 	}
@@ -162,11 +177,23 @@ func splitList(s string) []string {
 	return slices.DeleteFunc(strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }), func(s string) bool { return s == "" })
 }
 
+// splitMap reads name=value pairs, parted by blanks.
+func splitMap(s string) map[string]any {
+	out := map[string]any{}
+	for _, pair := range strings.Fields(s) {
+		name, value, _ := strings.Cut(pair, "=")
+		out[name] = value
+	}
+	return out
+}
+
 // checkConfig turns the loaded values into their types.
 func checkConfig(k *koanf.Koanf) (*Config, error) {
 	c := &Config{
 		Data: k.String("data"), Index: k.String("index"), KeyFile: k.String("key-file"), PassphraseFile: k.String("key-passphrase-file"), Passphrase: k.String("key-passphrase"),
 		Tenant: archive.Tenant(k.String("tenant")), Listen: k.String("listen"), TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"),
+		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"),
+		Providers: k.StringMap("providers"), KEK: k.String("kek"),
 		TokenFile: k.String("token-file"), PublicURL: k.String("public-url"), Origins: k.Strings("origins"),
 		LogLevel: k.String("log.level"), LogFormat: k.String("log.format"),
 	}
@@ -186,6 +213,18 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.Index == "" {
 		c.Index = filepath.Join(c.Data, "index.db")
+	}
+	if c.Database != "" && c.Store == "" {
+		fail(bad("database", "needs store: nodes that share a database share the objects, too"))
+	}
+	if c.KeyStore != "" && c.Store == "" {
+		fail(bad("key-store", "needs store: without it keys lie with the objects in the data folder"))
+	}
+	if c.Store != "" && c.ReadCache == "" {
+		c.ReadCache = filepath.Join(c.Data, "read-cache")
+	}
+	if c.KEK != "" && len(c.Providers) == 0 {
+		fail(bad("kek", "needs providers: it names one of them and a key there"))
 	}
 	if inside(c.Data, c.KeyFile) {
 		fail(bad("key-file", "must not lie in the data folder: whoever takes the folder would have the key as well"))
@@ -216,7 +255,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
 		}
 	}
-	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes} {
+	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes, "read-cache-bytes": &c.ReadCacheBytes} {
 		if *to, err = strconv.ParseInt(k.String(key), 10, 64); err != nil || *to < 0 {
 			fail(bad(key, "must be a number of bytes"))
 		}
@@ -315,6 +354,12 @@ func printConfig(w io.Writer, k *koanf.Koanf) error {
 				quoted = append(quoted, strconv.Quote(v))
 			}
 			value = "[" + strings.Join(quoted, ", ") + "]"
+		case map[string]string:
+			quoted := []string{}
+			for _, name := range k.MapKeys(s.key) {
+				quoted = append(quoted, name+": "+strconv.Quote(k.String(s.key+"."+name)))
+			}
+			value = "{" + strings.Join(quoted, ", ") + "}"
 		case string:
 			value = strconv.Quote(k.String(s.key))
 			if s.secret && k.String(s.key) != "" {

@@ -104,7 +104,7 @@ func (d *admin) drillKeys() *cobra.Command {
 	var sample int
 	cmd := d.command("drill [TENANT]", "Prove that the recovery key opens what was escrowed", `Opens escrowed keys with the recovery key and compares them with those in use.
 Nothing is changed. A recovery key in shares is put together from --share files
-in memory and sent to the server, which forgets it. Ends with status 2 when a key
+in memory and sent to the server, which writes it nowhere. Ends with status 2 when a key
 did not open.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		if sample < 0 {
 			return fault.New(fault.Invalid, "--sample must be 0 (all) or more")

@@ -55,7 +55,10 @@ func (c *Config) openKey(warn io.Writer) (*localkeys.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(c.KeyFile); errors.Is(err, fs.ErrNotExist) {
+	if !exists(c.KeyFile) {
+		if c.Store != "" && c.KEK == "" {
+			return nil, fault.New(fault.Invalid, "key-file: %s is not there; a store that is shared needs a key that is: name one by kek, or put the file there", c.KeyFile)
+		}
 		if used(c.Data) {
 			return nil, fault.New(fault.KeyDenied, "key-file: %s is not there, and the data folder %s cannot be read without it; put the copy of it back", c.KeyFile, c.Data)
 		}
@@ -82,30 +85,34 @@ func (c *Config) openKey(warn io.Writer) (*localkeys.File, error) {
 	return k, nil
 }
 
+// exists reports whether there is anything of the name.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // used reports whether a data folder holds an archive.
 func used(data string) bool {
 	entries, err := os.ReadDir(filepath.Join(data, "objects"))
 	return err == nil && len(entries) > 0
 }
 
-// open opens the node of the configuration in this process.
+// open opens the node of the configuration in this process, for one command.
 func (c *Config) open(ctx context.Context, log *slog.Logger, warn io.Writer, serve func(*node.Archive) http.Handler) (*node.Node, error) {
-	key, err := c.openKey(warn)
+	o, err := c.nodeOptions(ctx, log, warn)
 	if err != nil {
 		return nil, err
 	}
-	o := c.nodeOptions(key, log)
 	o.Serve, o.IdleClose = serve, 0
 	return node.Open(ctx, o)
 }
 
 // openServing opens it to serve: with what is done ahead of requests.
 func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writer, serve func(*node.Archive) http.Handler) (*node.Node, error) {
-	key, err := c.openKey(warn)
+	o, err := c.nodeOptions(ctx, log, warn)
 	if err != nil {
 		return nil, err
 	}
-	o := c.nodeOptions(key, log)
 	o.Serve, o.WarmPixels = serve, true
 	if c.Thumbnails {
 		o.ThumbnailAfter = c.ThumbnailAfter
@@ -116,10 +123,37 @@ func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writ
 	return node.Open(ctx, o)
 }
 
-func (c *Config) nodeOptions(key *localkeys.File, log *slog.Logger) node.Options {
-	return node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Wrapper: key, KEK: key.ID(),
+// nodeOptions opens what a node stands on. The node releases it when it is closed.
+func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writer) (o node.Options, err error) {
+	set, kek, err := c.openProviders(ctx, warn)
+	if err != nil {
+		return o, err
+	}
+	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
+	if c.Store != "" {
+		err = c.openStores(ctx, &o)
+	}
+	if err != nil {
+		_ = set.Close() // nothing was used yet
+	}
+	return o, err
+}
+
+func (c *Config) openStores(ctx context.Context, o *node.Options) (err error) {
+	if o.Remote, err = openStore(ctx, "store", c.Store); err != nil {
+		return err
+	}
+	if c.KeyStore != "" {
+		if o.RemoteKeys, err = openStore(ctx, "key-store", c.KeyStore); err != nil {
+			return err
+		}
+	}
+	if c.ReadCacheBytes > 0 {
+		o.ReadCache, o.ReadCacheBytes = c.ReadCache, c.ReadCacheBytes
+	}
+	return nil
 }
 
 // ahead opens the default tenant's archive before the first request, so that

@@ -127,19 +127,19 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Short: "Make the index anew from the log alone",
 		Long: `Makes the search index anew from the log, without reading a pixel, puts it in the
 old one's place, and says what it found missing. Ends with status 2 on any gap. The server
-must be stopped.`,
+must be stopped. A PostgreSQL database must hold no index yet: drop its schema before.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, c, err := a.config(cmd)
 			if err != nil {
 				return err
 			}
-			key, err := c.openKey(cmd.ErrOrStderr())
+			o, err := c.nodeOptions(cmd.Context(), c.logger(cmd.ErrOrStderr()), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			p := newProgress(cmd.Context(), "rebuilding ", cmd.ErrOrStderr())
-			report, err := node.Rebuild(cmd.Context(), c.nodeOptions(key, c.logger(cmd.ErrOrStderr())), p.set)
+			report, err := node.Rebuild(cmd.Context(), o, p.set)
 			p.end()
 			if err != nil {
 				return err

@@ -12,17 +12,21 @@ type batch struct {
 	c    *conn
 	now  int64 // ms
 	at   int64 // ms, of the feed entries to come: now, in a rebuild when the fact was stated
-	bulk bool  // a rebuild: versions of the same UIDs are sorted out at its end
+	bulk bool  // a rebuild on SQLite: versions of the same UIDs and postings are left to its end
+	late bool  // a rebuild: feed entries have the time of the fact
 
 	touched   []*study  // studies that the transaction has in hand
 	unsettled []*series // series that the entry changed
 	changed   []*series // series whose rows are to be written
-	grew      map[*tenant]mark
+	entered   map[*tenant]bool
+	grew      map[*tenant]bool // their change feeds
 	words     map[*tenant][]word
 	posts     []posting
 
 	// What instances of an entry share.
 	patient, shared encoded
+
+	fresh fresh
 
 	plain, sealed []byte // scratch
 }
@@ -84,7 +88,7 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		return Applied{Known: known}, err
 	}
 	b.at = b.now
-	if b.bulk {
+	if b.late {
 		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
 	}
 	var out Applied
@@ -176,7 +180,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 		return p, err
 	}
 	gone := false
-	if t.tombstones {
+	if b.w.known[t.id].tombstones && !b.fresh.blobs[r.Blob] {
 		if gone, err = b.isDeleted(t, r.Blob); err != nil {
 			return p, err
 		}

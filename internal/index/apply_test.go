@@ -8,8 +8,10 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-func TestStoreAndFind(t *testing.T) {
-	x := openTest(t)
+func TestStoreAndFind(t *testing.T) { both(t, testStoreAndFind) }
+
+func testStoreAndFind(t *testing.T, e engine) {
+	x := openTest(t, e)
 	second := ctSpec
 	second.instance, second.number = "1.2.3.1.2", 2
 	other := ctSpec
@@ -58,8 +60,10 @@ func TestStoreAndFind(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	x := openTest(t)
+func TestVersions(t *testing.T) { both(t, testVersions) }
+
+func testVersions(t *testing.T, e engine) {
+	x := openTest(t, e)
 	ctx := context.Background()
 	apply(t, x, stored(5, ctSpec))
 	if o := apply(t, x, stored(6, ctSpec))[0].Instances[0].Outcome; o != SameDigest {
@@ -113,8 +117,10 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-func TestDeleteAndUndelete(t *testing.T) {
-	x := openTest(t)
+func TestDeleteAndUndelete(t *testing.T) { both(t, testDeleteAndUndelete) }
+
+func testDeleteAndUndelete(t *testing.T, e engine) {
+	x := openTest(t, e)
 	ctx := context.Background()
 	scope := archive.UIDs{Study: "1.2.3"}
 	two := ctSpec
@@ -153,8 +159,10 @@ func TestDeleteAndUndelete(t *testing.T) {
 	}
 }
 
-func TestRefusedEntries(t *testing.T) {
-	x := openTest(t)
+func TestRefusedEntries(t *testing.T) { both(t, testRefusedEntries) }
+
+func testRefusedEntries(t *testing.T, e engine) {
+	x := openTest(t, e)
 	bad := stored(2, spec{study: "1", series: "2"})
 	reserved := entry(3, &archive.Fact{Kind: archive.FactSettled})
 	out, err := x.Apply(context.Background(), hospital, stored(1, ctSpec), bad, reserved, archive.Entry{Session: "s", N: 1})
@@ -173,8 +181,10 @@ func TestRefusedEntries(t *testing.T) {
 	}
 }
 
-func TestConflicts(t *testing.T) {
-	x := openTest(t)
+func TestConflicts(t *testing.T) { both(t, testConflicts) }
+
+func testConflicts(t *testing.T, e engine) {
+	x := openTest(t, e)
 	b, c := ctSpec, ctSpec
 	b.instance, b.desc, b.seriesDesc = "1.2.3.1.2", "Abdomen", "coronal"
 	c.instance, c.date = "1.2.3.1.3", "20230101"
@@ -204,8 +214,10 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-func TestProgress(t *testing.T) {
-	x := openTest(t)
+func TestProgress(t *testing.T) { both(t, testProgress) }
+
+func testProgress(t *testing.T, e engine) {
+	x := openTest(t, e)
 	void := func(n uint64) archive.Entry { return entry(n, &archive.Fact{Kind: archive.FactVoid}) }
 	apply(t, x, void(1), void(3), void(4), void(7))
 	apply(t, x, entry(9, &archive.Fact{Kind: archive.FactCheckpoint, Sessions: []archive.SessionEnd{{Session: testSession, Last: 9, Ended: true}, {Session: "other", Last: 4}}}))

@@ -33,7 +33,7 @@ var errFull = fault.New(fault.Full, "the disk with the index is full; free some 
 // Room says with fault.Full that the disk with the index was full and still is:
 // a fact of instances would become durable and not be acknowledged. It costs
 // nothing where there is room.
-func (x *Index) Room() error { return x.writer.ballast.room() }
+func (x *Index) Room() error { return x.ballast.room() }
 
 func (b *ballast) room() error {
 	need := b.need.Load()
@@ -48,6 +48,9 @@ func (b *ballast) room() error {
 
 // full notes that the disk is full.
 func (b *ballast) full() {
+	if b.path == "" {
+		return // PostgreSQL's disk is not this node's
+	}
 	need := int64(walRoom)
 	if !b.there {
 		need += b.size

@@ -15,6 +15,19 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
+// benchEngine is SQLite, or the PostgreSQL database of the address STRATA_BENCH_DSN.
+func benchEngine() engine {
+	dsn := os.Getenv("STRATA_BENCH_DSN")
+	if dsn == "" {
+		return onSQLite
+	}
+	return func(testing.TB) Options {
+		o := baseOptions()
+		o.DSN = dsn
+		return o
+	}
+}
+
 // Benchmarks run on an archive of STRATA_BENCH_STUDIES studies (2,000 when it
 // is not set) of ten instances each. STRATA_BENCH_DIR keeps it from one run to the next.
 
@@ -108,12 +121,10 @@ func envInt(name string, otherwise int) int {
 
 // benchIndex returns an index of n studies, numbered from 1.
 func benchIndex(b *testing.B, n int) *Index {
-	dir := os.Getenv("STRATA_BENCH_DIR")
-	if dir == "" {
-		dir = b.TempDir()
+	o := benchEngine()(b)
+	if dir := os.Getenv("STRATA_BENCH_DIR"); dir != "" && o.Path != "" {
+		o.Path = filepath.Join(dir, fmt.Sprintf("bench-%d.db", n))
 	}
-	o := testOptions(dir)
-	o.Path = filepath.Join(dir, fmt.Sprintf("bench-%d.db", n))
 	x, err := Open(context.Background(), o)
 	if err != nil {
 		b.Fatal(err)
@@ -144,7 +155,7 @@ func studyCount() int { return envInt("STRATA_BENCH_STUDIES", 2000) }
 
 // BenchmarkBulk rebuilds: one operation is one fact of ten instances.
 func BenchmarkBulk(b *testing.B) {
-	x := openTest(b)
+	x := openTest(b, benchEngine())
 	es := make([]archive.Entry, b.N)
 	for i := range es {
 		es[i] = benchStudy(uint64(i+1), 10)

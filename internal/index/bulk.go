@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -16,33 +15,38 @@ var secondary = [...]struct{ name, make string }{
 	{"changes_rare", `CREATE INDEX IF NOT EXISTS changes_rare ON changes (action, id) WHERE action <> 1`},
 }
 
-// Bulk applies entries for a rebuild: in large transactions, with the secondary
-// indexes, the postings and the versions of equal UIDs left to the end. f calls add
+// Bulk applies entries for a rebuild, in large transactions. f calls add
 // with the entries in any order, from one goroutine; it is durable when Bulk returns without error.
+//
+// On SQLite the secondary indexes, the postings and the versions of equal UIDs are left to the end.
 // Meanwhile Apply waits, and searches answer in part and slowly. After an error, or a crash, Open or
-// another Bulk finishes what was applied.
+// another Bulk finishes what was applied. On PostgreSQL, where other nodes and tenants are at work, each
+// transaction leaves the index whole, and Apply goes on between them.
 func (x *Index) Bulk(ctx context.Context, name archive.Tenant, f func(add func(archive.Entry) error) error) (err error) {
-	w := &x.writer
+	w := x.writerOf(name)
 	x.closing.RLock()
 	defer x.closing.RUnlock()
 	if x.closed {
 		return errClosed
 	}
+	if x.shared {
+		return w.bulkApply(ctx, name, f)
+	}
+	defer w.tidy()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t, err := w.tenant(ctx, name)
-	if err != nil {
+	if _, err := w.tenant(ctx, name); err != nil {
 		return err
 	}
 	if err := w.startBulk(); err != nil {
 		return fmt.Errorf("preparing the rebuild: %w", err)
 	}
-	u := &bulk{w: w}
+	u := &bulk{w: w, name: name}
 	err = f(func(e archive.Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return u.add(t, &e)
+		return u.add(ctx, &e)
 	})
 	if e := u.commit(); err == nil {
 		err = e
@@ -56,6 +60,8 @@ func (x *Index) Bulk(ctx context.Context, name archive.Tenant, f func(add func(a
 // bulk is the transaction under way of a rebuild.
 type bulk struct {
 	w      *writer
+	name   archive.Tenant
+	t      *tenant // for the transaction in hand
 	b      *batch
 	n      int
 	failed error
@@ -63,7 +69,7 @@ type bulk struct {
 
 const bulkInstances = 8192
 
-func (u *bulk) add(t *tenant, e *archive.Entry) error {
+func (u *bulk) add(ctx context.Context, e *archive.Entry) error {
 	if u.failed != nil {
 		return u.failed
 	}
@@ -71,12 +77,17 @@ func (u *bulk) add(t *tenant, e *archive.Entry) error {
 		return err
 	}
 	if u.b == nil {
+		if u.t, u.failed = u.w.tenant(ctx, u.name); u.failed != nil { // it may have been forgotten
+			return u.failed
+		}
 		u.b = u.w.begin()
-		u.b.bulk = true
-		u.failed = u.w.c.exec(`BEGIN IMMEDIATE`)
+		u.b.bulk, u.b.late = true, true
+		if u.failed = u.w.c.begin(); u.failed == nil {
+			u.failed = u.b.enter(u.t)
+		}
 	}
 	if u.failed == nil {
-		_, u.failed = u.b.apply(t, e)
+		_, u.failed = u.b.apply(u.t, e)
 	}
 	u.n += 1 + len(e.Fact.Instances) + len(e.Fact.Blobs)
 	if u.failed != nil || u.n >= bulkInstances {
@@ -109,16 +120,8 @@ func (w *writer) startBulk() error {
 	return nil
 }
 
-// run1 runs a statement that is not kept: schema changes and settings.
-func (w *writer) run1(q string) error {
-	s, err := w.c.dc.Prepare(q)
-	if err != nil {
-		return classify(err)
-	}
-	defer s.Close()
-	_, err = s.(driver.StmtExecContext).ExecContext(context.Background(), nil)
-	return classify(err)
-}
+// run1 runs a statement of SQLite that is not kept.
+func (w *writer) run1(q string) error { return w.c.link.(*lite).once(q) }
 
 // finishBulk makes the indexes, sorts out versions and makes the postings, where a rebuild left that to do.
 func (w *writer) finishBulk(ctx context.Context) error {
@@ -146,4 +149,46 @@ func (w *writer) finishBulk(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// bulkApply is Bulk on PostgreSQL.
+func (w *writer) bulkApply(ctx context.Context, name archive.Tenant, f func(add func(archive.Entry) error) error) error {
+	var entries []archive.Entry
+	n := 0
+	flush := func() error {
+		if len(entries) == 0 {
+			return nil
+		}
+		defer w.tidy()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		t, err := w.tenant(ctx, name)
+		if err != nil {
+			return err
+		}
+		out := make([]Applied, len(entries))
+		items := make([]item, len(entries))
+		for i := range entries {
+			items[i] = item{t: t, e: &entries[i], out: &out[i], late: true}
+		}
+		entries, n = entries[:0], 0
+		return w.transact(items)
+	}
+	err := f(func(e archive.Entry) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := check(&e); err != nil {
+			return err
+		}
+		entries = append(entries, e)
+		if n += 1 + len(e.Fact.Instances) + len(e.Fact.Blobs); n >= maxInstances {
+			return flush()
+		}
+		return nil
+	})
+	if e := flush(); err == nil {
+		err = e
+	}
+	return err
 }

@@ -45,16 +45,26 @@ func (c *studyCache) trim() {
 	}
 }
 
+// drop drops those that f says.
+func (c *studyCache) drop(f func(*study) bool) {
+	for _, m := range [...]map[studyCacheKey]*study{c.now, c.old} {
+		for k, s := range m {
+			if f(s) {
+				delete(m, k)
+			}
+		}
+	}
+}
+
 // prefix returns the number of the beginning of an object name.
-func (b *batch) prefix(dir string) (int64, error) {
-	if id := b.w.prefixes[dir]; id != 0 {
+func (b *batch) prefix(t *tenant, dir string) (int64, error) {
+	k := packKey{t.id, dir}
+	if id := b.w.prefixes[k]; id != 0 {
 		return id, nil
 	}
 	id, err := b.c.integer(`SELECT id FROM prefixes WHERE text = ?`, dir)
 	if err == nil && id == 0 {
-		if err = b.c.exec(`INSERT INTO prefixes (text) VALUES (?)`, dir); err == nil {
-			id, err = b.c.integer(`SELECT id FROM prefixes WHERE text = ?`, dir)
-		}
+		id, err = b.c.integer(`INSERT INTO prefixes (text) VALUES (?) RETURNING id`, dir)
 	}
 	if err != nil {
 		return 0, err
@@ -62,7 +72,7 @@ func (b *batch) prefix(dir string) (int64, error) {
 	if len(b.w.prefixes) > 1024 {
 		clear(b.w.prefixes)
 	}
-	b.w.prefixes[dir] = id
+	b.w.prefixes[k] = id
 	return id, nil
 }
 
@@ -81,7 +91,7 @@ func (b *batch) usePack(t *tenant, e *archive.Entry, object string) error {
 		clear(b.w.packs)
 	}
 	b.w.packs[k] = true
-	return b.c.exec(`INSERT OR IGNORE INTO packs (tenant, name) VALUES (?, ?)`, t.id, object)
+	return b.c.exec(`INSERT INTO packs (tenant, name) VALUES (?, ?) ON CONFLICT DO NOTHING`, t.id, object)
 }
 
 // Referenced reports whether instance rows of the tenant, live or deleted, lie in the pack object.

@@ -24,19 +24,14 @@ const (
 var actionNames = [...]string{actionCreate: "create", actionReplace: "replace", actionDelete: "delete", actionUndelete: "undelete"}
 
 // change appends to the tenant's feed. Sequence numbers ascend in the order in
-// which transactions commit, since there is one writer, so no reader skips one.
+// which transactions commit, since only one at a time writes for a tenant, so no reader skips one.
 func (b *batch) change(t *tenant, a action, instance int64) error {
-	if _, ok := b.grew[t]; !ok {
-		b.grew[t] = mark{t.sequence, t.feedTime}
-	}
-	t.feedTime = max(t.feedTime, b.at) // never back, so that a time can be searched for
-	t.sequence++
-	return b.c.exec(`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
-		t.id<<sequenceBits|t.sequence, t.feedTime, int64(a), instance)
+	k := b.w.known[t.id]
+	b.grew[t] = true
+	k.feedTime = max(k.feedTime, b.at) // never back, so that a time can be searched for
+	k.sequence++
+	return b.c.insert(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
 }
-
-// mark is where a feed was before a transaction.
-type mark struct{ sequence, time int64 }
 
 func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
 	_, err = c.one(`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
@@ -115,6 +110,8 @@ func before(c *conn, t *tenant, last, ms int64) (int64, error) {
 	return lo, nil
 }
 
+const changeColumns = `SELECT id, time, action, instance FROM changes `
+
 type changeRow struct{ id, time, action, instance int64 }
 
 func selectChanges(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, want map[action]bool) (out []changeRow, err error) {
@@ -135,19 +132,14 @@ func selectChanges(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, wa
 		}
 		return nil
 	}
-	const columns = `SELECT id, time, action, instance FROM changes `
 	switch {
 	case len(want) == 0 || want[actionCreate]:
-		query := columns + `WHERE id > ? AND id <= ? ORDER BY id`
-		if q.Newest {
-			query = columns + `WHERE id > ? AND id <= ? ORDER BY id DESC`
-		}
-		return out, c.query(ctx, query, limited, lo, hi)
+		return out, everyChange(ctx, c, lo, hi, q, limited)
 	default:
 		// Rare ones have an index; a few lists are merged.
-		query := columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id LIMIT (?+0)`
+		query := changeColumns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id LIMIT (?+0)`
 		if q.Newest {
-			query = columns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id DESC LIMIT (?+0)`
+			query = changeColumns + `WHERE action = ? AND action <> 1 AND id > ? AND id <= ? ORDER BY id DESC LIMIT (?+0)`
 		}
 		for a := range want {
 			if err := c.query(ctx, query, add, int64(a), lo, hi, int64(q.Limit)); err != nil {
@@ -164,14 +156,46 @@ func selectChanges(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, wa
 	}
 }
 
+// everyChange goes along the feed until row has enough, a page at a time: PostgreSQL sends all that was asked for.
+func everyChange(ctx context.Context, c *conn, lo, hi int64, q ChangeQuery, row func([]driver.Value) error) error {
+	query := changeColumns + `WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`
+	if q.Newest {
+		query = changeColumns + `WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT (?+0)`
+	}
+	for n := q.Limit; n == q.Limit && lo < hi; {
+		n = 0
+		enough := false
+		err := c.query(ctx, query, func(v []driver.Value) error {
+			n++
+			if q.Newest {
+				hi = integer(v[0]) - 1
+			} else {
+				lo = integer(v[0])
+			}
+			err := row(v)
+			enough = err == errStop
+			return err
+		}, lo, hi, int64(q.Limit))
+		if err != nil || enough {
+			return err
+		}
+	}
+	return nil
+}
+
 func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Change, error) {
 	u := newParents(t)
 	out := make([]archive.Change, 0, len(rows))
-	for _, r := range rows {
-		in, err := x.instanceByID(c, u, r.instance)
-		if err != nil {
-			return nil, err
-		}
+	ids := make([]int64, len(rows))
+	for i, r := range rows {
+		ids[i] = r.instance
+	}
+	instances, err := x.instancesByID(c, u, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range rows {
+		in := instances[i]
 		if in == nil {
 			return nil, errRow
 		}
@@ -190,15 +214,4 @@ func (x *Index) Last(ctx context.Context, name archive.Tenant) (last int64, err 
 		return err
 	})
 	return last, err
-}
-
-// Watch returns a channel that is closed when the tenant's feed next grows.
-// Take it before reading the feed, so that nothing is missed.
-func (x *Index) Watch(name archive.Tenant) <-chan struct{} {
-	any := x.tenants.watch()
-	t, err := x.tenants.get(context.Background(), name)
-	if err != nil || t == nil {
-		return any // closed when there is a new tenant
-	}
-	return t.watch()
 }

@@ -16,33 +16,34 @@ func (b *batch) putChunk(t *tenant, id int64, c *archive.Chunk) (err error) {
 	if b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inChunks, id); err != nil {
 		return err
 	}
-	return b.c.exec(`INSERT INTO chunks (id, sealed) VALUES (?, ?)`, id, b.sealed)
+	return b.c.insert(&intoChunks, id, b.sealed)
 }
 
 // Chunks yields the metadata chunks of the given identities (InstanceRow.ChunkID)
 // in their order, one that repeats the one before it once; one that is not there is left out. Yield may call the index.
 func (x *Index) Chunks(ctx context.Context, name archive.Tenant, ids []int64, yield func(id int64, c archive.Chunk) bool) error {
-	const page, most = 64, 4 << 20 // chunks and bytes held at a time
+	const page, most, together = 64, 4 << 20, 16 // chunks and bytes held at a time, and those asked for at once
 	type one struct {
 		id    int64
 		chunk archive.Chunk
 	}
-	t, err := x.tenants.get(ctx, name)
-	if err != nil || t == nil {
-		return err
-	}
 	last := int64(0)
 	for len(ids) > 0 {
 		var got []one
-		err := x.readers.with(ctx, func(c *conn) error {
-			for size := 0; len(ids) > 0 && len(got) < page && size < most; ids = ids[1:] {
-				id := ids[0]
-				if id == last {
-					continue
+		there := false
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			there = true
+			for size := 0; len(ids) > 0 && len(got) < page && size < most; {
+				var some []int64
+				for ; len(ids) > 0 && len(some) < together; ids = ids[1:] {
+					if ids[0] != last {
+						last = ids[0]
+						some = append(some, last)
+					}
 				}
-				last = id
-				_, err := c.one(`SELECT sealed FROM chunks WHERE id = ?`, func(v []driver.Value) error {
-					plain, err := t.seal.open(blob(v[0]), inChunks, id)
+				err := c.each(ctx, `SELECT id, sealed FROM chunks WHERE id = ?`, func(v []driver.Value) error {
+					id := integer(v[0])
+					plain, err := t.seal.open(blob(v[1]), inChunks, id)
 					if err != nil {
 						return err
 					}
@@ -51,14 +52,14 @@ func (x *Index) Chunks(ctx context.Context, name archive.Tenant, ids []int64, yi
 					size += len(d.b)
 					got = append(got, one{id, archive.Chunk{Data: d.b, Size: int(n)}})
 					return d.err()
-				}, id)
+				}, some)
 				if err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil || !there {
 			return err
 		}
 		for _, o := range got {

@@ -66,7 +66,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 }
 
 // answers is everything that queries say, without row identities, in a form to compare.
-func answers(t fatal, x *Index) string {
+func answers(t fatal, x *Index, name archive.Tenant) string {
 	ctx := context.Background()
 	var out strings.Builder
 	check := func(err error) {
@@ -76,7 +76,7 @@ func answers(t fatal, x *Index) string {
 	}
 	list := func(f archive.StudyFilter) {
 		var lines []string
-		check(x.Studies(ctx, hospital, f, func(s *archive.StudyRow) bool {
+		check(x.Studies(ctx, name, f, func(s *archive.StudyRow) bool {
 			lines = append(lines, fmt.Sprint(s.UID, s.Attrs, s.Modalities, s.SOPClasses, s.Series, s.Instances, s.Bytes, s.Received, s.Updated, s.Conflicts))
 			return true
 		}))
@@ -93,32 +93,32 @@ func answers(t fatal, x *Index) string {
 		list(archive.StudyFilter{All: [][]archive.Term{{w}, {{Tag: 0x00081030, Word: "kopf"}}}})
 	}
 	for _, study := range []string{"1.1", "1.2"} {
-		key, ok, err := x.StudyKey(ctx, hospital, fakeKeys(hospital).Ref(study))
+		key, ok, err := x.StudyKey(ctx, name, fakeKeys(hospital).Ref(study))
 		check(err)
 		fmt.Fprintln(&out, study, key, ok)
-		check(x.Instances(ctx, hospital, archive.UIDs{Study: study}, func(r *archive.InstanceRow) bool {
+		check(x.Instances(ctx, name, archive.UIDs{Study: study}, func(r *archive.InstanceRow) bool {
 			c := *r
 			c.ID, c.StudyID, c.SeriesID, c.ChunkID = 0, 0, 0, 0
 			fmt.Fprintln(&out, c)
-			rows, elsewhere, err := x.Versions(ctx, hospital, r.UIDs)
+			rows, elsewhere, err := x.Versions(ctx, name, r.UIDs)
 			check(err)
 			fmt.Fprintln(&out, len(rows), rows[0].Blob, elsewhere)
 			return true
 		}))
 		for _, series := range []string{study + ".1", study + ".2"} {
-			rows, err := x.SeriesByUID(ctx, hospital, []string{series})
+			rows, err := x.SeriesByUID(ctx, name, []string{series})
 			check(err)
 			for _, s := range rows {
 				fmt.Fprintln(&out, s.UID, s.Attrs, s.Instances)
 			}
 		}
-		blobs, err := x.Blobs(ctx, hospital, archive.UIDs{Study: study})
+		blobs, err := x.Blobs(ctx, name, archive.UIDs{Study: study})
 		check(err)
 		var lines []string
 		for _, b := range blobs {
 			lines = append(lines, "live "+b.String())
 		}
-		gone, err := x.Deletions(ctx, hospital, archive.UIDs{Study: study})
+		gone, err := x.Deletions(ctx, name, archive.UIDs{Study: study})
 		check(err)
 		for _, d := range gone {
 			lines = append(lines, fmt.Sprint("gone ", d))
@@ -127,12 +127,12 @@ func answers(t fatal, x *Index) string {
 		fmt.Fprintln(&out, lines)
 	}
 	for _, tag := range []dicom.Tag{0x00100010, 0x00100020} {
-		words, _, err := x.Words(ctx, hospital, tag, func(string) bool { return true }, 100)
+		words, _, err := x.Words(ctx, name, tag, func(string) bool { return true }, 100)
 		check(err)
 		sort.Strings(words)
 		fmt.Fprintln(&out, tag, words)
 	}
-	p, err := x.Progress(ctx, hospital)
+	p, err := x.Progress(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, p)
 	return out.String()
@@ -141,28 +141,53 @@ func answers(t fatal, x *Index) string {
 type fatal interface{ Fatal(...any) }
 
 // TestOrderDoesNotMatter: the index is a function of the set of facts. Any order of them, in
-// transactions of any size, as a rebuild or not, gives the same answers.
+// transactions of any size, as a rebuild or not, on one node or several, gives the same answers.
 func TestOrderDoesNotMatter(t *testing.T) {
-	dir := t.TempDir()
-	run := 0
-	empty := emptyIndex(t, dir)
+	t.Run("sqlite", func(t *testing.T) {
+		dir := t.TempDir()
+		empty := emptyIndex(t, dir)
+		run := 0
+		testOrder(t, func(rt *rapid.T) ([]*Index, archive.Tenant, func()) {
+			run++
+			o := baseOptions()
+			o.Path = fmt.Sprintf("%s/%d.db", dir, run)
+			if err := os.WriteFile(o.Path, empty, 0o600); err != nil {
+				rt.Fatal(err)
+			}
+			x, err := Open(context.Background(), o)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return []*Index{x}, hospital, func() {
+				x.Close()
+				_, _ = os.Remove(o.Path), os.Remove(o.Path+".ballast")
+			}
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		o := onPostgres(t)
+		o.Keys = func(context.Context, archive.Tenant) (Keys, error) { return fakeKeys(hospital), nil }
+		nodes := []*Index{openWith(t, o), openWith(t, o)}
+		run := 0
+		testOrder(t, func(*rapid.T) ([]*Index, archive.Tenant, func()) {
+			run++
+			return nodes, archive.Tenant(fmt.Sprintf("tenant-%d", run)), func() {}
+		})
+	})
+}
+
+// testOrder draws facts and applies them on nodes that share an empty tenant.
+func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.Tenant, done func())) {
+	ctx := context.Background()
 	build := func(rt *rapid.T, es []archive.Entry, bulk bool) string {
-		run++
-		o := testOptions(dir)
-		o.Path = fmt.Sprintf("%s/%d.db", dir, run)
-		if err := os.WriteFile(o.Path, empty, 0o600); err != nil {
-			rt.Fatal(err)
-		}
-		x, err := Open(context.Background(), o)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		defer func() { _, _ = os.Remove(o.Path), os.Remove(o.Path+".ballast") }()
-		defer x.Close()
+		nodes, name, done := open(rt)
+		defer done()
 		for len(es) > 0 {
 			n := rapid.IntRange(1, len(es)).Draw(rt, "together")
+			x := nodes[rapid.IntRange(0, len(nodes)-1).Draw(rt, "node")]
+			var err error
 			if bulk {
-				err = x.Bulk(context.Background(), hospital, func(add func(archive.Entry) error) error {
+				err = x.Bulk(ctx, name, func(add func(archive.Entry) error) error {
 					for _, e := range es[:n] {
 						if err := add(e); err != nil {
 							return err
@@ -171,14 +196,14 @@ func TestOrderDoesNotMatter(t *testing.T) {
 					return nil
 				})
 			} else {
-				_, err = x.Apply(context.Background(), hospital, es[:n]...)
+				_, err = x.Apply(ctx, name, es[:n]...)
 			}
 			if err != nil {
 				rt.Fatal(err)
 			}
 			es = es[n:]
 		}
-		return answers(rt, x)
+		return answers(rt, nodes[0], name)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genFacts(rt)
@@ -194,7 +219,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // emptyIndex returns the file of an index with nothing in it.
 func emptyIndex(t *testing.T, dir string) []byte {
-	o := testOptions(dir)
+	o := baseOptions()
+	o.Path = dir + "/empty.db"
 	x, err := Open(context.Background(), o)
 	if err == nil {
 		err = x.Close()

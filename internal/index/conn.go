@@ -5,102 +5,56 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// conn is one database connection with its prepared statements. It talks to
-// the driver itself: a look-up costs half of what it does through database/sql.
-// One goroutine uses it at a time.
-type conn struct {
-	dc    driver.Conn
-	stmts map[string]driver.Stmt // queries are constants, so this is bounded
-	named []driver.NamedValue
-	dest  []driver.Value
+// link is a connection to one of the two engines: lite (SQLite) or postgres. Both take
+// the same SQL: parameters are ?, and a LIMIT is an expression, (?+0), since SQLite compiles a
+// statement again whenever a bare parameter of its LIMIT is bound. What only one engine
+// has (INDEXED BY) the other leaves out. One goroutine uses a link at a time.
+type link interface {
+	// exec runs a statement. In a transaction of PostgreSQL it may wait for the next query
+	// or the commit, which then has its error. Arguments are int64, string, []byte, bool or nil.
+	exec(q string, args ...driver.Value) error
+	// insert is exec of an insertion.
+	insert(in *insertion, args ...driver.Value) error
+	// query calls row for each row. The slice is used again, and bytes are valid in the call
+	// alone; row must not use the link. The context interrupts the query where it takes long; a
+	// caller whose query is short passes context.Background(), which costs nothing.
+	query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error
+	// each is query with every one of the numbers, one after another, which are its only argument; on PostgreSQL in one round trip.
+	each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error
+	begin() error
+	commit() error
+	doubtful() bool // the last commit was sent, and the connection broke before it was answered
+	rollback()
+	// as says whose rows the statements to come are about; row-level security sees to it. 0 is nobody.
+	as(tenant int64)
+	// ping reports whether the database answers, without patience.
+	ping(ctx context.Context) error
+	close() error
 }
 
-func newConn(dc driver.Conn) *conn { return &conn{dc: dc, stmts: map[string]driver.Stmt{}} }
+// insertion adds a row to a table that gets many in a transaction and where none goes. On PostgreSQL
+// rows wait for each other and go out as arrays, ahead of other statements.
+type insertion struct{ one, many string }
 
-func (c *conn) close() error {
-	for _, s := range c.stmts {
-		s.Close()
-	}
-	return c.dc.Close()
-}
+var (
+	intoInstances = insertion{`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`,
+		`INSERT INTO instances (id, sop, state, sealed) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bytea[])`}
+	intoChunks = insertion{`INSERT INTO chunks (id, sealed) VALUES (?, ?)`,
+		`INSERT INTO chunks (id, sealed) SELECT * FROM unnest(?::bigint[], ?::bytea[])`}
+	intoChanges = insertion{`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
+		`INSERT INTO changes (id, time, action, instance) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bigint[])`}
+	insertions = [...]*insertion{&intoInstances, &intoChunks, &intoChanges}
+)
 
-func (c *conn) stmt(q string) (driver.Stmt, error) {
-	if s := c.stmts[q]; s != nil {
-		return s, nil
-	}
-	s, err := c.dc.Prepare(q)
-	if err != nil {
-		return nil, classify(err)
-	}
-	c.stmts[q] = s
-	return s, nil
-}
-
-func (c *conn) bind(args []driver.Value) []driver.NamedValue {
-	c.named = c.named[:0]
-	for i, a := range args {
-		c.named = append(c.named, driver.NamedValue{Ordinal: i + 1, Value: a})
-	}
-	return c.named
-}
-
-// exec runs one statement. Arguments are int64, string, []byte, bool or nil.
-func (c *conn) exec(q string, args ...driver.Value) error {
-	s, err := c.stmt(q)
-	if err != nil {
-		return err
-	}
-	_, err = s.(driver.StmtExecContext).ExecContext(context.Background(), c.bind(args))
-	clear(c.named)
-	return classify(err)
-}
+// conn is a link with what is made of it.
+type conn struct{ link }
 
 // errStop ends a query early without being an error.
 var errStop = errors.New("stop")
-
-// query calls row for each row. A LIMIT is an expression, (?+0): SQLite compiles a
-// statement again whenever a bare parameter of its LIMIT is bound. The slice is used again, its values are not.
-// The context interrupts the query where it takes long; a caller whose query
-// is short passes context.Background(), which costs nothing.
-func (c *conn) query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error {
-	s, err := c.stmt(q)
-	if err != nil {
-		return err
-	}
-	rows, err := s.(driver.StmtQueryContext).QueryContext(ctx, c.bind(args))
-	clear(c.named)
-	if err != nil {
-		return classify(err)
-	}
-	n := len(rows.Columns())
-	dest := c.dest
-	c.dest = nil // a nested query has its own
-	if cap(dest) < n {
-		dest = make([]driver.Value, max(n, 8))
-	}
-	dest = dest[:n]
-	for err == nil {
-		if err = rows.Next(dest); err == nil {
-			err = row(dest)
-		} else if err != io.EOF {
-			err = classify(err)
-		}
-	}
-	clear(dest)
-	c.dest = dest
-	if e := rows.Close(); e != nil && err == io.EOF {
-		err = classify(e)
-	}
-	if err == io.EOF || err == errStop {
-		return nil
-	}
-	return err
-}
 
 // one is query for a single row; it reports whether there was one.
 func (c *conn) one(q string, row func([]driver.Value) error, args ...driver.Value) (bool, error) {
@@ -139,17 +93,15 @@ func text(v driver.Value) string {
 // pool hands out reader connections.
 type pool struct{ free chan *conn }
 
-// with runs f with a reader connection. f must not call the index.
-func (p *pool) with(ctx context.Context, f func(*conn) error) error {
+// with runs f with a reader connection that sees the tenant's rows; of no tenant when t is nil. f must not call the index.
+func (p *pool) with(ctx context.Context, t *tenant, f func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
-	case c, ok := <-p.free:
-		if !ok {
-			return errClosed
-		}
+	case c := <-p.free:
 		defer func() { p.free <- c }()
+		c.as(t.rowID())
 		return f(c)
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the index: %w", ctx.Err())

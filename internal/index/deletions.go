@@ -23,12 +23,12 @@ func (b *batch) deleted(t *tenant, f *archive.Fact) error {
 	if f.Scope.Study != "" {
 		ref = t.keys.Ref(f.Scope.Study)
 	}
-	t.tombstones = true
+	b.entomb(t)
 	left := make(map[archive.BlobID]bool, len(f.Blobs))
 	for i := range f.Blobs {
 		id := f.Blobs[i]
-		err := b.c.exec(`INSERT INTO tombstones (tenant, blob, fact, void, study) VALUES (?, ?, ?, 0, ?)
-			ON CONFLICT DO UPDATE SET study = excluded.study`, t.id, id[:], f.ID[:], ref[:])
+		err := b.c.exec(`INSERT INTO tombstones (tenant, blob, fact, void, study) VALUES (?, ?, ?, FALSE, ?)
+			ON CONFLICT (tenant, blob, fact) DO UPDATE SET study = excluded.study`, t.id, id[:], f.ID[:], ref[:])
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (b *batch) undeleted(t *tenant, f *archive.Fact) error {
 	if f.Study != (archive.Ref{}) {
 		studies[f.Study] = true
 	}
-	t.tombstones = true
+	b.entomb(t)
 	var none archive.Ref
 	for i := range f.Blobs {
 		id := f.Blobs[i]
@@ -137,8 +137,8 @@ func (b *batch) undeleted(t *tenant, f *archive.Fact) error {
 			}, t.id, id[:], fact[:]); err != nil {
 				return err
 			}
-			if err := b.c.exec(`INSERT INTO tombstones (tenant, blob, fact, void, study) VALUES (?, ?, ?, 1, ?)
-				ON CONFLICT DO UPDATE SET void = 1`, t.id, id[:], fact[:], none[:]); err != nil {
+			if err := b.c.exec(`INSERT INTO tombstones (tenant, blob, fact, void, study) VALUES (?, ?, ?, TRUE, ?)
+				ON CONFLICT (tenant, blob, fact) DO UPDATE SET void = TRUE`, t.id, id[:], fact[:], none[:]); err != nil {
 				return err
 			}
 		}

@@ -13,9 +13,9 @@ import (
 
 // TestFullDisk: what does not fit is refused as such, what is there is read, and room makes all well again.
 func TestFullDisk(t *testing.T) {
-	x := openTest(t)
+	x := openTest(t, onSQLite)
 	apply(t, x, stored(1, ctSpec))
-	w := &x.writer
+	w := x.writers[0]
 	limit := func(pages int64) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -72,7 +72,9 @@ func TestBallast(t *testing.T) {
 // go on, a deletion still works, and with room everything does.
 func TestNoRoomForReal(t *testing.T) {
 	dir := smallDisk(t, 30<<20)
-	x, err := Open(context.Background(), testOptions(dir))
+	o := baseOptions()
+	o.Path = dir + "/index.db"
+	x, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,9 +116,9 @@ func TestNoRoomForReal(t *testing.T) {
 
 // TestRoom: what was freed for deletions does not go to more instances.
 func TestRoom(t *testing.T) {
-	x := openTest(t)
+	x := openTest(t, onSQLite)
 	apply(t, x, stored(1, ctSpec))
-	b := &x.writer.ballast
+	b := &x.ballast
 	b.need.Store(1 << 62) // more than any disk has
 	if err := x.Room(); !fault.Is(err, fault.Full) {
 		t.Errorf("room: %v", err)

@@ -10,7 +10,7 @@ import (
 // step runs f in a transaction.
 func (w *writer) step(f func(b *batch) error) error {
 	b := w.begin()
-	err := w.c.exec(`BEGIN IMMEDIATE`)
+	err := w.c.begin()
 	if err == nil {
 		err = f(b)
 	}
@@ -36,7 +36,7 @@ func (w *writer) allVersions(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			b.bulk, b.at = true, b.now // postings come after this
+			b.bulk, b.late, b.at = true, true, b.now // postings come after this
 			for _, sop := range sops {
 				if err := b.versionsOf(sop); err != nil {
 					return err
@@ -56,7 +56,7 @@ func (w *writer) allVersions(ctx context.Context) error {
 // versionsOf regroups the rows of one key, series by series.
 func (b *batch) versionsOf(sop int64) error {
 	bySeries := map[int64]int{}
-	err := b.c.query(context.Background(), `SELECT id FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+	err := b.c.query(context.Background(), `SELECT id FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 		bySeries[integer(v[0])>>ordinalBits]++
 		return nil
 	}, sop)
@@ -73,7 +73,7 @@ func (b *batch) versionsOf(sop int64) error {
 		}
 		done := map[string]bool{}
 		var uids []string
-		err = b.c.query(context.Background(), `SELECT id, sealed FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+		err = b.c.query(context.Background(), `SELECT id, sealed FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 			if integer(v[0])>>ordinalBits != id {
 				return nil
 			}
@@ -112,6 +112,9 @@ func (b *batch) seriesByID(id int64) (*series, error) {
 		return nil, errRow
 	}
 	t, err := b.w.x.tenants.get(context.Background(), archive.Tenant(name))
+	if err == nil {
+		err = b.enter(t)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,8 @@ func (w *writer) allPostings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.step((*batch).clearPostings); err != nil {
+	err = w.step(func(b *batch) error { return b.c.exec(`INSERT INTO postings (postings) VALUES ('delete-all')`) })
+	if err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -167,7 +171,7 @@ func (b *batch) somePostings(t *tenant, after int64) (last int64, more bool, err
 	const page = 4000
 	type one struct {
 		skey  int64
-		terms string
+		terms []token
 	}
 	all := make([]one, 0, page)
 	err = b.c.query(context.Background(), `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey > ? ORDER BY skey LIMIT (?+0)`, func(v []driver.Value) error {
@@ -175,14 +179,14 @@ func (b *batch) somePostings(t *tenant, after int64) (last int64, more bool, err
 		if err != nil {
 			return err
 		}
-		all = append(all, one{integer(v[0]), b.terms(t, s.Attrs, s.Modalities)})
+		all = append(all, one{integer(v[0]), t.terms(s.Attrs, s.Modalities)})
 		return nil
 	}, t.id, after, int64(page))
 	if err != nil {
 		return 0, false, err
 	}
 	for _, o := range all {
-		if err := b.putPostings(o.skey, o.terms); err != nil {
+		if err := putFTS(b.c, o.skey, o.terms); err != nil {
 			return 0, false, err
 		}
 		last = o.skey

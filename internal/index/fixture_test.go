@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -29,27 +27,7 @@ func (k fakeKeys) Ref(uid string) (r archive.Ref) {
 	return r
 }
 
-func testOptions(dir string) Options {
-	return Options{
-		Path: filepath.Join(dir, "index.db"),
-		Keys: func(_ context.Context, t archive.Tenant) (Keys, error) { return fakeKeys(t), nil },
-		Now:  func() time.Time { return time.UnixMilli(1_700_000_000_000) },
-	}
-}
-
-func openTest(t testing.TB) *Index {
-	t.Helper()
-	x, err := Open(context.Background(), testOptions(t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := x.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return x
-}
+func openTest(t testing.TB, e engine) *Index { return openWith(t, e(t)) }
 
 // spec says what an instance of a test is about; equal specs give equal instances.
 type spec struct {

@@ -6,121 +6,53 @@ import (
 	"database/sql/driver"
 	"slices"
 	"strings"
-
-	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-// Postings are the studies of each token, newest first. On SQLite they are an FTS5 table that
-// keeps no text; this file is all that knows. Each token is 50 bits of a keyed hash, written in ten
-// letters: two texts may share one, and candidates are matched exactly anyway.
-
-type token [10]byte
+// fts keeps postings in SQLite, in an FTS5 table that has no text. Each token is 50 bits, written in ten letters.
+type fts struct{}
 
 const tokenLetters = "abcdefghijklmnopqrstuvwxyz234567"
 
-func (t *tenant) termToken(use byte, tag dicom.Tag, s string) (out token) {
-	v := uint64(t.hash64(use, tag, s))
-	for i := range out {
-		out[i] = tokenLetters[v&31]
-		v >>= 5
+func (fts) token(_ int64, hash uint64) token { return token(hash & (1<<50 - 1)) }
+
+func (k token) write(out *strings.Builder) {
+	for range 10 {
+		out.WriteByte(tokenLetters[k&31])
+		k >>= 5
 	}
-	return out
 }
 
-func (t *tenant) modalityToken(m string) token { return t.termToken(tokenModality, tagModality, m) }
-
-// queryToken returns the token of a search term.
-func (t *tenant) queryToken(q archive.Term) token {
-	if q.Full {
-		return t.termToken(tokenFull, q.Tag, archive.Cut(q.Word, archive.MaxFullBytes))
+// store writes by ascending keys: FTS5 writes a segment of its own whenever one descends.
+func (fts) store(c *conn, posts []posting) error {
+	slices.SortFunc(posts, func(p, q posting) int { return cmp.Compare(p.old, q.old) })
+	for _, p := range posts {
+		if p.old != 0 {
+			if err := c.exec(`DELETE FROM postings WHERE rowid = ?`, p.old); err != nil {
+				return err
+			}
+		}
 	}
-	return t.termToken(tokenWord, q.Tag, archive.Cut(q.Word, archive.MaxWordBytes))
+	slices.SortFunc(posts, func(p, q posting) int { return cmp.Compare(p.new, q.new) })
+	for _, p := range posts {
+		if p.new != 0 {
+			if err := putFTS(c, p.new, p.terms); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// terms returns all tokens of a study, separated by spaces.
-func (b *batch) terms(t *tenant, attrs archive.Attrs, modes []string) string {
+func putFTS(c *conn, skey int64, terms []token) error {
 	var out strings.Builder
-	out.Grow(256)
-	add := func(k token) {
-		if out.Len() > 0 {
+	out.Grow(11 * len(terms))
+	for i, k := range terms {
+		if i > 0 {
 			out.WriteByte(' ')
 		}
-		out.Write(k[:])
+		k.write(&out)
 	}
-	var buf [16]string
-	for i := range attrs {
-		a := &attrs[i]
-		lookup := b.w.x.lookups[a.Tag]
-		if lookup != archive.FullValue && lookup != archive.Words {
-			continue
-		}
-		for _, s := range archive.FoldFull(buf[:0], a.VR, a.Value) {
-			add(t.termToken(tokenFull, a.Tag, s))
-		}
-		if lookup == archive.Words {
-			for _, s := range archive.FoldWords(buf[:0], a.VR, a.Value) {
-				add(t.termToken(tokenWord, a.Tag, s))
-			}
-		}
-	}
-	for _, m := range modes {
-		add(t.modalityToken(m))
-	}
-	return out.String()
-}
-
-// posting is a change of a study's postings that waits for the end of the transaction.
-type posting struct {
-	old, new int64 // keys; 0 is none
-	terms    string
-}
-
-// post brings the postings of a study in line: they move when its date or its terms change.
-func (b *batch) post(s *study, skey int64) error {
-	if b.bulk || skey == s.skey && !(s.terms && skey != 0) {
-		return nil
-	}
-	p := posting{old: s.skey, new: skey}
-	if skey != 0 {
-		d := decoder{b: s.set.attrs}
-		p.terms = b.terms(s.t, d.attrs(), s.modes.values)
-		if err := d.err(); err != nil {
-			return err
-		}
-	}
-	b.posts = append(b.posts, p)
-	return nil
-}
-
-// storePostings writes what post collected, by ascending keys: FTS5 writes a segment
-// of its own whenever one descends.
-func (b *batch) storePostings() error {
-	slices.SortFunc(b.posts, func(p, q posting) int { return cmp.Compare(p.old, q.old) })
-	for _, p := range b.posts {
-		if p.old != 0 {
-			if err := b.c.exec(`DELETE FROM postings WHERE rowid = ?`, p.old); err != nil {
-				return err
-			}
-		}
-	}
-	slices.SortFunc(b.posts, func(p, q posting) int { return cmp.Compare(p.new, q.new) })
-	for _, p := range b.posts {
-		if p.new != 0 {
-			if err := b.putPostings(p.new, p.terms); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (b *batch) putPostings(skey int64, terms string) error {
-	return b.c.exec(`INSERT INTO postings (rowid, terms) VALUES (?, ?)`, skey, terms)
-}
-
-func (b *batch) clearPostings() error {
-	return b.c.exec(`INSERT INTO postings (postings) VALUES ('delete-all')`)
+	return c.exec(`INSERT INTO postings (rowid, terms) VALUES (?, ?)`, skey, out.String())
 }
 
 // expression is an FTS5 query: all of the groups, any of a group's tokens.
@@ -135,16 +67,14 @@ func expression(groups [][]token) string {
 			if j > 0 {
 				out.WriteString(" OR ")
 			}
-			out.Write(k[:])
+			k.write(&out)
 		}
 		out.WriteByte(')')
 	}
 	return out.String()
 }
 
-// samplePostings counts the newest studies between the keys that have any of the tokens, up
-// to limit, and returns the key of the last of them.
-func samplePostings(ctx context.Context, c *conn, g []token, lo, hi int64, limit int) (n int, reach int64, err error) {
+func (fts) sample(ctx context.Context, c *conn, g []token, lo, hi int64, limit int) (n int, reach int64, err error) {
 	err = c.query(ctx, `SELECT count(*), min(k) FROM (SELECT rowid AS k FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ?
 		ORDER BY rowid DESC LIMIT (?+0))`, func(v []driver.Value) error {
 		n, reach = int(integer(v[0])), integer(v[1])
@@ -153,8 +83,7 @@ func samplePostings(ctx context.Context, c *conn, g []token, lo, hi int64, limit
 	return n, reach, err
 }
 
-// findPostings calls f with (skey, tenant, ref, sealed) of studies between the keys that match, newest first, up to limit.
-func findPostings(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int, f func([]driver.Value) error) error {
+func (fts) find(ctx context.Context, c *conn, groups [][]token, lo, hi int64, limit int, f func([]driver.Value) error) error {
 	return c.query(ctx, `SELECT p.rowid, s.tenant, s.ref, s.sealed FROM postings p CROSS JOIN studies s
 		WHERE p.postings MATCH ? AND p.rowid BETWEEN ? AND ? AND s.id = (p.rowid & 268435455)
 		ORDER BY p.rowid DESC LIMIT (?+0)`, f, expression(groups), lo, hi, int64(limit))

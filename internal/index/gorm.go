@@ -3,13 +3,16 @@ package index
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
+	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/callbacks"
 	"gorm.io/gorm/clause"
 	"gorm.io/gorm/logger"
 	"gorm.io/gorm/schema"
+
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // dialect is GORM's view of SQLite through modernc.org/sqlite's own driver.
@@ -49,27 +52,59 @@ func (dialect) Explain(query string, args ...any) string {
 	return logger.ExplainSQL(query, nil, `"`, args...)
 }
 
-// lent is a connector that hands out one connection that is another's to
-// close: GORM's writes happen on the writer's connection, inside its transaction.
-type lent struct{ dc driver.Conn }
-
-func (l lent) Connect(context.Context) (driver.Conn, error) { return lentConn{l.dc}, nil }
-func (l lent) Driver() driver.Driver                        { return nil }
-
-type lentConn struct{ driver.Conn }
-
-func (lentConn) Close() error { return nil }
-
-// openGORM returns GORM on the connection. The caller closes the sql.DB.
-func openGORM(dc driver.Conn) (*gorm.DB, *sql.DB, error) {
-	db := sql.OpenDB(lent{dc})
-	db.SetMaxOpenConns(1)
-	g, err := gorm.Open(dialect{db}, &gorm.Config{
+// openGORM opens GORM on a pool of its own. It serves tables that are written seldom: tenants, leases and
+// jobs; studies and what is below them are written by the writers alone.
+func (x *Index) openGORM(db *sql.DB, d gorm.Dialector) (err error) {
+	x.gormSQL = db
+	x.gorm, err = gorm.Open(d, &gorm.Config{
 		SkipDefaultTransaction: true, Logger: logger.Discard, DisableAutomaticPing: true,
 	})
-	if err != nil {
-		db.Close()
-		return nil, nil, classify(err)
+	return classify(err)
+}
+
+// inTx runs f in a transaction of GORM's pool, again where that may help: what f does must bear it.
+func (x *Index) inTx(ctx context.Context, f func(*gorm.DB) error) error {
+	x.closing.RLock()
+	defer x.closing.RUnlock()
+	if x.closed {
+		return errClosed
 	}
-	return g, db, nil
+	for n := 1; ; n++ {
+		var own error // is classified already
+		err := x.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			own = f(tx)
+			return own
+		})
+		switch {
+		case err == nil:
+			return nil
+		case fault.Is(own, fault.Conflict):
+			return own
+		case ctx.Err() != nil:
+			return fmt.Errorf("using the index database: %w", ctx.Err())
+		case !x.shared || !passes(err) || n == 3:
+			return classify(err)
+		}
+		select {
+		case <-time.After(time.Duration(n) * 50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// locking makes the query lock what it finds until the transaction ends. On SQLite the transaction has the whole database.
+func (x *Index) locking(tx *gorm.DB, option string) *gorm.DB {
+	if !x.shared {
+		return tx
+	}
+	return tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate, Options: option})
+}
+
+// clock returns the database's time, in ms.
+func (x *Index) clock(tx *gorm.DB) (ms int64, err error) {
+	if !x.shared {
+		return x.now().UnixMilli(), nil
+	}
+	err = tx.Raw(`SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint`).Scan(&ms).Error
+	return ms, err
 }

@@ -16,24 +16,37 @@
 //
 // Apply is called after the fact is durable in the log, and may be called again
 // with the same entry. What is not applied yet is the difference between the log and
-// Progress. One process opens an index; who opens it holds the data folder's lock.
+// Progress.
+//
+// # Engines
+//
+// SQLite is for one process: who opens it holds the data folder's lock. PostgreSQL is shared by
+// any number of processes. The SQL is the same but for what link and postings keep apart.
+//
+// Whoever writes for a tenant on PostgreSQL first locks the tenant's row and counts its writes there. The lock
+// comes first, not last, since it makes more true than the order of the change feed: what a node remembers of
+// the tenant (studies being received, progress, the feed's last number) holds exactly when the count is the one it
+// left, and is forgotten otherwise, so a transaction reads only what is new to it. The price is that
+// transactions of one tenant follow one another, commit included; calls that wait meanwhile share the next one.
+//
+// Row-level security is a second fence there: a connection names the tenant it works for, and sees no row
+// of another. It needs a role that is no superuser and has no BYPASSRLS. Connections keep settings and
+// prepared statements: a pooler between must not hand them out by transaction.
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	pgdriver "gorm.io/driver/postgres"
 	"gorm.io/gorm"
-	"modernc.org/sqlite"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -50,31 +63,44 @@ type Keys interface {
 
 // Options opens an index.
 type Options struct {
-	// Path is the database file, index.db in the data folder. The folder must be there.
+	// Path is the file of a SQLite database, index.db in the data folder. The folder must be there.
 	Path string
-	// Keys returns a tenant's keys. It is called once per tenant while the index is open.
+	// DSN is the address of a PostgreSQL database, used instead of Path: a URL or key=value pairs, with
+	// several hosts where there are standbys. search_path names the schema, strata when it is absent.
+	DSN string
+	// Patience is how long a call tries to reach PostgreSQL before it fails with fault.Unavailable; 10 s when 0.
+	Patience time.Duration
+	// Poll is how often the change feed is looked at for what other nodes wrote, while somebody waits; 250 ms when 0.
+	Poll time.Duration
+	// Keys returns a tenant's keys. It is called once per tenant while the index is open, and again after Forget.
 	Keys func(ctx context.Context, t archive.Tenant) (Keys, error)
 	// Now is the clock of the change feed; time.Now when nil.
 	Now func() time.Time
 	// Rand is the source of nonces; crypto/rand when nil.
 	Rand io.Reader
-	// Readers is the number of connections that read at once; 4 when 0.
+	// Readers is the number of connections that read at once; 4 when 0, 8 on PostgreSQL.
 	Readers int
 }
 
 // Index is an open index. It is safe for concurrent use.
 type Index struct {
-	keys    func(context.Context, archive.Tenant) (Keys, error)
-	now     func() time.Time
-	nonces  *nonces
-	lookups map[dicom.Tag]archive.Lookup // of study attributes
+	keys     func(context.Context, archive.Tenant) (Keys, error)
+	now      func() time.Time
+	nonces   *nonces
+	lookups  map[dicom.Tag]archive.Lookup // of study attributes
+	shared   bool                         // PostgreSQL: other processes write too
+	postings postings
+	idBits   int // of a study's row in its key
+	patience time.Duration
 
 	tenants tenants
 	readers pool
-	writer  writer
-	gorm    *gorm.DB // on the writer's connection; for the writer alone
+	writers []*writer
+	ballast ballast
+	gorm    *gorm.DB // for tables that are written seldom
 	gormSQL *sql.DB
 	pages   pageCache
+	poll    poller
 
 	prefixMu sync.RWMutex
 	prefixes map[int64]string // beginnings of object names
@@ -89,16 +115,18 @@ const (
 	readerCache = 24 << 10 // KiB, all readers together
 )
 
+const (
+	pgReaders = 8
+	pgWriters = 4 // tenants are spread over them: one that waits for another node holds up a part of the others only
+)
+
 // Open opens or makes the index, brings its schema up to date and finishes a
-// rebuild that was interrupted. Errors are fault.Full, fault.Unavailable,
+// rebuild that was interrupted. Errors are fault.Full, fault.Unavailable, fault.Invalid (settings),
 // fault.Corrupt (rebuild it), or those of Options.Keys.
 func Open(ctx context.Context, o Options) (*Index, error) {
 	x := &Index{keys: o.Keys, now: o.Now, nonces: newNonces(o.Rand), prefixes: map[int64]string{}, lookups: map[dicom.Tag]archive.Lookup{}}
 	if x.now == nil {
 		x.now = time.Now
-	}
-	if o.Readers <= 0 {
-		o.Readers = 4
 	}
 	for _, a := range archive.IndexedAttributes() {
 		if a.Level == archive.LevelStudy {
@@ -106,81 +134,83 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 		}
 	}
 	x.tenants = tenants{x: x, byName: map[archive.Tenant]*tenant{}, wake: make(chan struct{})}
-	path, err := filepath.Abs(o.Path)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "finding the index")
+	open := x.openSQLite
+	if o.DSN != "" {
+		open = x.openPostgres
 	}
-	if err := private(path); err != nil {
-		return nil, err
-	}
-	if err := migrate(ctx, dsn(path, writerCache, false)); err != nil {
-		return nil, fmt.Errorf("preparing the index: %w", err)
-	}
-	if err := x.open(ctx, path, o.Readers); err != nil {
+	if err := open(ctx, o); err != nil {
 		x.shut()
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
-	x.writer.done = make(chan struct{})
-	go x.writer.run()
+	for _, w := range x.writers {
+		go w.run()
+	}
+	x.poll.start(x, cmp.Or(o.Poll, 250*time.Millisecond))
 	return x, nil
 }
 
-func (x *Index) open(ctx context.Context, path string, readers int) error {
-	dc, err := connect(ctx, dsn(path, writerCache, false))
+func (x *Index) openSQLite(ctx context.Context, o Options) error {
+	x.postings, x.idBits = fts{}, 28
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "finding the index")
+	}
+	if err := private(path); err != nil {
+		return err
+	}
+	if err := migrateSQLite(ctx, dsn(path, writerCache, false)); err != nil {
+		return fmt.Errorf("bringing its schema up to date: %w", err)
+	}
+	c, err := openLite(ctx, dsn(path, writerCache, false))
 	if err != nil {
 		return err
 	}
-	x.writer.x, x.writer.c, x.writer.jobs = x, newConn(dc), make(chan *job, maxJobs)
-	if x.gorm, x.gormSQL, err = openGORM(dc); err != nil {
+	w := newWriter(x, c)
+	x.writers = []*writer{w}
+	db, err := poolLite(dsn(path, 1024, false) + "&_txlock=immediate")
+	if err != nil {
 		return err
 	}
+	if err := x.openGORM(db, dialect{db}); err != nil {
+		return err
+	}
+	readers := cmp.Or(max(o.Readers, 0), 4)
 	x.readers.free = make(chan *conn, readers)
 	for range readers {
-		dc, err := connect(ctx, dsn(path, readerCache/readers, true))
+		c, err := openLite(ctx, dsn(path, readerCache/readers, true))
 		if err != nil {
 			return err
 		}
-		x.readers.free <- newConn(dc)
+		x.readers.free <- c
 	}
-	if err := x.writer.load(); err != nil {
+	x.ballast.path, x.ballast.size = path+".ballast", ballastSize
+	x.ballast.restore(x.now())
+	return w.finishBulk(ctx)
+}
+
+func (x *Index) openPostgres(ctx context.Context, o Options) error {
+	x.postings, x.idBits, x.shared = tok{}, 36, true
+	x.patience = cmp.Or(o.Patience, 10*time.Second)
+	s, err := newServer(o.DSN, x.patience)
+	if err != nil {
 		return err
 	}
-	x.writer.ballast = ballast{path: path + ".ballast", size: ballastSize}
-	x.writer.ballast.restore(x.now())
-	return x.writer.finishBulk(ctx)
-}
-
-// private makes the database file for its owner alone; SQLite gives its other files the same mode.
-func private(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the index database cannot be opened; check the data folder")
+	if err := s.prepare(ctx); err != nil {
+		return err
 	}
-	return classify(f.Close())
-}
-
-// dsn names the database with the settings of a connection. synchronous=FULL makes a commit durable.
-func dsn(path string, cacheKiB int, reader bool) string {
-	v := url.Values{}
-	for _, p := range []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("cache_size(-%d)", cacheKiB),
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)", "foreign_keys(0)", "mmap_size(0)",
-	} {
-		v.Add("_pragma", p)
+	if err := migratePostgres(ctx, s); err != nil {
+		return fmt.Errorf("bringing its schema up to date: %w", err)
 	}
-	if reader {
-		v.Add("_pragma", "query_only(1)")
+	for range pgWriters {
+		x.writers = append(x.writers, newWriter(x, s.open(true)))
 	}
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: v.Encode()}).String()
-}
-
-func connect(ctx context.Context, dsn string) (driver.Conn, error) {
-	cn, err := sqlite.NewConnector(dsn)
-	if err != nil {
-		return nil, classify(err)
+	readers := cmp.Or(max(o.Readers, 0), pgReaders)
+	x.readers.free = make(chan *conn, readers)
+	for range readers {
+		x.readers.free <- s.open(false)
 	}
-	dc, err := cn.Connect(ctx)
-	return dc, classify(err)
+	db := s.pool(4)
+	return x.openGORM(db, pgdriver.New(pgdriver.Config{Conn: db}))
 }
 
 // read runs f with a reader connection and the tenant; not at all when the index has nothing of the tenant.
@@ -189,15 +219,18 @@ func (x *Index) read(ctx context.Context, name archive.Tenant, f func(*conn, *te
 	if err != nil || t == nil {
 		return err
 	}
-	return x.readers.with(ctx, func(c *conn) error { return f(c, t) })
+	return x.readers.with(ctx, t, func(c *conn) error { return f(c, t) })
 }
 
-// Ready reports whether the index answers.
+// Ready reports whether the index answers, within 2 s.
 func (x *Index) Ready(ctx context.Context) error {
-	return x.readers.with(ctx, func(c *conn) error {
-		_, err := c.integer(`SELECT count(*) FROM tenants`)
-		return err
-	})
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := x.readers.with(ctx, nil, func(c *conn) error { return c.ping(ctx) })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fault.Wrap(fault.Unavailable, err, msgNoAnswer)
+	}
+	return err
 }
 
 // Close waits for what is under way and closes the database. It is idempotent.
@@ -208,9 +241,14 @@ func (x *Index) Close() error {
 		return nil
 	}
 	x.closed = true
-	close(x.writer.jobs)
+	for _, w := range x.writers {
+		close(w.jobs)
+	}
 	x.closing.Unlock()
-	<-x.writer.done
+	for _, w := range x.writers {
+		<-w.done
+	}
+	x.poll.stop()
 	return x.shut()
 }
 
@@ -221,7 +259,7 @@ func (x *Index) shut() error {
 		for range cap(x.readers.free) {
 			select {
 			case c := <-x.readers.free:
-				errs = append(errs, classify(c.close()))
+				errs = append(errs, c.close())
 			case <-time.After(10 * time.Second):
 			}
 		}
@@ -229,9 +267,9 @@ func (x *Index) shut() error {
 	if x.gormSQL != nil {
 		errs = append(errs, classify(x.gormSQL.Close()))
 	}
-	if x.writer.c != nil {
-		errs = append(errs, classify(x.writer.c.close()))
+	for _, w := range x.writers {
+		errs = append(errs, w.c.close())
 	}
-	x.pages.clear()
+	x.pages.drop(0)
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -10,16 +9,16 @@ import (
 	"testing"
 	"time"
 
-	"modernc.org/sqlite"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // TestTogether: many clients at once share transactions, everybody gets the own
 // result, and a follower of the feed sees every number once.
-func TestTogether(t *testing.T) {
-	x := openTest(t)
+func TestTogether(t *testing.T) { both(t, testTogether) }
+
+func testTogether(t *testing.T, e engine) {
+	x := openTest(t, e)
 	ctx := context.Background()
 	const clients, each = 8, 12
 	var wg sync.WaitGroup
@@ -81,8 +80,10 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-func TestTenantsAreApart(t *testing.T) {
-	x := openTest(t)
+func TestTenantsAreApart(t *testing.T) { both(t, testTenantsAreApart) }
+
+func testTenantsAreApart(t *testing.T, e engine) {
+	x := openTest(t, e)
 	ctx := context.Background()
 	apply(t, x, stored(1, ctSpec))
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
@@ -117,10 +118,12 @@ func TestTenantsAreApart(t *testing.T) {
 	}
 }
 
-func TestReopen(t *testing.T) {
-	dir := t.TempDir()
+func TestReopen(t *testing.T) { both(t, testReopen) }
+
+func testReopen(t *testing.T, e engine) {
+	o := e(t)
 	for i := range uint64(3) {
-		x, err := Open(context.Background(), testOptions(dir))
+		x, err := Open(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,33 +147,29 @@ func TestReopen(t *testing.T) {
 
 // TestInterruptedRebuild: an index whose rebuild never came to its end is finished when it is opened.
 func TestInterruptedRebuild(t *testing.T) {
-	dir := t.TempDir()
-	x, err := Open(context.Background(), testOptions(dir))
+	o := onSQLite(t)
+	x, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	apply(t, x, stored(1, ctSpec))
-	w := &x.writer
+	w := x.writers[0]
 	w.mu.Lock()
 	if err := w.startBulk(); err != nil {
 		t.Fatal(err)
 	}
-	u := &bulk{w: w}
-	tn, err := w.tenant(context.Background(), hospital)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := &bulk{w: w, name: hospital}
 	v2 := ctSpec
 	v2.version = 2
 	e := stored(2, v2)
-	if err := errors.Join(u.add(tn, &e), u.commit()); err != nil {
+	if err := errors.Join(u.add(context.Background(), &e), u.commit()); err != nil {
 		t.Fatal(err)
 	}
 	w.mu.Unlock()
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if x, err = Open(context.Background(), testOptions(dir)); err != nil {
+	if x, err = Open(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
@@ -182,8 +181,10 @@ func TestInterruptedRebuild(t *testing.T) {
 	}
 }
 
-func TestLongSeries(t *testing.T) {
-	x := openTest(t)
+func TestLongSeries(t *testing.T) { both(t, testLongSeries) }
+
+func testLongSeries(t *testing.T, e engine) {
+	x := openTest(t, e)
 	var specs []spec
 	const n = wholeSeries + 300
 	for i := range n {
@@ -211,62 +212,35 @@ func TestLongSeries(t *testing.T) {
 	}
 }
 
-// TestMigrations: up, all the way down, and up again.
-func TestMigrations(t *testing.T) {
-	ctx := context.Background()
-	d := dsn(t.TempDir()+"/index.db", 1024, false)
-	if err := migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
-	cn, err := sqlite.NewConnector(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(cn)
-	defer db.Close()
-	p, err := provider(db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.DownTo(ctx, 0); err != nil {
-		t.Fatal(err)
-	}
-	var left int
-	if err := db.QueryRow(`SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite_%'`).Scan(&left); err != nil || left != 0 {
-		t.Errorf("%d things are left, %v", left, err)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestDamage(t *testing.T) {
-	dir := t.TempDir()
-	o := testOptions(dir)
+	o := onSQLite(t)
 	if err := os.WriteFile(o.Path, []byte("this is not a database, and long enough to be looked at by whoever opens it as one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if x, err := Open(context.Background(), o); !fault.Is(err, fault.Corrupt) {
 		t.Errorf("%v %v", x, err)
 	}
-	o.Path = dir + "/nowhere/index.db"
+	o.Path = t.TempDir() + "/nowhere/index.db"
 	if _, err := Open(context.Background(), o); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	o = testOptions(t.TempDir())
+}
+
+func TestRefusedKeys(t *testing.T) { both(t, testRefusedKeys) }
+
+func testRefusedKeys(t *testing.T, e engine) {
+	o := e(t)
 	o.Keys = func(context.Context, archive.Tenant) (Keys, error) { return nil, fault.New(fault.KeyDenied, "revoked") }
-	x, err := Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := openWith(t, o)
 	if _, err := x.Apply(context.Background(), hospital, stored(1, ctSpec)); !fault.Is(err, fault.KeyDenied) {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestCanceled(t *testing.T) {
-	x := openTest(t)
+func TestCanceled(t *testing.T) { both(t, testCanceled) }
+
+func testCanceled(t *testing.T, e engine) {
+	x := openTest(t, e)
 	apply(t, x, stored(1, ctSpec))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

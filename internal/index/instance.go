@@ -114,7 +114,7 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
 		dir, name = name[:i+1], name[i+1:]
 	}
-	prefix, err := b.prefix(dir)
+	prefix, err := b.prefix(t, dir)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,8 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 	if b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inInstances, r.ID); err != nil {
 		return err
 	}
-	return b.c.exec(`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`, r.ID, sop, int64(r.state), b.sealed)
+	delete(b.fresh.sops, sop)
+	return b.c.insert(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
 }
 
 // object returns the name of the object that the row's blob lies in.
@@ -140,8 +141,11 @@ func (b *batch) object(r *row) (name string, err error) {
 // siblings returns the rows with the same SOP Instance UID in the series, and
 // whether the UID is also elsewhere in the tenant.
 func (b *batch) siblings(e *series, sop int64, uid string) (rows []*row, elsewhere bool, err error) {
+	if b.fresh.sops[sop] {
+		return nil, false, nil
+	}
 	var others []int64
-	err = b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+	err = b.c.query(context.Background(), `SELECT id, state, sealed FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 		id := integer(v[0])
 		if id>>ordinalBits != e.id {
 			if State(integer(v[1])) != StateDeleted {

@@ -112,8 +112,11 @@ func (x *Index) instancesOf(ctx context.Context, name archive.Tenant, list []arc
 					}
 					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
 					rows = append(rows, r)
-					return x.name(c, r)
+					return nil
 				}, s.ID<<ordinalBits, s.ID<<ordinalBits|ordinalMask)
+				if err == nil {
+					err = x.names(c, rows[from:])
+				}
 				if err != nil {
 					return err
 				}
@@ -189,22 +192,24 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 		page := keys[:min(instPage, len(keys))]
 		keys = keys[len(page):]
 		rows := make([]*row, 0, len(page))
+		ids := make([]int64, len(page))
+		for i, k := range page {
+			ids[i] = k.id
+		}
 		err := x.read(ctx, name, func(c *conn, t *tenant) error {
-			for _, k := range page {
-				_, err := c.one(`SELECT sealed FROM instances WHERE id = ? AND state = 0`, func(v []driver.Value) error {
-					r, err := t.openInstance(k.id, StateVisible, blob(v[0]))
-					if err != nil {
-						return err
-					}
-					r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
-					rows = append(rows, r)
-					return x.name(c, r)
-				}, k.id)
+			err := c.each(ctx, `SELECT id, sealed FROM instances WHERE id = ? AND state = 0`, func(v []driver.Value) error {
+				r, err := t.openInstance(integer(v[0]), StateVisible, blob(v[1]))
 				if err != nil {
 					return err
 				}
+				r.StudyID, r.Study, r.UIDs.Series = s.StudyID, study, s.UID
+				rows = append(rows, r)
+				return nil
+			}, ids)
+			if err != nil {
+				return err
 			}
-			return nil
+			return x.names(c, rows)
 		})
 		if err != nil {
 			return false, err
@@ -220,43 +225,66 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 
 // Each yields every instance row of the tenant after the given row identity, in
 // the order of identities, hidden versions and deleted ones included. Yield may call the index.
+// On PostgreSQL rows that are added meanwhile may have identities that were passed.
 func (x *Index) Each(ctx context.Context, name archive.Tenant, after int64, yield func(*archive.InstanceRow, State) bool) error {
-	for n := instPage; n == instPage; {
-		var rows []*row
-		n = 0
-		err := x.read(ctx, name, func(c *conn, t *tenant) error {
-			var ids []int64
-			err := c.query(context.Background(), `SELECT id FROM instances WHERE id > ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
-				ids = append(ids, integer(v[0]))
+	for series, n := after>>ordinalBits, instPage; n == instPage; {
+		var list []int64
+		err := x.read(ctx, name, func(c *conn, _ *tenant) error {
+			return c.query(ctx, `SELECT id FROM series WHERE id >= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
+				list = append(list, integer(v[0]))
 				return nil
-			}, after, int64(instPage))
-			if err != nil {
-				return err
-			}
-			u := newParents(t)
-			for _, id := range ids {
-				r, err := x.instanceByID(c, u, id)
-				if err != nil {
-					return err
-				}
-				if r != nil {
-					rows = append(rows, r)
-				}
-				after = id
-			}
-			n = len(ids)
-			return nil
+			}, series, int64(instPage))
 		})
 		if err != nil {
 			return err
 		}
-		for _, r := range rows {
-			if !yield(&r.InstanceRow, r.state) {
-				return nil
+		n = len(list)
+		for _, id := range list {
+			more, err := x.eachOf(ctx, name, id, max(after, id<<ordinalBits), yield)
+			if err != nil || !more {
+				return err
 			}
+			series = id + 1
 		}
 	}
 	return nil
+}
+
+// eachOf is Each for a series, if it is the tenant's.
+func (x *Index) eachOf(ctx context.Context, name archive.Tenant, series, after int64, yield func(*archive.InstanceRow, State) bool) (more bool, err error) {
+	for n := instPage; n == instPage; {
+		var rows []*row
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			p, err := newParents(t).of(c, series)
+			if err != nil || p.tenantID != t.id {
+				return err
+			}
+			err = c.query(ctx, `SELECT id, state, sealed FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
+				after = integer(v[0])
+				r, err := t.openInstance(after, State(integer(v[1])), blob(v[2]))
+				if err != nil {
+					return err
+				}
+				r.StudyID, r.Study, r.UIDs.Series = p.study, p.uids.Study, p.uids.Series
+				rows = append(rows, r)
+				return nil
+			}, after, series<<ordinalBits|ordinalMask, int64(instPage))
+			if err != nil {
+				return err
+			}
+			return x.names(c, rows)
+		})
+		if err != nil {
+			return false, err
+		}
+		n = len(rows)
+		for _, r := range rows {
+			if !yield(&r.InstanceRow, r.state) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // below calls f with every row below sel, whatever its state. f must not call the index.

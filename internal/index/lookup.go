@@ -62,6 +62,15 @@ func (u *parents) of(c *conn, series int64) (p parent, err error) {
 	return p, err
 }
 
+func (x *Index) names(c *conn, rows []*row) error {
+	for _, r := range rows {
+		if err := x.name(c, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // name makes the object's name whole.
 func (x *Index) name(c *conn, r *row) error {
 	x.prefixMu.RLock()
@@ -89,43 +98,67 @@ func (x *Index) name(c *conn, r *row) error {
 	return nil
 }
 
-// instanceByID returns an instance row of whatever state, nil when the tenant has none of this identity.
-func (x *Index) instanceByID(c *conn, u *parents, id int64) (r *row, err error) {
-	p, err := u.of(c, id>>ordinalBits)
-	if err != nil || p.tenantID != u.t.id {
+// instancesByID returns the instance rows, of whatever state; nil for those that the tenant has not.
+func (x *Index) instancesByID(c *conn, u *parents, ids []int64) ([]*row, error) {
+	out := make([]*row, len(ids))
+	at := make(map[int64]int, len(ids))
+	var own []int64
+	for i, id := range ids {
+		if _, twice := at[id]; twice {
+			continue
+		}
+		at[id] = i
+		p, err := u.of(c, id>>ordinalBits)
+		if err != nil {
+			return nil, err
+		}
+		if p.tenantID == u.t.id {
+			own = append(own, id)
+		}
+	}
+	err := c.each(context.Background(), `SELECT id, state, sealed FROM instances WHERE id = ?`, func(v []driver.Value) error {
+		id := integer(v[0])
+		r, err := u.t.openInstance(id, State(integer(v[1])), blob(v[2]))
+		if err != nil {
+			return err
+		}
+		p := u.by[id>>ordinalBits]
+		r.StudyID, r.Study, r.UIDs.Series = p.study, p.uids.Study, p.uids.Series
+		out[at[id]] = r
+		return nil
+	}, own)
+	if err != nil {
 		return nil, err
 	}
-	_, err = c.one(`SELECT state, sealed FROM instances WHERE id = ?`, func(v []driver.Value) error {
-		r, err = u.t.openInstance(id, State(integer(v[0])), blob(v[1]))
-		return err
-	}, id)
-	if err != nil || r == nil {
-		return nil, err
+	for i, id := range ids {
+		if r := out[at[id]]; r != nil && i != at[id] {
+			out[i] = r
+		} else if r != nil {
+			if err := x.name(c, r); err != nil {
+				return nil, err
+			}
+		}
 	}
-	r.StudyID, r.Study, r.UIDs.Series = p.study, p.uids.Study, p.uids.Series
-	return r, x.name(c, r)
+	return out, nil
 }
 
 // bySOP returns the tenant's rows of a SOP Instance UID, whatever their state.
 func (x *Index) bySOP(c *conn, u *parents, uid string) (rows []*row, err error) {
 	var ids []int64
-	err = c.query(context.Background(), `SELECT id FROM instances WHERE sop = ?`, func(v []driver.Value) error {
+	err = c.query(context.Background(), `SELECT id FROM instances WHERE sop = ? ORDER BY id`, func(v []driver.Value) error {
 		ids = append(ids, integer(v[0]))
 		return nil
 	}, u.t.sop(uid))
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		r, err := x.instanceByID(c, u, id)
-		if err != nil {
-			return nil, err
-		}
+	found, err := x.instancesByID(c, u, ids)
+	for _, r := range found {
 		if r != nil && r.UIDs.Instance == uid {
 			rows = append(rows, r)
 		}
 	}
-	return rows, nil
+	return rows, err
 }
 
 // Versions returns the live instances of the same three UIDs, the visible one

@@ -50,7 +50,7 @@ func (q *studyQuery) scale(c *conn) (newest, far int64, err error) {
 // narrow picks the groups that are worth looking up: the rarest alone when it
 // is rare, else all but those that more than half of the studies have.
 func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]token, err error) {
-	err = q.x.readers.with(ctx, func(c *conn) error {
+	err = q.read(ctx, func(c *conn) error {
 		newest, far, err := q.scale(c)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]tok
 				kept = groups[i : i+1] // nothing meets this one
 				return nil
 			}
-			n, reach, err := samplePostings(ctx, c, g, q.lo, q.hi, sample)
+			n, reach, err := q.x.postings.sample(ctx, c, g, q.lo, q.hi, sample)
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func (q *studyQuery) narrow(ctx context.Context, groups [][]token) (kept [][]tok
 // planModalities decides for a filter of modalities and dates alone. A short
 // time is walked, and so is a long one unless less than a tenth of the studies has them.
 func (q *studyQuery) planModalities(ctx context.Context) (groups, common [][]token, err error) {
-	const days = 45 << idBits
+	days := int64(45) << q.x.idBits
 	if len(q.f.Modalities) == 0 || q.hi-q.lo <= days || len(q.f.Modalities) > fewWords {
 		return nil, nil, nil
 	}
@@ -95,8 +95,8 @@ func (q *studyQuery) planModalities(ctx context.Context) (groups, common [][]tok
 	for _, m := range q.f.Modalities {
 		g = append(g, q.t.modalityToken(m))
 	}
-	err = q.x.readers.with(ctx, func(c *conn) error {
-		n, reach, err := samplePostings(ctx, c, g, q.lo, q.hi, sample)
+	err = q.read(ctx, func(c *conn) error {
+		n, reach, err := q.x.postings.sample(ctx, c, g, q.lo, q.hi, sample)
 		if err != nil {
 			return err
 		}

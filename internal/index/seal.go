@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -27,7 +28,7 @@ const (
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192
 // bits, so that rows may be sealed again without end under one key. The
-// associated data is tenant, table and row. It is safe for concurrent use, seal excepted.
+// associated data is tenant, table and row. It is safe for concurrent use.
 type sealer struct {
 	aead   cipher.AEAD
 	tenant string
@@ -73,8 +74,9 @@ func (s *sealer) open(sealed []byte, t table, row int64) ([]byte, error) {
 	return plain, nil
 }
 
-// nonces hands out random bytes, read many at a time. Only the writer uses it.
+// nonces hands out random bytes, read many at a time. It is safe for concurrent use.
 type nonces struct {
+	mu   sync.Mutex
 	r    io.Reader
 	buf  [4096]byte
 	left []byte
@@ -88,6 +90,8 @@ func newNonces(r io.Reader) *nonces {
 }
 
 func (n *nonces) read(b []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if len(n.left) < len(b) {
 		if _, err := io.ReadFull(n.r, n.buf[:]); err != nil {
 			return fault.Wrap(fault.Unavailable, err, "reading random bytes")

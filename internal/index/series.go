@@ -26,7 +26,7 @@ const (
 	ordinalMask = 1<<ordinalBits - 1
 )
 
-var errTooMany = fault.New(fault.TooLarge, "the archive cannot hold more of this: a tenant's 268 million studies or a series' 16 million instances are reached")
+var errTooMany = fault.New(fault.TooLarge, "the archive cannot hold more of this: 268 million studies on SQLite or a series' 16 million instances are reached")
 
 func (r *seriesRec) append(b []byte) []byte {
 	b = append(b, recVersion)
@@ -96,8 +96,11 @@ func (b *batch) series(st *study, ref archive.Ref, uid string, create bool) (*se
 		if !create {
 			return nil, nil
 		}
-		e.id, e.uid, e.next = b.w.nextSeries, uid, 1
-		b.w.nextSeries++
+		var err error
+		if e.id, err = b.id("series"); err != nil {
+			return nil, err
+		}
+		e.uid, e.next = uid, 1
 	}
 	st.all[ref] = e
 	return e, nil

@@ -5,30 +5,15 @@ import (
 	"database/sql/driver"
 	"fmt"
 
-	"gorm.io/gorm/clause"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// sessionModel is the row of a session.
-type sessionModel struct {
-	ID     int64 `gorm:"primaryKey"`
-	Tenant int64
-	Name   string
-	High   int64
-	Last   int64
-	Ended  bool
-}
-
-// TableName names the table for GORM.
-func (sessionModel) TableName() string { return "sessions" }
-
 // session is a session in the writer's hands.
 type session struct {
 	id    int64
-	high  int64 // 1 to high are applied
-	ahead int64 // numbers above high+1 that are applied too
+	high  int64          // 1 to high are applied
+	ahead map[int64]bool // numbers above high+1 that are applied too; nil where they are many, and looked up
 	dirty bool
 }
 
@@ -43,7 +28,7 @@ func (b *batch) session(t *tenant, name string) (*session, error) {
 	if s := b.w.sessions[k]; s != nil {
 		return s, nil
 	}
-	s := &session{}
+	s := &session{ahead: map[int64]bool{}}
 	load := func(v []driver.Value) error {
 		s.id, s.high = integer(v[0]), integer(v[1])
 		return nil
@@ -54,14 +39,20 @@ func (b *batch) session(t *tenant, name string) (*session, error) {
 		return nil, err
 	}
 	if !found {
-		m := sessionModel{Tenant: t.id, Name: name}
-		if err := b.w.x.gorm.Clauses(clause.OnConflict{DoNothing: true}).Create(&m).Error; err != nil {
-			return nil, fmt.Errorf("adding a session: %w", classify(err))
+		s.id, err = b.c.integer(`INSERT INTO sessions (tenant, name, high, last, ended) VALUES (?, ?, 0, 0, FALSE) RETURNING id`, t.id, name)
+		if err != nil {
+			return nil, fmt.Errorf("adding a session: %w", err)
 		}
-		s.id = m.ID
 	}
-	if s.ahead, err = b.c.integer(`SELECT count(*) FROM ahead WHERE session = ?`, s.id); err != nil {
-		return nil, err
+	if found {
+		err = b.c.query(context.Background(), `SELECT n FROM ahead WHERE session = ? LIMIT (?+0)`, func(v []driver.Value) error {
+			s.ahead[integer(v[0])] = true
+			return nil
+		}, s.id, int64(maxAhead))
+		if err != nil {
+			return nil, err
+		}
+		s.bound()
 	}
 	if len(b.w.sessions) > 1024 {
 		b.w.dropSessions()
@@ -77,29 +68,43 @@ func (b *batch) mark(s *session, number uint64) (known bool, err error) {
 		return true, nil
 	}
 	if n > s.high+1 {
-		v, err := b.c.integer(`SELECT 1 FROM ahead WHERE session = ? AND n = ?`, s.id, n)
-		if err != nil || v != 0 {
-			return v != 0, err
+		if known, err := b.isAhead(s, n); err != nil || known {
+			return known, err
 		}
-		s.ahead++
+		if s.ahead != nil {
+			s.ahead[n] = true
+			s.bound()
+		}
 		return false, b.c.exec(`INSERT INTO ahead (session, n) VALUES (?, ?)`, s.id, n)
 	}
 	s.high, s.dirty = n, true
-	for s.ahead > 0 {
-		v, err := b.c.integer(`SELECT 1 FROM ahead WHERE session = ? AND n = ?`, s.id, s.high+1)
-		if err != nil {
+	for {
+		if next, err := b.isAhead(s, s.high+1); err != nil || !next {
 			return false, err
-		}
-		if v == 0 {
-			break
 		}
 		if err := b.c.exec(`DELETE FROM ahead WHERE session = ? AND n = ?`, s.id, s.high+1); err != nil {
 			return false, err
 		}
 		s.high++
-		s.ahead--
+		delete(s.ahead, s.high)
 	}
-	return false, nil
+}
+
+// maxAhead is how many numbers out of order memory holds of a session.
+const maxAhead = 1000
+
+func (s *session) bound() {
+	if len(s.ahead) >= maxAhead {
+		s.ahead = nil
+	}
+}
+
+func (b *batch) isAhead(s *session, n int64) (bool, error) {
+	if s.ahead != nil {
+		return s.ahead[n], nil
+	}
+	v, err := b.c.integer(`SELECT 1 FROM ahead WHERE session = ? AND n = ?`, s.id, n)
+	return v != 0, err
 }
 
 func (b *batch) storeSessions() error {
@@ -124,7 +129,8 @@ func (b *batch) checkpoint(t *tenant, f *archive.Fact) error {
 		if err != nil {
 			return err
 		}
-		err = b.c.exec(`UPDATE sessions SET last = max(last, ?), ended = ended OR ? WHERE id = ?`, int64(e.Last), e.Ended, s.id)
+		err = b.c.exec(`UPDATE sessions SET last = CASE WHEN last < ? THEN ? ELSE last END, ended = (ended OR ?) WHERE id = ?`,
+			int64(e.Last), int64(e.Last), e.Ended, s.id)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ const selectSettings = `SELECT t.name, s.created, s.changed, s.settings FROM ten
 // Tenant returns what the newest tenant fact states, without the tenant's
 // keys; fault.NotFound when there is none.
 func (x *Index) Tenant(ctx context.Context, name archive.Tenant) (info archive.TenantInfo, err error) {
-	err = x.readers.with(ctx, func(c *conn) error {
+	err = x.readers.with(ctx, nil, func(c *conn) error {
 		found, err := c.one(selectSettings+`WHERE t.name = ?`, func(v []driver.Value) error { return scanTenant(v, &info) }, string(name))
 		if err == nil && !found {
 			err = fault.New(fault.NotFound, "there is no such tenant")
@@ -55,7 +55,7 @@ func (x *Index) Tenant(ctx context.Context, name archive.Tenant) (info archive.T
 
 // Tenants returns up to limit tenants whose names sort after the given one, ascending.
 func (x *Index) Tenants(ctx context.Context, after archive.Tenant, limit int) (out []archive.TenantInfo, err error) {
-	err = x.readers.with(ctx, func(c *conn) error {
+	err = x.readers.with(ctx, nil, func(c *conn) error {
 		return c.query(ctx, selectSettings+`WHERE t.name > ? ORDER BY t.name LIMIT (?+0)`, func(v []driver.Value) error {
 			var info archive.TenantInfo
 			err := scanTenant(v, &info)
@@ -73,4 +73,14 @@ func scanTenant(v []driver.Value, info *archive.TenantInfo) error {
 		return fault.Wrap(fault.Corrupt, err, "the index database is damaged; rebuild it (strata rebuild)")
 	}
 	return nil
+}
+
+// Used reports whether the index has anything of any tenant.
+func (x *Index) Used(ctx context.Context) (used bool, err error) {
+	err = x.readers.with(ctx, nil, func(c *conn) error {
+		n, err := c.integer(`SELECT id FROM tenants ORDER BY id LIMIT 1`)
+		used = n != 0
+		return err
+	})
+	return used, err
 }

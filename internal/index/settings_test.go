@@ -21,26 +21,34 @@ func settingsEntry(n uint64, state archive.TenantState) archive.Entry {
 func TestTenantSettings(t *testing.T) {
 	facts := []archive.Entry{settingsEntry(1, archive.TenantActive), settingsEntry(2, archive.TenantSuspended), settingsEntry(3, archive.TenantRevoked)}
 	want := archive.TenantInfo{Tenant: hospital, TenantSettings: *facts[2].Fact.Settings, Created: factID(1).Time(), Changed: factID(3).Time()}
-	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {0, 2, 1}} {
-		x := openTest(t)
-		if _, err := x.Tenant(t.Context(), hospital); !fault.Is(err, fault.NotFound) {
-			t.Fatalf("before: %v", err)
+	both(t, func(t *testing.T, on engine) {
+		for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {0, 2, 1}} {
+			testTenantSettings(t, openTest(t, on), facts, order, want)
 		}
-		for _, i := range order {
-			if _, err := x.Apply(t.Context(), hospital, facts[i]); err != nil {
-				t.Fatal(err)
-			}
+	})
+}
+
+func testTenantSettings(t *testing.T, x *Index, facts []archive.Entry, order []int, want archive.TenantInfo) {
+	t.Helper()
+	if _, err := x.Tenant(t.Context(), hospital); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("before: %v", err)
+	}
+	for _, i := range order {
+		if _, err := x.Apply(t.Context(), hospital, facts[i]); err != nil {
+			t.Fatal(err)
 		}
-		x.keys = func(context.Context, archive.Tenant) (Keys, error) { return nil, fault.New(fault.KeyDenied, "revoked") }
-		got, err := x.Tenant(t.Context(), hospital)
-		if d := cmp.Diff(want, got); err != nil || d != "" {
-			t.Errorf("order %v: %v\n%s", order, err, d)
-		}
+	}
+	x.keys = func(context.Context, archive.Tenant) (Keys, error) { return nil, fault.New(fault.KeyDenied, "revoked") }
+	got, err := x.Tenant(t.Context(), hospital)
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("order %v: %v\n%s", order, err, d)
 	}
 }
 
-func TestTenantsArePaged(t *testing.T) {
-	x := openTest(t)
+func TestTenantsArePaged(t *testing.T) { both(t, testTenantsArePaged) }
+
+func testTenantsArePaged(t *testing.T, on engine) {
+	x := openTest(t, on)
 	for i, name := range []archive.Tenant{"c", "a", "b"} {
 		if _, err := x.Apply(t.Context(), name, settingsEntry(uint64(i+1), archive.TenantActive)); err != nil {
 			t.Fatal(err)
@@ -69,7 +77,7 @@ func TestTenantsArePaged(t *testing.T) {
 }
 
 func TestTenantFactWithoutSettings(t *testing.T) {
-	x := openTest(t)
+	x := openTest(t, onSQLite)
 	e := settingsEntry(1, archive.TenantActive)
 	e.Fact.Settings = nil
 	if _, err := x.Apply(t.Context(), hospital, e); !fault.Is(err, fault.Invalid) {

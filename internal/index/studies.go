@@ -22,15 +22,15 @@ func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.Stud
 	if err != nil || t == nil {
 		return err
 	}
-	q := &studyQuery{x: x, t: t, f: f, yield: yield, lo: 1, hi: math.MaxInt64, mask: modalityMask(f.Modalities)}
+	q := &studyQuery{x: x, name: name, t: t, f: f, yield: yield, lo: 1, hi: math.MaxInt64, mask: modalityMask(f.Modalities)}
 	if f.From != "" || f.To != "" {
-		q.lo = 2 << idBits // a study without a date has day 1
+		q.lo = 2 << x.idBits // a study without a date has day 1
 	}
 	if f.From != "" {
-		q.lo = max(q.lo, studyDay(f.From)<<idBits)
+		q.lo = max(q.lo, studyDay(f.From)<<x.idBits)
 	}
 	if f.To != "" {
-		q.hi = studyDay(f.To)<<idBits | idMask
+		q.hi = studyDay(f.To)<<x.idBits | (1<<x.idBits - 1)
 	}
 	switch {
 	case q.lo > q.hi:
@@ -44,12 +44,21 @@ func (x *Index) Studies(ctx context.Context, name archive.Tenant, f archive.Stud
 // studyQuery is one call of Studies.
 type studyQuery struct {
 	x      *Index
-	t      *tenant
+	name   archive.Tenant
+	t      *tenant // for the page in hand: it may be forgotten between two
 	f      archive.StudyFilter
 	yield  func(*archive.StudyRow) bool
 	lo, hi int64 // of skey, both included; hi descends as pages are yielded
 	mask   int64
 	done   bool
+}
+
+// read runs f with a reader connection and the tenant.
+func (q *studyQuery) read(ctx context.Context, f func(*conn) error) error {
+	return q.x.read(ctx, q.name, func(c *conn, t *tenant) error {
+		q.t = t
+		return f(c)
+	})
 }
 
 type candidate struct {
@@ -70,7 +79,7 @@ const (
 func (q *studyQuery) named(ctx context.Context) error {
 	const columns = `SELECT skey, id, ref, sealed FROM studies WHERE tenant = ? AND skey BETWEEN ? AND ? AND `
 	var found []candidate
-	err := q.x.readers.with(ctx, func(c *conn) error {
+	err := q.read(ctx, func(c *conn) error {
 		row := func(v []driver.Value) error {
 			s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
 			found = append(found, candidate{integer(v[0]), s})
@@ -142,14 +151,14 @@ func (q *studyQuery) run(ctx context.Context) error {
 	}
 	for size := q.firstPage(); !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
-		err := q.x.readers.with(ctx, func(c *conn) error {
-			return findPostings(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
+		err := q.read(ctx, func(c *conn) error {
+			return q.x.postings.find(ctx, c, groups, q.lo, q.hi, size, func(v []driver.Value) error {
 				skey := integer(v[0])
 				if integer(v[1]) != q.t.id {
 					page = append(page, candidate{skey: skey}) // two tenants' tokens are the same by chance
 					return nil
 				}
-				s, err := q.t.openStudy(skey&idMask, blob(v[2]), blob(v[3]))
+				s, err := q.t.openStudy(skey&(1<<q.x.idBits-1), blob(v[2]), blob(v[3]))
 				page = append(page, candidate{skey, s})
 				return err
 			})
@@ -181,25 +190,24 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 	for size := q.firstPage(); most > 0 && !q.done && q.lo <= q.hi; size = min(4*size, largePage) {
 		var page []candidate
 		size = min(size, most)
-		err := q.x.readers.with(ctx, func(c *conn) error {
+		err := q.read(ctx, func(c *conn) error {
 			row := func(v []driver.Value) error {
 				if v[1] == nil {
 					page = append(page, candidate{skey: integer(v[0])})
 					return nil
 				}
-				s, err := q.t.openStudy(integer(v[1]), blob(v[2]), blob(v[3]))
+				s, err := q.t.openStudy(integer(v[0])&(1<<q.x.idBits-1), nil, blob(v[1]))
 				page = append(page, candidate{integer(v[0]), s})
 				return err
 			}
 			if q.mask == 0 {
-				return c.query(ctx, `SELECT skey, id, ref, sealed FROM studies INDEXED BY studies_day
+				return c.query(ctx, `SELECT skey, sealed FROM studies INDEXED BY studies_day
 					WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)`, row, q.t.id, q.lo, q.hi, int64(size))
 			}
 			// The index alone says which studies cannot have the modalities; they count for the page.
-			return c.query(ctx, `SELECT k.skey, s.id, s.ref, s.sealed FROM
+			return c.query(ctx, `SELECT k.skey, CASE WHEN k.mods & ? <> 0 THEN (SELECT s.sealed FROM studies s WHERE s.id = k.skey & ?) END FROM
 				(SELECT skey, mods FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ? ORDER BY skey DESC LIMIT (?+0)) k
-				LEFT JOIN studies s ON s.id = CASE WHEN k.mods & ? THEN k.skey & 268435455 END ORDER BY k.skey DESC`,
-				row, q.t.id, q.lo, q.hi, int64(size), q.mask)
+				ORDER BY k.skey DESC`, row, q.mask, int64(1)<<q.x.idBits-1, q.t.id, q.lo, q.hi, int64(size))
 		})
 		if err != nil {
 			return err
@@ -220,7 +228,7 @@ func (q *studyQuery) skip(ctx context.Context) error {
 		return nil
 	}
 	var hi int64
-	err := q.x.readers.with(ctx, func(c *conn) error {
+	err := q.read(ctx, func(c *conn) error {
 		return c.query(ctx, `SELECT skey FROM studies INDEXED BY studies_day WHERE tenant = ? AND skey BETWEEN ? AND ?
 			ORDER BY skey DESC LIMIT 1 OFFSET (?+0)`, func(v []driver.Value) error {
 			hi = integer(v[0])

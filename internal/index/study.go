@@ -56,7 +56,7 @@ func (r *studyRec) decode(b []byte) error {
 	return d.err()
 }
 
-// openStudy turns a row (id, ref, sealed) into what callers see.
+// openStudy turns a row (id, ref, sealed) into what callers see; ref may be nil.
 func (t *tenant) openStudy(id int64, ref, sealed []byte) (*archive.StudyRow, error) {
 	plain, err := t.seal.open(sealed, inStudies, id)
 	if err != nil {
@@ -72,7 +72,9 @@ func (t *tenant) openStudy(id int64, ref, sealed []byte) (*archive.StudyRow, err
 		Received: time.UnixMilli(r.received).UTC(), Updated: time.UnixMilli(r.updated).UTC(),
 		Conflicts: r.set.conflicts(), Tier: archive.Online,
 	}
-	copy(s.Ref[:], ref)
+	if copy(s.Ref[:], ref) == 0 {
+		s.Ref = t.keys.Ref(r.uid)
+	}
 	d := decoder{b: r.set.attrs}
 	s.Attrs = d.attrs()
 	return s, d.err()
@@ -87,6 +89,8 @@ type study struct {
 	skey int64 // as the row and its postings have it; 0 is none
 	mods int64
 
+	posted []token // of its postings, where these are found by token: PostgreSQL
+
 	inserted bool // the row is there
 	dirty    bool // the row is to be written
 	terms    bool // what is looked up has changed
@@ -96,20 +100,21 @@ type study struct {
 
 const (
 	studyColumns = `id, ref, skey, mods, sealed`
-	idBits       = 28
-	idMask       = 1<<idBits - 1
 )
 
 // study returns the study, from the cache, the database, or new when make is set.
 func (b *batch) study(t *tenant, ref archive.Ref, uid string, create bool) (*study, error) {
 	k := studyCacheKey{t.id, ref}
-	if s := b.w.studies.get(k); s != nil {
+	if s := b.w.studies.get(k); s != nil && s.t == t {
 		return b.touch(s), nil
 	}
 	s := &study{t: t, ref: ref, all: map[archive.Ref]*series{}}
-	found, err := b.c.one(`SELECT `+studyColumns+` FROM studies WHERE tenant = ? AND ref = ?`, func(v []driver.Value) error {
-		return s.load(v)
-	}, t.id, ref[:])
+	found, err := false, error(nil)
+	if !b.fresh.studies[ref] {
+		found, err = b.c.one(`SELECT `+studyColumns+` FROM studies WHERE tenant = ? AND ref = ?`, func(v []driver.Value) error {
+			return s.load(v)
+		}, t.id, ref[:])
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +122,12 @@ func (b *batch) study(t *tenant, ref archive.Ref, uid string, create bool) (*stu
 		if !create {
 			return nil, nil
 		}
-		s.id = b.w.nextStudy
-		if s.id > idMask {
+		if s.id, err = b.id("studies"); err != nil {
+			return nil, err
+		}
+		if s.id >= 1<<b.w.x.idBits {
 			return nil, errTooMany
 		}
-		b.w.nextStudy++
 		s.uid = uid
 		s.received = int64(^uint64(0) >> 1)
 	}
@@ -135,7 +141,11 @@ func (s *study) load(v []driver.Value) error {
 	if err != nil {
 		return err
 	}
-	return s.decode(plain)
+	if err := s.decode(plain); err != nil || !s.t.x.shared || s.skey == 0 {
+		return err
+	}
+	s.posted, err = s.postTerms()
+	return err
 }
 
 func (b *batch) touch(s *study) *study {
@@ -159,13 +169,13 @@ func (b *batch) storeStudy(s *study) error {
 	}
 	skey := int64(0)
 	if s.instances > 0 {
-		skey = studyDay(s.set.get(tagStudyDate))<<idBits | s.id
+		skey = studyDay(s.set.get(tagStudyDate))<<b.w.x.idBits | s.id
 	}
 	mods := modalityMask(s.modes.values)
-	if err := b.post(s, skey); err != nil {
+	err := b.post(s, skey)
+	if err != nil {
 		return err
 	}
-	var err error
 	b.plain = s.append(b.plain[:0])
 	if b.sealed, err = s.t.seal.seal(b.sealed[:0], b.plain, inStudies, s.id); err != nil {
 		return err

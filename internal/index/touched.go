@@ -20,11 +20,10 @@ func (x *Index) Touched(ctx context.Context, name archive.Tenant, after int64, l
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
 		u := newParents(t)
 		at := map[int64]int{} // by row identity of the study, in list
-		n := 0
 		base := t.id << sequenceBits
 		var series []changeRow // the first entry of each
 		bySeries := map[int64]*stretch{}
-		err := c.query(ctx, `SELECT id, time, action, instance FROM changes WHERE id > ? AND id <= ? ORDER BY id`, func(v []driver.Value) error {
+		err := c.query(ctx, `SELECT id, time, action, instance FROM changes WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
 			r := changeRow{integer(v[0]) & sequenceMask, integer(v[1]), integer(v[2]), integer(v[3]) >> ordinalBits}
 			s := bySeries[r.instance]
 			if s == nil {
@@ -35,11 +34,8 @@ func (x *Index) Touched(ctx context.Context, name archive.Tenant, after int64, l
 			s.last, s.ms = r.id, r.time
 			s.lost = s.lost || action(r.action) == actionDelete || action(r.action) == actionReplace
 			upTo = r.id
-			if n++; n == limit {
-				return errStop
-			}
 			return nil
-		}, base|upTo, base|sequenceMask)
+		}, base|upTo, base|sequenceMask, int64(limit))
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,10 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
-func TestTouched(t *testing.T) {
-	x := openTest(t)
+func TestTouched(t *testing.T) { both(t, testTouched) }
+
+func testTouched(t *testing.T, e engine) {
+	x := openTest(t, e)
 	ctx := context.Background()
 	if list, upTo, err := x.Touched(ctx, hospital, 0, 0); err != nil || len(list) != 0 || upTo != 0 {
 		t.Fatalf("of nothing: %v up to %d, %v", list, upTo, err)

@@ -13,52 +13,75 @@ type page struct {
 	plain []byte
 }
 
+type pageKey struct{ tenant, id int64 }
+
 // pageCache holds opened pages of words, of which those used least recently go
-// first, half a cache at a time. Pages never change, so it cannot be stale.
+// first, half a cache at a time. Pages never change, so it cannot be stale, whoever writes.
 type pageCache struct {
+	use      sync.RWMutex // held to read pages; and to wipe them
 	mu       sync.Mutex
-	now, old map[int64]page
+	now, old map[pageKey]page
 	bytes    int // of now
 }
 
 const pageCacheBytes = 12 << 20 // of each half
 
-func (c *pageCache) get(id int64) (page, bool) {
+// each calls f with the words of a page and reports whether it is in memory. f must not call the index.
+func (c *pageCache) each(k pageKey, f func(dicom.Tag, string)) (there bool, err error) {
+	c.use.RLock()
+	defer c.use.RUnlock()
+	p, ok := c.get(k)
+	if !ok {
+		return false, nil
+	}
+	return true, eachWord(p.plain, p.tag, f)
+}
+
+func (c *pageCache) get(k pageKey) (page, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.now[id]
+	p, ok := c.now[k]
 	if !ok {
-		if p, ok = c.old[id]; ok {
-			c.add(id, p)
+		if p, ok = c.old[k]; ok {
+			c.add(k, p)
 		}
 	}
 	return p, ok
 }
 
-func (c *pageCache) put(id int64, p page) {
+// put keeps the page, unless its tenant is forgotten. Nobody else may have it.
+func (c *pageCache) put(t *tenant, k pageKey, p page) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(id, p)
+	if t.gone.Load() {
+		clear(p.plain)
+		return
+	}
+	c.add(k, p)
 }
 
-func (c *pageCache) add(id int64, p page) {
+func (c *pageCache) add(k pageKey, p page) {
 	if c.bytes > pageCacheBytes || c.now == nil {
-		c.old, c.now, c.bytes = c.now, map[int64]page{}, 0
+		c.old, c.now, c.bytes = c.now, map[pageKey]page{}, 0
 	}
-	c.now[id] = p
+	c.now[k] = p
 	c.bytes += len(p.plain) + 64
 }
 
-// clear wipes and drops everything.
-func (c *pageCache) clear() {
+// drop wipes and drops the pages of a tenant, of all for 0.
+func (c *pageCache) drop(tenant int64) {
+	c.use.Lock()
+	defer c.use.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range [...]map[int64]page{c.now, c.old} {
-		for _, p := range m {
-			clear(p.plain)
+	for _, m := range [...]map[pageKey]page{c.now, c.old} {
+		for k, p := range m {
+			if tenant == 0 || k.tenant == tenant {
+				clear(p.plain)
+				delete(m, k)
+			}
 		}
 	}
-	c.now, c.old, c.bytes = nil, nil, 0
 }
 
 // recentWords remembers the words that are known to be in the vocabulary, the latest of them.

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
@@ -27,6 +28,7 @@ const (
 	wordPage   = 32 << 10 // bytes at which a page is full
 	looseWords = 256      // more new words than this are folded at once
 	loosePages = 64       // as are so many small pages
+	warmPages  = 128      // more than hold the words that are remembered
 )
 
 // learn adds the words of study attributes to the vocabulary.
@@ -35,7 +37,7 @@ func (b *batch) learn(t *tenant, attrs archive.Attrs) {
 	for i := range attrs {
 		a := &attrs[i]
 		var words []string
-		switch b.w.x.lookups[a.Tag] {
+		switch t.x.lookups[a.Tag] {
 		case archive.FullValue:
 			words = archive.FoldFull(buf[:0], a.VR, a.Value)
 		case archive.Words:
@@ -52,6 +54,7 @@ func (b *batch) learn(t *tenant, attrs archive.Attrs) {
 // storeWords writes the transaction's new words.
 func (b *batch) storeWords() error {
 	for t, words := range b.words {
+		b.c.as(t.id)
 		n, err := b.c.integer(`SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id)
 		if err != nil {
 			return err
@@ -73,9 +76,11 @@ func (b *batch) storeWords() error {
 	return nil
 }
 
-func (b *batch) putWords(t *tenant, tag dicom.Tag, plain []byte) (err error) {
-	id := b.w.nextWords
-	b.w.nextWords++
+func (b *batch) putWords(t *tenant, tag dicom.Tag, plain []byte) error {
+	id, err := b.id("words")
+	if err != nil {
+		return err
+	}
 	if b.sealed, err = t.seal.seal(b.sealed[:0], plain, inWords, id); err != nil {
 		return err
 	}
@@ -187,7 +192,7 @@ func (x *Index) Words(ctx context.Context, name archive.Tenant, tag dicom.Tag, m
 			}
 			return nil
 		}
-		var t *tenant
+		var t *tenant // asked for again each time: it may have been forgotten
 		err := x.read(ctx, name, func(c *conn, tn *tenant) error {
 			t = tn
 			const query = `SELECT id FROM words WHERE tenant = ? AND tag IN (0, ?)`
@@ -198,23 +203,20 @@ func (x *Index) Words(ctx context.Context, name archive.Tenant, tag dicom.Tag, m
 		}
 		complete = true
 		for _, id := range ids {
-			plain, of, err := x.wordPage(ctx, name, t, id)
-			if err != nil {
-				return nil, false, err
-			}
-			if plain == nil {
-				complete = false // folded meanwhile: its words are in a newer page
-				continue
-			}
-			done[id] = true
-			err = eachWord(plain, of, func(got dicom.Tag, s string) {
+			there, err := x.wordPage(ctx, t, id, func(got dicom.Tag, s string) {
 				if got == tag && !more && match(s) && !seen[s] {
 					if more = len(words) >= max; !more {
+						s = strings.Clone(s) // the page may be wiped
 						seen[s] = true
 						words = append(words, s)
 					}
 				}
 			})
+			if err == nil && !there {
+				complete = false // folded meanwhile: its words are in a newer page
+				continue
+			}
+			done[id] = true
 			if err != nil || more {
 				return words, more, err
 			}
@@ -223,23 +225,30 @@ func (x *Index) Words(ctx context.Context, name archive.Tenant, tag dicom.Tag, m
 	return words, false, nil
 }
 
-// wordPage returns a page from memory or the database, nil when it is gone.
-func (x *Index) wordPage(ctx context.Context, name archive.Tenant, t *tenant, id int64) (plain []byte, tag dicom.Tag, err error) {
-	if p, ok := x.pages.get(id); ok {
-		return p.plain, p.tag, nil
+// wordPage calls f with the words of a page, from memory or the database, and reports whether it is there. f
+// must not keep the words.
+func (x *Index) wordPage(ctx context.Context, t *tenant, id int64, f func(dicom.Tag, string)) (there bool, err error) {
+	key := pageKey{t.id, id}
+	if there, err = x.pages.each(key, f); there {
+		return true, err
 	}
-	err = x.read(ctx, name, func(c *conn, _ *tenant) error {
+	var p page
+	err = x.readers.with(ctx, t, func(c *conn) error {
 		_, err := c.one(`SELECT tag, sealed FROM words WHERE id = ?`, func(v []driver.Value) error {
-			tag = dicom.Tag(integer(v[0]))
-			plain, err = t.seal.open(blob(v[1]), inWords, id)
+			p.tag = dicom.Tag(integer(v[0]))
+			p.plain, err = t.seal.open(blob(v[1]), inWords, id)
 			return err
 		}, id)
 		return err
 	})
-	if err == nil && plain != nil {
-		x.pages.put(id, page{tag, plain})
+	if err != nil || p.plain == nil {
+		return false, err
 	}
-	return plain, tag, err
+	if err := eachWord(p.plain, p.tag, f); err != nil {
+		return true, err
+	}
+	x.pages.put(t, key, p)
+	return true, nil
 }
 
 // warmWords remembers the newest words of a tenant, so that starting again does not add them again.
@@ -248,7 +257,7 @@ func (w *writer) warmWords(t *tenant) error {
 		return nil
 	}
 	var n int
-	err := w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC`, func(v []driver.Value) error {
+	err := w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC LIMIT (?+0)`, func(v []driver.Value) error {
 		plain, err := t.seal.open(blob(v[2]), inWords, integer(v[0]))
 		if err != nil {
 			return err
@@ -261,7 +270,7 @@ func (w *writer) warmWords(t *tenant) error {
 			return errStop
 		}
 		return err
-	}, t.id)
+	}, t.id, int64(warmPages))
 	w.warm[t.id] = err == nil
 	return err
 }

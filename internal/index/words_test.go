@@ -20,10 +20,12 @@ func wordList(t testing.TB, x *Index, match func(string) bool, most int) ([]stri
 	return ws, more
 }
 
-func TestWords(t *testing.T) {
-	dir := t.TempDir()
+func TestWords(t *testing.T) { both(t, testWords) }
+
+func testWords(t *testing.T, e engine) {
+	o := e(t)
 	open := func() *Index {
-		x, err := Open(context.Background(), testOptions(dir))
+		x, err := Open(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +59,7 @@ func TestWords(t *testing.T) {
 	x = open() // what is known is not added again
 	defer x.Close()
 	pages := func() (n int64) {
-		_ = x.readers.with(context.Background(), func(c *conn) (err error) {
+		_ = x.read(context.Background(), hospital, func(c *conn, _ *tenant) (err error) {
 			n, err = c.integer(`SELECT count(*) FROM words`)
 			return err
 		})
@@ -75,8 +77,10 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestStudiesFilter(t *testing.T) {
-	x := openTest(t)
+func TestStudiesFilter(t *testing.T) { both(t, testStudiesFilter) }
+
+func testStudiesFilter(t *testing.T, e engine) {
+	x := openTest(t, e)
 	// 300 studies over three years; one in three a Meier, one in fifty an MR, two without a date.
 	for i := range uint64(300) {
 		s := ctSpec

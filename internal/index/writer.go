@@ -3,13 +3,15 @@ package index
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// writer owns the one connection that writes. Calls to Apply that come while a
+// writer owns a connection that writes: the only one on SQLite, one of a few on
+// PostgreSQL, each for a part of the tenants. Calls to Apply that come while a
 // transaction commits wait together and share the next: group commit. A lone
 // one waits for nobody.
 type writer struct {
@@ -18,18 +20,32 @@ type writer struct {
 	jobs chan *job
 	done chan struct{}
 
-	mu sync.Mutex // held for a transaction, and by Bulk throughout
+	mu    sync.Mutex  // held for a transaction, and on SQLite by Bulk throughout
+	purge atomic.Bool // a tenant is to be forgotten
 
-	// What is in memory is what the database says, or is dropped when a transaction fails.
+	// What is in memory is what the database says, or is dropped when a transaction fails,
+	// or when another node wrote for the tenant.
 	studies  studyCache
 	sessions map[sessionKey]*session
-	prefixes map[string]int64
+	prefixes map[packKey]int64
 	packs    map[packKey]bool
 	recent   recentWords
 	warm     map[int64]bool
+	known    map[int64]*known // by tenant
+	ids      map[string]*ids  // by table
+}
 
-	nextStudy, nextSeries, nextWords int64
-	ballast                          ballast
+func newWriter(x *Index, c *conn) *writer {
+	w := &writer{x: x, c: c, jobs: make(chan *job, maxJobs), done: make(chan struct{}), ids: map[string]*ids{}}
+	w.forget()
+	return w
+}
+
+// writerOf returns the writer of the tenant.
+func (x *Index) writerOf(name archive.Tenant) *writer {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return x.writers[int(h.Sum32()%uint32(len(x.writers)))]
 }
 
 // job is one call of Apply.
@@ -79,7 +95,7 @@ func (x *Index) submit(ctx context.Context, j *job) error {
 		return errClosed
 	}
 	select {
-	case x.writer.jobs <- j:
+	case x.writerOf(j.tenant).jobs <- j:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the index: %w", ctx.Err())
@@ -118,6 +134,7 @@ func (w *writer) run() {
 			}
 		}
 		w.serve(jobs)
+		w.tidy()
 		for _, j := range jobs {
 			close(j.done)
 		}
@@ -132,162 +149,4 @@ func (j *job) size() (n int) {
 		}
 	}
 	return n
-}
-
-// item is one entry of a transaction.
-type item struct {
-	t   *tenant
-	e   *archive.Entry
-	out *Applied
-}
-
-// serve applies the jobs' entries, together when that works and one by one when it does not.
-func (w *writer) serve(jobs []*job) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var items []item
-	for _, j := range jobs {
-		t, err := w.tenant(j.ctx, j.tenant)
-		for i := range j.entries {
-			e, out := &j.entries[i], &j.out[i]
-			if out.Err = err; err == nil {
-				out.Err = check(e)
-			}
-			if out.Err == nil && e.Fact.Kind == archive.FactStored {
-				out.Err = w.ballast.admit(w.x.now())
-			}
-			if out.Err == nil {
-				items = append(items, item{t, e, out})
-			}
-		}
-	}
-	if len(items) == 0 {
-		return
-	}
-	if err := w.transact(items); err == nil || len(items) == 1 {
-		w.settleFor(items[0], err)
-		return
-	}
-	for _, it := range items {
-		w.settleFor(it, w.transact([]item{it}))
-	}
-}
-
-// settleFor ends an entry that was alone in its transaction. On a full disk the
-// ballast makes room for what frees or hides, but not for more instances.
-func (w *writer) settleFor(it item, err error) {
-	if fault.Is(err, fault.Full) && it.e.Fact.Kind != archive.FactStored && w.ballast.release() {
-		err = w.transact([]item{it})
-	}
-	if fault.Is(err, fault.Full) {
-		w.ballast.full()
-	}
-	it.out.Err = err
-}
-
-func (w *writer) tenant(ctx context.Context, name archive.Tenant) (*tenant, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	t, err := w.x.tenants.create(context.WithoutCancel(ctx), name)
-	if err != nil {
-		return nil, err
-	}
-	return t, w.warmWords(t)
-}
-
-// transact applies the entries in one transaction, all or none.
-func (w *writer) transact(items []item) error {
-	b := w.begin()
-	err := w.c.exec(`BEGIN IMMEDIATE`)
-	for i := 0; i < len(items) && err == nil; i++ {
-		*items[i].out, err = b.apply(items[i].t, items[i].e)
-	}
-	return w.end(b, err)
-}
-
-func (w *writer) begin() *batch {
-	return &batch{
-		w: w, c: w.c, now: w.x.now().UnixMilli(), grew: map[*tenant]mark{}, words: map[*tenant][]word{},
-		plain: make([]byte, 0, 2048), sealed: make([]byte, 0, 2048),
-	}
-}
-
-// end commits, or rolls back when there was an error.
-func (w *writer) end(b *batch, err error) error {
-	if err == nil {
-		err = b.flush()
-	}
-	if err == nil {
-		err = w.c.exec(`COMMIT`)
-	}
-	if err != nil {
-		_ = w.c.exec(`ROLLBACK`) // fails when SQLite has rolled back already
-		w.forget()
-		for t, m := range b.grew {
-			t.sequence, t.feedTime = m.sequence, m.time
-		}
-		return err
-	}
-	for _, s := range b.touched {
-		s.touched = false
-		if len(s.all) > maxCachedSeries {
-			s.all = map[archive.Ref]*series{}
-		}
-	}
-	w.studies.trim()
-	for t := range b.grew {
-		t.woke()
-	}
-	w.ballast.restore(w.x.now())
-	return nil
-}
-
-// flush writes what the transaction kept in memory.
-func (b *batch) flush() error {
-	for _, e := range b.changed {
-		if err := b.storeSeries(e); err != nil {
-			return err
-		}
-	}
-	for _, s := range b.touched {
-		if err := b.storeStudy(s); err != nil {
-			return err
-		}
-	}
-	if err := b.storePostings(); err != nil {
-		return err
-	}
-	if err := b.storeWords(); err != nil {
-		return err
-	}
-	return b.storeSessions()
-}
-
-// forget drops what memory holds of the database.
-func (w *writer) forget() {
-	w.studies, w.sessions = studyCache{}, map[sessionKey]*session{}
-	w.prefixes, w.packs = map[string]int64{}, map[packKey]bool{}
-	w.recent.forget()
-	w.warm = map[int64]bool{}
-}
-
-func (w *writer) dropSessions() {
-	for k, s := range w.sessions {
-		if !s.dirty {
-			delete(w.sessions, k)
-		}
-	}
-}
-
-// load reads where row identities go on.
-func (w *writer) load() (err error) {
-	w.forget()
-	for table, next := range map[string]*int64{"studies": &w.nextStudy, "series": &w.nextSeries, "words": &w.nextWords} {
-		if *next, err = w.c.integer(`SELECT max(id) FROM ` + table); err != nil {
-			return err
-		}
-		*next++
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,9 +36,9 @@ var errClosed = fault.New(fault.Unavailable, "the archive is being closed; try a
 
 // Ring is a tenant's keys in use. It is safe for concurrent use.
 type Ring struct {
-	o       Options
-	cache   *cache
-	hashers sync.Pool // *blake3.Hasher keyed for references
+	o     Options
+	cache *cache
+	refs  *Refs
 
 	ctx   context.Context // of fetches: it ends with Close
 	stop  context.CancelFunc
@@ -50,7 +51,6 @@ type Ring struct {
 	uses   map[use]proof
 	root   archive.Secret
 	fact   archive.Secret
-	ref    archive.Secret
 	digest archive.Secret
 	calls  map[archive.KeyID]*call
 }
@@ -93,16 +93,26 @@ func Open(ctx context.Context, o Options) (_ *Ring, err error) {
 	if r.kek == "" {
 		r.kek = object.Wrapped.KEK
 	}
-	for purpose, to := range map[string]*archive.Secret{"fact": &r.fact, "ref": &r.ref, "digest": &r.digest} {
+	var ref archive.Secret
+	defer ref.Wipe()
+	for purpose, to := range map[string]*archive.Secret{"fact": &r.fact, "ref": &ref, "digest": &r.digest} {
 		if *to, err = r.Derive(purpose); err != nil {
 			return nil, err
 		}
 	}
+	r.refs = &Refs{keyed: newKeyed(&ref)}
 	return r, nil
 }
 
 // RootName returns the name of a tenant root's object.
 func RootName(t archive.Tenant) string { return string(t) + "/root/1" }
+
+// Holds reports whether an object's name is one of wrapped keys, which may lie
+// in a bucket of their own.
+func Holds(name string) bool {
+	_, rest, _ := strings.Cut(name, "/")
+	return strings.HasPrefix(rest, "key/") || strings.HasPrefix(rest, "root/") || strings.HasPrefix(rest, "escrow/")
+}
 
 // KEK returns which KEK wraps new keys.
 func (r *Ring) KEK() ID {
@@ -257,11 +267,26 @@ func (r *Ring) Ref(uid string) archive.Ref {
 	if r.ctx.Err() != nil {
 		panic("keys: the ring is closed")
 	}
-	h, ok := r.hashers.Get().(*blake3.Hasher)
+	return r.refs.Ref(uid)
+}
+
+// Refs returns what gives references after Close as well: for who may still be
+// at work then and must not make wrong ones, and drops it when done.
+func (r *Ring) Refs() *Refs { return r.refs }
+
+// Refs gives the keyed hashes of UIDs. It is safe for concurrent use.
+type Refs struct {
+	keyed *blake3.Hasher
+	pool  sync.Pool // *blake3.Hasher, clones of keyed
+}
+
+// Ref returns the keyed hash of a UID.
+func (r *Refs) Ref(uid string) archive.Ref {
+	h, ok := r.pool.Get().(*blake3.Hasher)
 	if !ok {
-		h = r.keyed(&r.ref)
+		h = r.keyed.Clone()
 	}
-	defer r.hashers.Put(h)
+	defer r.pool.Put(h)
 	h.Reset()
 	_, _ = h.WriteString(uid)
 	var sum [32]byte
@@ -269,16 +294,7 @@ func (r *Ring) Ref(uid string) archive.Ref {
 	return archive.Ref(sum[:16])
 }
 
-// Digest returns a hash that gives the tenant-keyed BLAKE3-256 of an instance.
-// It panics after Close, where a digest would be wrong.
-func (r *Ring) Digest() hash.Hash { return r.keyed(&r.digest) }
-
-func (r *Ring) keyed(s *archive.Secret) *blake3.Hasher {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.closed {
-		panic("keys: the ring is closed")
-	}
+func newKeyed(s *archive.Secret) *blake3.Hasher {
 	h, err := blake3.NewKeyed(s[:])
 	if err != nil {
 		panic(err) // only a key that is not 32 bytes long is refused
@@ -286,12 +302,23 @@ func (r *Ring) keyed(s *archive.Secret) *blake3.Hasher {
 	return h
 }
 
+// Digest returns a hash that gives the tenant-keyed BLAKE3-256 of an instance.
+// It panics after Close, where a digest would be wrong.
+func (r *Ring) Digest() hash.Hash {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		panic("keys: the ring is closed")
+	}
+	return newKeyed(&r.digest)
+}
+
 // Close waits for fetches to end and wipes every key. Nobody may use the ring afterwards.
 func (r *Ring) Close() {
 	r.stop()
 	r.mu.Lock()
 	r.closed = true
-	for _, s := range []*archive.Secret{&r.root, &r.fact, &r.ref, &r.digest} {
+	for _, s := range []*archive.Secret{&r.root, &r.fact, &r.digest} {
 		s.Wipe()
 	}
 	r.mu.Unlock()

@@ -59,8 +59,9 @@ type Archive struct {
 	drained chan struct{} // closed when the last visit of an archive that is cut off ends
 }
 
-// openArchive unwraps the tenant's root and opens all that hangs on it.
-func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, err error) {
+// openArchive unwraps the tenant's root and opens all that hangs on it. whole says
+// that nothing can be in the log that is not in the index.
+func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_ *Archive, err error) {
 	settings, err := n.settings(ctx, t)
 	if err != nil {
 		return nil, err
@@ -87,11 +88,10 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err := a.openUses(settings); err != nil {
 		return nil, err
 	}
-	if err := a.catchUp(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.prove(ctx); err != nil { // the log may have told what the index did not know
-		return nil, err
+	if !whole {
+		if err := a.catchUpFirst(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if n.o.Serve != nil {
 		a.Handler = n.o.Serve(a)
@@ -112,19 +112,23 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
+	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: fencedLog{a.log, n}, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
 	}
-	a.Retrieve = retrieve.New(retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs})
+	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs}
+	if n.near != nil {
+		ro.Ahead = n.near
+	}
+	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
 		MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
 	if err != nil {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.log, a.ring)
+	a.Remove = remove.New(n.Index, fencedLog{a.log, n}, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	return nil
 }

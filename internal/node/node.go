@@ -16,7 +16,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,31 +26,39 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
-	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
-	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/storage"
+	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
 	"github.com/strata-pacs/strata/storage/retrystore"
+	"github.com/strata-pacs/strata/storage/splitstore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
 type Options struct {
-	Tenant  archive.Tenant // that needs no settings of its own; default: archive.DefaultTenant
-	Data    string         // folder; made when absent
-	Index   string         // file of the index; default index.db in Data
-	Wrapper keys.Wrapper   // wraps and unwraps under the KEK
-	KEK     keys.ID        // for tenants whose settings name none
+	Tenant archive.Tenant // that needs no settings of its own; default: archive.DefaultTenant
+	Data   string         // folder of this node alone; made when absent
+	Index  string         // file of the SQLite index; default index.db in Data
+	// Database is the address of a PostgreSQL database that nodes share, instead of Index.
+	Database string
+	// Remote is the object store that nodes share; nil: objects in Data.
+	Remote driver.Driver
+	// RemoteKeys is where wrapped keys lie, when not in the store.
+	RemoteKeys driver.Driver
+	// ReadCache is the folder that keeps what was read of a remote store, sealed as it came,
+	// up to ReadCacheBytes; empty: nothing is kept.
+	ReadCache      string
+	ReadCacheBytes int64
+	Wrapper        keys.Wrapper // wraps and unwraps under the KEK
+	KEK            keys.ID      // for tenants whose settings name none
 
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
@@ -84,6 +91,8 @@ type Options struct {
 	// ThumbnailsInMemory keeps thumbnails out of the store.
 	ThumbnailsInMemory bool
 
+	// Release ends what the options brought, when the node has been closed.
+	Release func() error
 	// Driver replaces the local file store, for tests.
 	Driver driver.Driver
 	Now    func() time.Time
@@ -97,10 +106,11 @@ type Node struct {
 	Codecs *pixel.Codecs
 
 	o      Options
-	id     string // of this run of this process
+	member member
 	lock   *os.File
 	pool   *sandbox.Pool
 	budget *pack.Budget
+	near   *cachestore.Store // nil without a read cache
 
 	sessions atomic.Int64 // of the log, that were begun
 
@@ -151,13 +161,20 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.openPixels()
 	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if n.shared() {
+		if err = n.join(ctx); err != nil {
+			return n, err
+		}
+		n.wg.Go(func() { n.remain(ctx) })
+	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, id: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
@@ -167,6 +184,14 @@ func (n *Node) openStore() (err error) {
 	}
 	if n.lock, err = lock(n.o.Data); err != nil {
 		return err
+	}
+	if n.o.Remote != nil {
+		d, err := n.remote()
+		if err != nil {
+			return err
+		}
+		n.Bucket = storage.New(d)
+		return nil
 	}
 	d := n.o.Driver
 	if d == nil {
@@ -180,8 +205,29 @@ func (n *Node) openStore() (err error) {
 	return nil
 }
 
+// remote puts together what reads and writes a store that is far away.
+func (n *Node) remote() (driver.Driver, error) {
+	retried := retrystore.Options{Stall: storeStall, Hedge: true}
+	d := retrystore.New(n.o.Remote, retried)
+	if n.o.RemoteKeys != nil {
+		d = splitstore.New(splitstore.Options{Picked: retrystore.New(n.o.RemoteKeys, retried), Other: d, Pick: keys.Holds})
+	}
+	if n.o.ReadCache == "" {
+		return d, nil
+	}
+	c, err := cachestore.New(d, cachestore.Options{Folder: n.o.ReadCache, Bytes: n.o.ReadCacheBytes, Log: n.o.Slog})
+	if err != nil {
+		return nil, fmt.Errorf("read-cache: %w", err)
+	}
+	n.near = c
+	return c.Driver, nil
+}
+
+// storeStall is how long a store may move no byte before it is asked again.
+const storeStall = 30 * time.Second
+
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, Now: n.o.Now, Keys: n.keysOf})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}
@@ -195,8 +241,7 @@ func (n *Node) lend(t archive.Tenant, r *keys.Ring) {
 	n.rings[t] = r
 }
 
-// takeBack has the index drop what it made of a tenant's keys. It returns when
-// nothing works with them any more.
+// takeBack has the index drop what it made of a tenant's keys.
 func (n *Node) takeBack(t archive.Tenant) {
 	n.mu.Lock()
 	delete(n.rings, t)
@@ -211,10 +256,20 @@ func (n *Node) keysOf(_ context.Context, t archive.Tenant) (index.Keys, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if r := n.rings[t]; r != nil {
-		return r, nil
+		return indexKeys{r, r.Refs()}, nil
 	}
 	return nil, errClosing
 }
+
+// indexKeys are a tenant's keys in the hands of the index, whose transactions
+// may outlast the archive by a moment.
+type indexKeys struct {
+	ring *keys.Ring
+	*keys.Refs
+}
+
+// Derive returns the tenant's secret for a purpose.
+func (k indexKeys) Derive(purpose string) (archive.Secret, error) { return k.ring.Derive(purpose) }
 
 // settings returns what holds for a tenant: its newest tenant fact, or for the
 // default tenant without one, the options. A tenant that the store has and the
@@ -254,7 +309,16 @@ func (n *Node) gate(ctx context.Context, t archive.Tenant) (*gate, error) {
 }
 
 // shared reports whether other nodes work on the same archives.
-func (n *Node) shared() bool { return false }
+func (n *Node) shared() bool { return n.o.Database != "" }
+
+func (n *Node) allGates() (all []*gate) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, g := range n.gates {
+		all = append(all, g)
+	}
+	return all
+}
 
 // start runs f in a goroutine that Close waits for, unless the node is closed.
 func (n *Node) start(f func()) bool {
@@ -267,13 +331,15 @@ func (n *Node) start(f func()) bool {
 	return true
 }
 
-// session names a new session of a log: the first is the run of this process,
-// what comes after a hyphen tells others apart.
+// session names a new session of a log: the id of the node, and for all but the
+// first what tells them apart.
 func (n *Node) session() string {
+	n.member.mu.Lock()
+	defer n.member.mu.Unlock()
 	if k := n.sessions.Add(1); k > 1 {
-		return fmt.Sprintf("%s-%d", n.id, k)
+		return fmt.Sprintf("%s-%d", n.member.id, k)
 	}
-	return n.id
+	return n.member.id
 }
 
 // cacheBytes is how much decoded metadata an archive holds in memory: of a node
@@ -285,20 +351,16 @@ func (n *Node) cacheBytes(t archive.Tenant) int64 {
 	return max(4<<20, n.o.CacheBytes/8)
 }
 
-func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, log *ledger.Log) reconcile.Options {
-	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog}
-	if log != nil {
-		ro.Log = log
-		// The lock on the data folder says that nobody else writes.
-		ro.Over = func(session string) bool { return session != log.Session() }
-	}
-	return ro
-}
-
 // Ready says why the node cannot work, or nil.
 func (n *Node) Ready(ctx context.Context) error {
 	if err := n.Index.Ready(ctx); err != nil {
 		return err
+	}
+	n.member.mu.Lock()
+	gone := n.member.gone
+	n.member.mu.Unlock()
+	if gone != nil {
+		return gone
 	}
 	_, err := n.Bucket.List(ctx, string(n.Tenant)+"/root/", "", 1)
 	return err
@@ -309,19 +371,15 @@ func (n *Node) Ready(ctx context.Context) error {
 func (n *Node) Close(ctx context.Context) error {
 	n.mu.Lock()
 	n.closed = true
-	var gates []*gate
-	for _, g := range n.gates {
-		gates = append(gates, g)
-	}
 	n.mu.Unlock()
-	if n.stop != nil {
-		n.stop()
-	}
 	var errs []error
-	for _, g := range gates {
+	for _, g := range n.allGates() {
 		if err := g.end(ctx); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if n.stop != nil {
+		n.stop() // the membership last: the logs have been closed under it
 	}
 	n.wg.Wait()
 	if n.pool != nil {
@@ -330,8 +388,14 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.Index != nil {
 		errs = append(errs, n.Index.Close())
 	}
+	if n.near != nil {
+		errs = append(errs, n.near.Close())
+	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())
+	}
+	if n.o.Release != nil {
+		errs = append(errs, n.o.Release())
 	}
 	return errors.Join(errs...)
 }

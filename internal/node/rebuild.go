@@ -23,6 +23,30 @@ func Rebuild(ctx context.Context, o Options, progress func(done, total int)) (re
 	if err := n.openStore(); err != nil {
 		return report, err
 	}
+	if o.Database != "" {
+		return n.rebuildShared(ctx, progress)
+	}
+	return n.rebuildFile(ctx, progress)
+}
+
+// rebuildShared fills an empty database.
+func (n *Node) rebuildShared(ctx context.Context, progress func(done, total int)) (report reconcile.Report, err error) {
+	if err := n.openIndex(ctx, ""); err != nil {
+		return report, err
+	}
+	used, err := n.Index.Used(ctx)
+	if err != nil {
+		return report, err
+	}
+	if used {
+		return report, fault.New(fault.Conflict, "the database holds an index; stop every node, drop its schema (DROP SCHEMA strata CASCADE) and run this again")
+	}
+	return n.rebuild(ctx, progress)
+}
+
+// rebuildFile makes a SQLite index beside the old one, and puts it in its place.
+func (n *Node) rebuildFile(ctx context.Context, progress func(done, total int)) (report reconcile.Report, err error) {
+	o := n.o
 	fresh := o.Index + ".rebuild"
 	if err := removeIndex(fresh); err != nil {
 		return report, err

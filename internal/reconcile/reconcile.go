@@ -63,7 +63,7 @@ type Options struct {
 	Log    Log // nil where nothing may be written: Rebuild and Verify without a server
 	Keys   Keys
 	// Over reports whether a session has ended: its process is gone for good.
-	Over  func(session string) bool
+	Over  func(ctx context.Context, session string) bool
 	Grace time.Duration // of Reap
 	Slog  *slog.Logger
 }
@@ -80,7 +80,7 @@ type Reconciler struct {
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
 	if o.Over == nil {
-		o.Over = func(string) bool { return false }
+		o.Over = func(context.Context, string) bool { return false }
 	}
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
@@ -135,7 +135,7 @@ func settled(p archive.Progress) bool {
 
 func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) error {
 	// Asked before listing: what is written after the listing belongs to a session that was not over.
-	over, uncommitted := r.o.Over(session), done.Uncommitted
+	over, uncommitted := r.o.Over(ctx, session), done.Uncommitted
 	var after uint64 // everything up to here is applied
 	if len(p.Applied) > 0 && p.Applied[0].From == 1 {
 		after = p.Applied[0].To

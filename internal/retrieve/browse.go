@@ -3,6 +3,7 @@ package retrieve
 import (
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -29,10 +30,8 @@ type browsing struct {
 	lru    list.List // of *browsed, the latest first
 }
 
-type seriesKey struct {
-	tenant        archive.Tenant
-	study, series string
-}
+// seriesKey is a hash of tenant, study and series: their UIDs are not held.
+type seriesKey [sha256.Size]byte
 
 // browsed is a series being looked through.
 type browsed struct {
@@ -49,8 +48,6 @@ type slice struct {
 	fetched bool
 }
 
-func (b *browsing) init() { b.series = make(map[seriesKey]*list.Element) }
-
 // asked notes that an instance is looked at, and fetches it while its key is
 // fetched, unless it is large: then who reads says what part is wanted. With the
 // second of a series its neighbours follow.
@@ -63,16 +60,16 @@ func (w *warming) asked(ctx context.Context, in *Instance) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := seriesKey{in.tenant, in.Study, in.Series}
-	e := w.series[k]
+	k := seriesKey(sha256.Sum256([]byte(string(in.tenant) + "\x00" + in.Study + "\x00" + in.Series)))
+	e := w.browsing.series[k]
 	if e == nil {
-		w.series[k] = w.lru.PushFront(&browsed{key: k, last: in.Blob})
-		if w.lru.Len() > maxBrowsed {
-			delete(w.series, w.lru.Remove(w.lru.Back()).(*browsed).key)
+		w.browsing.series[k] = w.browsing.lru.PushFront(&browsed{key: k, last: in.Blob})
+		if w.browsing.lru.Len() > maxBrowsed {
+			delete(w.browsing.series, w.browsing.lru.Remove(w.browsing.lru.Back()).(*browsed).key)
 		}
 		return
 	}
-	w.lru.MoveToFront(e)
+	w.browsing.lru.MoveToFront(e)
 	s := e.Value.(*browsed)
 	if s.last == in.Blob {
 		return
@@ -87,17 +84,18 @@ func (w *warming) asked(ctx context.Context, in *Instance) {
 		}
 	}
 	if !s.busy {
-		s.busy = w.start(func() { w.follow(s) })
+		t, sel := in.tenant, archive.UIDs{Study: in.Study, Series: in.Series}
+		s.busy = w.start(func() { w.follow(s, t, sel) })
 	}
 }
 
 // follow fetches what lies around the instance asked for last until all of it is
 // fetched.
-func (w *warming) follow(s *browsed) {
+func (w *warming) follow(s *browsed, t archive.Tenant, sel archive.UIDs) {
 	w.mu.Lock()
 	known := s.slices != nil
 	w.mu.Unlock()
-	if !known && !w.lookup(s) {
+	if !known && !w.lookup(s, t, sel) {
 		return
 	}
 	for {
@@ -122,10 +120,10 @@ func (w *warming) follow(s *browsed) {
 }
 
 // lookup learns the order of a series. Where that fails, the next request tries again.
-func (w *warming) lookup(s *browsed) bool {
+func (w *warming) lookup(s *browsed, t archive.Tenant, sel archive.UIDs) bool {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	found, err := w.r.Find(ctx, s.key.tenant, archive.UIDs{Study: s.key.study, Series: s.key.series}, Files)
+	found, err := w.r.Find(ctx, t, sel, Files)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil || len(found) > maxSlices {

@@ -1,6 +1,7 @@
 package retrieve
 
 import (
+	"container/list"
 	"context"
 	"iter"
 	"sync"
@@ -34,9 +35,10 @@ type warming struct {
 	wg     sync.WaitGroup
 	flight *semaphore.Weighted // bytes
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	browsing
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	browsing browsing
+	runs     runs
 }
 
 func newWarming(r *Reader) *warming {
@@ -45,7 +47,7 @@ func newWarming(r *Reader) *warming {
 	}
 	w := &warming{r: r, to: r.o.Ahead, flight: semaphore.NewWeighted(warmFlight)}
 	w.ctx, w.stop = context.WithCancel(context.Background())
-	w.browsing.init()
+	w.browsing.series, w.runs.of = make(map[seriesKey]*list.Element), make(map[archive.BlobID]*list.Element)
 	return w
 }
 
@@ -94,6 +96,9 @@ func (w *warming) begin(ctx context.Context, in *Instance, off, n int64) {
 	defer w.mu.Unlock()
 	// No turn is waited for: the request itself asks for these bytes next.
 	w.start(func() { _ = w.to.Warm(ctx, at.Object, at.Offset, at.Length) })
+	if next := w.runs.next(in, off, n); next.Length > 0 {
+		w.start(func() { w.fetch(w.ctx, next) })
+	}
 }
 
 // sealed is where n bytes of the instance's file from off lie, sealed; nowhere

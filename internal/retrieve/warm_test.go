@@ -94,10 +94,11 @@ func (f *far) depth(t *testing.T, do func()) (depth, requests int) {
 func stack(t *testing.T, together int) (a *retrievetest.Archive, files [][]byte, uids []archive.UIDs) {
 	t.Helper()
 	a = retrievetest.New()
+	pattern := retrievetest.Pattern(160*160*2 + 120)
 	for i := range 120 {
 		u := archive.UIDs{Study: "1.2", Series: "1.2.1", Instance: fmt.Sprintf("1.2.1.%d", i+1)}
-		px := retrievetest.Pattern(256*256*2 + 8)[i%8:][:256*256*2]
-		files = append(files, retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 256, Columns: 256, Pixels: px, Name: "Fern^Ada"}))
+		px := pattern[i:][:160*160*2]
+		files = append(files, retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 160, Columns: 160, Pixels: px, Name: "Fern^Ada"}))
 	}
 	for rest := files; len(rest) > 0; rest = rest[together:] {
 		uids = append(uids, a.Store(t, tenant, rest[:together]...)...)
@@ -238,7 +239,7 @@ func TestColdViewer(t *testing.T) {
 		name    string
 		clients int
 		depth   int // of the 120 requests, behind the first
-	}{{"25 at a time", 25, 3}, {"one at a time", 1, 3}} {
+	}{{"25 at a time", 25, 3}, {"one at a time", 1, 4}} {
 		for _, together := range []int{120, 1} {
 			t.Run(fmt.Sprint(c.name, together), func(t *testing.T) {
 				a, files, uids := stack(t, together)
@@ -373,6 +374,81 @@ func TestWarmFails(t *testing.T) {
 				t.Errorf("instance %d: %v", n, err)
 			}
 			n++
+		}
+	})
+}
+
+// TestWarmDamagedIndex: what a damaged index says of where bytes lie is not asked
+// for ahead, and comes to nothing worse than an error.
+func TestWarmDamagedIndex(t *testing.T) {
+	a := retrievetest.New()
+	u := a.Store(t, tenant, retrievetest.Part10(retrievetest.Image{UIDs: ct, Rows: 256, Columns: 256}))[0]
+	good := *a.Row(u)
+	for _, damage := range []func(*archive.InstanceRow){
+		func(r *archive.InstanceRow) { r.SegmentBits = 255 },
+		func(r *archive.InstanceRow) { r.SegmentBits = 1 },
+		func(r *archive.InstanceRow) { r.Size = 1 << 62 },
+		func(r *archive.InstanceRow) { r.Size = -1 },
+		func(r *archive.InstanceRow) { r.At.Length = -1 },
+		func(r *archive.InstanceRow) { r.At.Length = 10 },
+		func(r *archive.InstanceRow) { r.At.Offset = -1 << 40 },
+		func(r *archive.InstanceRow) { r.At.Offset = 1 << 40 },
+		func(r *archive.InstanceRow) { r.At.Object = "default/none" },
+	} {
+		*a.Row(u) = good
+		damage(a.Row(u))
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			f := newFar(t, a, dir)
+			defer f.close()
+			in := one(t, f.Reader, u)
+			for b, err := range retrieve.Ahead(t.Context(), func(yield func(*retrieve.Body, error) bool) { _ = yield(f.File(in, "")) && yield(f.Frame(in, 1, "")) }, same) {
+				if err == nil {
+					err = b.Write(t.Context(), io.Discard)
+				}
+				if err == nil {
+					t.Errorf("%+v was read", a.Row(u).At)
+				}
+			}
+		})
+	}
+}
+
+// TestColdFrames: the frames of a large instance, asked for in order by a request
+// each, are fetched ahead; those asked for at random are not.
+func TestColdFrames(t *testing.T) {
+	a := retrievetest.New()
+	u := a.Store(t, tenant, retrievetest.Part10(retrievetest.Image{UIDs: ct, Rows: 256, Columns: 256, Frames: 160}))[0]
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t, a, dir)
+		defer f.close()
+		get := func(n int) {
+			b, err := f.Frame(one(t, f.Reader, u), n, "")
+			read(t, b, err)
+		}
+		depth, requests := f.depth(t, func() {
+			for n := range 160 {
+				get(n + 1)
+			}
+		})
+		t.Logf("in order: %d requests in a row, %d in all", depth, requests)
+		if depth > 10 || requests > 20 {
+			t.Errorf("in order: %d requests in a row, %d in all", depth, requests)
+		}
+		time.Sleep(time.Hour) // what is under way
+		if err := f.cache.Drop(string(tenant)); err != nil {
+			t.Fatal(err)
+		}
+		before := f.cache.Stats().Fetched
+		for _, n := range []int{100, 20, 140, 60, 1} {
+			get(n)
+		}
+		time.Sleep(time.Hour)
+		got := f.cache.Stats().Fetched - before
+		t.Logf("at random: %d bytes", got)
+		if got > 5<<20 {
+			t.Errorf("%d bytes were fetched for five frames of 128 KiB", got)
 		}
 	})
 }

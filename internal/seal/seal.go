@@ -196,7 +196,8 @@ func PlainSize(sealed int64, segmentBits uint8) int64 {
 
 // Span returns where in a blob with so many bytes of plaintext the segments lie
 // that hold n bytes of it from off, a range within it: what a Reader reads for
-// that range. segmentBits 0 is the default.
+// that range. segmentBits 0 is the default. The length is negative where there
+// is no such blob.
 func Span(plain int64, segmentBits uint8, off, n int64) (from, length int64) {
 	if segmentBits == 0 {
 		segmentBits = DefaultSegmentBits

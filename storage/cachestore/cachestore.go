@@ -12,6 +12,8 @@
 // as after a power cut (nothing is flushed). A folder that cannot be written is
 // passed by, with one line in the log, until it can be again.
 //
+// In memory are at most 64 blocks on their way, and 64 KiB of each reader.
+//
 // Objects deleted or replaced through the wrapper are forgotten. Those deleted
 // by others may still be read here until they fall out: the names are never
 // used again, and whether they may be read is decided by keys and index.
@@ -102,7 +104,8 @@ func (s *Store) Warm(ctx context.Context, key string, off, n int64) error {
 // Drop forgets all objects of a tenant, whose names begin with tenant and '/'. It
 // returns when none of them is found any more, here or after a crash; their
 // files are then removed in the background. Readers under way go on with the
-// store below or the file they have open.
+// store below or the file they have open, and who reads later fills it again:
+// that a tenant is not read is for others to see to, before.
 func (s *Store) Drop(tenant string) error { return s.s.c.drop(tenant) }
 
 // Stats returns the counts.

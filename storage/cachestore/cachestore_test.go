@@ -310,16 +310,22 @@ func TestShared(t *testing.T) {
 func TestErrors(t *testing.T) {
 	w := newWorld(t, cachestore.Options{})
 	want := w.put("t/pack/a", pattern(4*block, 1))
-	for _, action := range []faultstore.Action{faultstore.FailBefore, faultstore.Cut} {
+	broke := fault.Wrap(fault.Unavailable, io.ErrUnexpectedEOF, "the connection broke off") // which is no end
+	for _, d := range []faultstore.Decision{{Action: faultstore.FailBefore}, {Action: faultstore.Cut}, {Action: faultstore.Cut, Err: broke}} {
 		var reads atomic.Int64
 		w.faults.Script(func(op faultstore.Op) faultstore.Decision {
 			if op.Name == faultstore.Read && reads.Add(1) == 3 {
-				return faultstore.Decision{Action: action}
+				return d
 			}
 			return faultstore.Decision{}
 		})
-		if _, err := w.b.ReadRange(t.Context(), "t/pack/a", 0, 4*block); !fault.Is(err, fault.Unavailable) {
-			t.Errorf("%v: %v", action, err)
+		r, err := w.Driver.Open(t.Context(), "t/pack/a", 0, 4*block)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			r.Close()
+		}
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%v: %v", d, err)
 		}
 		w.faults.Script(nil)
 		w.read("t/pack/a", 0, 4*block, want)

@@ -149,12 +149,11 @@ func (c *cache) run(ctx context.Context, f *fetch) {
 		for len(rest) > 0 {
 			n, err := io.ReadFull(body, buf)
 			c.fetched.Add(int64(n))
-			ends := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-			if err != nil && !ends {
+			if err != nil && !ends(err) {
 				return err
 			}
 			c.land(rest[0], c.keep(rest[0], buf[:n]), nil)
-			if rest = rest[1:]; ends {
+			if rest = rest[1:]; err != nil {
 				return errEnd
 			}
 		}
@@ -166,6 +165,12 @@ func (c *cache) run(ctx context.Context, f *fetch) {
 	for _, x := range rest {
 		c.land(x, false, err)
 	}
+}
+
+// ends reports whether err says that the object ends; a stream that broke off has
+// a kind, whatever it wraps.
+func ends(err error) bool {
+	return (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && fault.KindOf(err) == fault.Internal
 }
 
 // keep writes a block into the folder and reports whether it is there. What the

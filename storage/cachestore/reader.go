@@ -28,8 +28,8 @@ type reader struct {
 
 	cur    *block
 	curN   int64
-	buf    *[]byte // holds the piece from bufAt of the current block
-	have   []byte  // what is left of it
+	buf    *[]byte // holds a piece of the current block
+	have   []byte  // what is left of it to be read
 	again  bool    // a block was damaged already
 	direct io.ReadCloser
 	err    error

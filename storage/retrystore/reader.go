@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/storage/driver"
 )
 
 func (s *store) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
@@ -147,5 +146,3 @@ func (o *opening) close() (err error) {
 	o.w.end()
 	return err
 }
-
-var _ driver.Driver = (*store)(nil)

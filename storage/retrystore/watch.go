@@ -29,8 +29,11 @@ func (s *store) watch(ctx context.Context) (context.Context, *watch) {
 	return w.join(ctx), w
 }
 
-// join brings another context under the watch.
+// join brings another context under the watch, if it will ever end one.
 func (w *watch) join(ctx context.Context) context.Context {
+	if w.s.o.Stall <= 0 && !w.s.o.Hedge {
+		return ctx
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()

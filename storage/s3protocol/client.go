@@ -108,7 +108,7 @@ const (
 
 // Head is what the store says of an object with its answers.
 type Head struct {
-	Size     int64 // of the whole object, also where a part of it was asked for
+	Size     int64 // of the whole object, also where a part of it was asked for; -1 if it is not told
 	ETag     string
 	Version  string
 	Class    string

@@ -21,6 +21,7 @@ var (
 	errExists   = fault.New(fault.Exists, "there is an object of this name already")
 	errConflict = fault.New(fault.Conflict, "the object was changed by someone else")
 	errRange    = fault.New(fault.RangeInvalid, "the range starts after the object's end")
+	errNoSize   = fault.New(fault.Internal, "the store does not tell the size of an object, so that its end cannot be known: look for a proxy in between")
 	errEnded    = fault.New(fault.Internal, "the object was already committed or aborted")
 	errCut      = fault.New(fault.Unavailable, "the store broke off in the middle of an object")
 	errDamaged  = fault.New(fault.Corrupt, "an object's bytes are not those of its checksum: check the store")

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -161,5 +164,39 @@ func TestReaderEnds(t *testing.T) {
 		if _, again := r.Read(make([]byte, 3)); again == nil || again != err {
 			t.Errorf("%s: then %v", name, again)
 		}
+	}
+}
+
+// TestReporting: bytes are reported while they move, in both directions.
+func TestReporting(t *testing.T) {
+	var moved atomic.Int32
+	sent := make(chan int32, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		sent <- moved.Load()
+		_, _ = w.Write(make([]byte, 1<<20))
+	}))
+	defer srv.Close()
+	base := NewTransport(nil)
+	defer base.CloseIdleConnections()
+	ctx := driver.WithMoved(t.Context(), func() { moved.Add(1) })
+	body := new(Body)
+	body.write(make([]byte, 1<<20), PartSize)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, srv.URL, io.NopCloser(body.Reader()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = body.Len()
+	resp, err := Reporting(base).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	before := <-sent
+	if before < 4 {
+		t.Errorf("while 1 MiB was sent %d moves were reported", before)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); n != 1<<20 || err != nil || moved.Load()-before < 4 {
+		t.Errorf("while %d bytes were received (%v), %d moves were reported", n, err, moved.Load()-before)
 	}
 }

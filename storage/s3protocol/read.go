@@ -25,6 +25,10 @@ func (s *Store) Open(ctx context.Context, key string, off, n int64) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
+	if h.Size < 0 {
+		_ = body.Close()
+		return nil, errNoSize
+	}
 	if off > h.Size { // of an answer without range, to a store that has none
 		_ = body.Close()
 		return nil, errRange

@@ -62,7 +62,11 @@ func (s *Store) head(ctx context.Context, key string) (Head, error) {
 	if err := ctx.Err(); err != nil {
 		return Head{}, err
 	}
-	return s.client.Head(ctx, s.key(key))
+	h, err := s.client.Head(ctx, s.key(key))
+	if err == nil && h.Size < 0 {
+		err = errNoSize
+	}
+	return h, err
 }
 
 // etag is the driver's: the store's own is the same for the same bytes.

@@ -13,7 +13,9 @@ const StaleAfter = 24 * time.Hour
 
 // Sweep removes unfinished uploads below the prefix that began more than
 // [StaleAfter] ago, at most limit of them, and returns how many it removed. They
-// take room, and cost money, until then. Only one caller is needed at a time.
+// take room, and cost money, until then: a crash leaves them, and a part that
+// arrives after its upload was dropped may bring that back. Only one caller is
+// needed at a time.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	before := s.now().Add(-StaleAfter)
 	for at := new(Upload); at != nil; {

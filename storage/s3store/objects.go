@@ -115,7 +115,7 @@ func (c *client) Get(ctx context.Context, key string, off, n int64) (io.ReadClos
 		return nil, s3protocol.Head{}, classify(ctx, err, "opening an object")
 	}
 	h := s3protocol.Head{
-		Size: aws.ToInt64(out.ContentLength), ETag: unquoted(out.ETag), Version: out.Metadata[s3protocol.VersionKey],
+		Size: length(out.ContentLength), ETag: unquoted(out.ETag), Version: out.Metadata[s3protocol.VersionKey],
 		Class: string(out.StorageClass), Modified: aws.ToTime(out.LastModified), Restore: aws.ToString(out.Restore),
 		CRC32C: whole(out.ChecksumCRC32C, out.ChecksumType),
 	}
@@ -126,6 +126,14 @@ func (c *client) Get(ctx context.Context, key string, off, n int64) (io.ReadClos
 		}
 	}
 	return out.Body, h, nil
+}
+
+// length is -1 where the store does not tell it.
+func length(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
 }
 
 // whole returns a checksum that is the object's, not one of its parts' checksums.
@@ -142,7 +150,7 @@ func (c *client) Head(ctx context.Context, key string) (s3protocol.Head, error) 
 		return s3protocol.Head{}, classify(ctx, err, "looking up an object")
 	}
 	return s3protocol.Head{
-		Size: aws.ToInt64(out.ContentLength), ETag: unquoted(out.ETag), Version: out.Metadata[s3protocol.VersionKey],
+		Size: length(out.ContentLength), ETag: unquoted(out.ETag), Version: out.Metadata[s3protocol.VersionKey],
 		Class: string(out.StorageClass), Modified: aws.ToTime(out.LastModified),
 		Restore: aws.ToString(out.Restore), Archive: string(out.ArchiveStatus),
 	}, nil

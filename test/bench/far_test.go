@@ -39,7 +39,7 @@ const (
 
 // store is an archive with some studies, its index near and its objects in memory.
 type store struct {
-	*node.Node
+	*node.Archive
 	objects driver.Driver
 	kek     *localkeys.File
 }
@@ -55,15 +55,16 @@ func newStore(b *testing.B) *store {
 		b.Fatal(err)
 	}
 	s := &store{objects: memstore.New(memstore.Options{}), kek: kek}
-	s.Node, err = node.Open(b.Context(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Driver: s.objects})
+	host, archived, err := node.OpenArchive(b.Context(), node.Options{Data: filepath.Join(dir, "data"), Wrapper: kek, KEK: kek.ID(), Driver: s.objects})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := s.Close(context.Background()); err != nil {
+		if err := host.Close(context.Background()); err != nil {
 			b.Error(err)
 		}
 	})
+	s.Archive = archived
 	for study := range studies {
 		r := s.Store.Begin(ingest.RequestOptions{})
 		for i := range slices {

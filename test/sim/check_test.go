@@ -36,7 +36,7 @@ func (w *world) truth(ctx context.Context, ring *keys.Ring) (*model, error) {
 			if err != nil {
 				return nil, fmt.Errorf("the log cannot be read: %w", err)
 			}
-			if p.N != next && w.over(s) {
+			if p.N != next && w.over(ctx, s) {
 				return nil, fmt.Errorf("session %s has a hole at %d", s, next)
 			}
 			next = p.N + 1

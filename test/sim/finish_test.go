@@ -196,7 +196,7 @@ func (w *world) destroy(ctx context.Context, ring *keys.Ring) error {
 		session, isLog := strings.CutPrefix(o.Key, tenant+"/log/")
 		session, _, _ = strings.Cut(session, "/")
 		// The last number of a session that still runs is known to its index alone.
-		if isLog && w.over(session) || strings.HasPrefix(o.Key, tenant+"/pack/") {
+		if isLog && w.over(context.Background(), session) || strings.HasPrefix(o.Key, tenant+"/pack/") {
 			names = append(names, o.Key)
 		}
 	}

@@ -137,7 +137,7 @@ func (w *world) began(n *node) {
 }
 
 // over reports whether the session's process is gone.
-func (w *world) over(session string) bool {
+func (w *world) over(_ context.Context, session string) bool {
 	w.mu.Lock()
 	n := w.sessions[session]
 	w.mu.Unlock()

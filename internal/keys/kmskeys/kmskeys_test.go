@@ -146,6 +146,9 @@ func TestSilence(t *testing.T) {
 func TestContext(t *testing.T) {
 	s := newStub(t, string(kek))
 	k := open(t, s)
+	if got := encryptionContext([]byte("tenant\x00key")); len(got) != 1 || got["strata"] != "ch39pKKx47W9fak0YGBq2385ZbvKZYMHwgBuwzUFoik=" { // made by other code
+		t.Errorf("context %v", got)
+	}
 	for _, aad := range []string{"tenant-a", "tenant-b"} {
 		if _, err := k.Wrap(t.Context(), kek, []byte("key"), []byte(aad)); err != nil {
 			t.Fatal(err)

@@ -46,6 +46,9 @@ func TestEarlier(t *testing.T) {
 }
 `, "local-c619547919a234b1", "e91b419ac057afa15bcbb46ba0a7de3c108bb8b6e460cfc08842d95e87e8f8188592fc702366da27b8bb6296bd18c2fa442079a1f2bf4f369caa3c81"},
 	} {
+		if testing.Short() && tt.passphrase != "" {
+			continue
+		}
 		path := filepath.Join(t.TempDir(), "strata.key")
 		if err := os.WriteFile(path, []byte(tt.file), 0o600); err != nil {
 			t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // TestChange: the new file holds all that the old one held, for its owner alone,
 // through a link too, and nothing else is left in the folder.
 func TestChange(t *testing.T) {
-	for _, passphrase := range []string{"", "correct horse"} {
+	for _, passphrase := range passphrases() {
 		path := create(t, passphrase)
 		link := filepath.Join(t.TempDir(), "link")
 		if err := os.Symlink(path, link); err != nil {

@@ -31,6 +31,14 @@ func watched(t *testing.T, passphrase string) (*File, string, *clock, keys.Wrapp
 	return f, path, c, w
 }
 
+// passphrases are none and one; argon2id takes seconds under the race detector.
+func passphrases() []string {
+	if testing.Short() {
+		return []string{""}
+	}
+	return []string{"", "correct horse"}
+}
+
 // TestTakenAway: whatever makes the file unusable revokes the key within a
 // second, and its return grants it.
 func TestTakenAway(t *testing.T) {
@@ -103,7 +111,7 @@ func move(from, to string) error {
 // TestReload: a version that another process made wraps within a second, and
 // unwraps at once.
 func TestReload(t *testing.T) {
-	for _, passphrase := range []string{"", "correct horse"} {
+	for _, passphrase := range passphrases() {
 		f, path, c, old := watched(t, passphrase)
 		other := mustOpen(t, path, passphrase)
 		if v, err := other.Rotate(t.Context(), f.ID()); err != nil || v != "2" {

@@ -14,6 +14,7 @@ import (
 var (
 	errUnloaded = errors.New("the PKCS #11 module could not be started again")
 	errNoToken  = errors.New("the token is not there")
+	errClosed   = fault.New(fault.Unavailable, "the archive is being closed; try again when it runs")
 	errNoKey    = fault.New(fault.KeyDenied, "the HSM has no such key, or not in this version")
 )
 

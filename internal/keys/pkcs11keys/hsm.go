@@ -22,6 +22,7 @@ type HSM struct {
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
+	closed bool
 	idle   []session
 	slot   uint
 	mech   Mechanism // for Wrap
@@ -49,9 +50,16 @@ func Open(o Options) (*HSM, error) {
 	return &HSM{o: o, mod: mod, calls: make(chan struct{}, o.Sessions)}, nil
 }
 
-// Close ends the sessions. It waits for calls that go on.
+// Close ends the sessions. It waits for calls that go on, and refuses others.
 func (h *HSM) Close() error {
+	h.mu.Lock()
+	again := h.closed
+	h.closed = true
+	h.mu.Unlock()
 	h.wg.Wait()
+	if again {
+		return nil
+	}
 	h.forget()
 	h.mod.release()
 	return nil
@@ -85,8 +93,14 @@ func do[T any](ctx context.Context, h *HSM, what string, bad fault.Kind, write b
 		err   error
 	}
 	done := make(chan result, 1)
-	h.wg.Go(func() {
-		defer func() { <-h.calls }()
+	ended := func() { <-h.calls }
+	if !h.begin() {
+		ended()
+		return none, errClosed
+	}
+	go func() {
+		defer h.wg.Done()
+		defer ended()
 		var r result
 		try := func() { r.err = h.attempt(write, func(s session) (err error) { r.value, err = call(s); return err }) }
 		try()
@@ -99,7 +113,7 @@ func do[T any](ctx context.Context, h *HSM, what string, bad fault.Kind, write b
 			try()
 		}
 		done <- r
-	})
+	}()
 	select {
 	case r := <-done:
 		if r.err != nil {
@@ -109,6 +123,16 @@ func do[T any](ctx context.Context, h *HSM, what string, bad fault.Kind, write b
 	case <-within.Done():
 		return none, late()
 	}
+}
+
+// begin counts a call, unless the token is closed.
+func (h *HSM) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.wg.Add(1)
+	}
+	return !h.closed
 }
 
 // attempt runs a call in a session that is idle or new.

@@ -3,7 +3,9 @@
 package pkcs11keys
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"os"
 	"strings"
@@ -363,7 +365,7 @@ func TestPIN(t *testing.T) {
 // no more of them than there are sessions.
 func TestHangs(t *testing.T) {
 	s, f := token(t), new(faulty)
-	h := open(t, s, f.between, func(o *Options) { o.Sessions, o.Timeout = 2, 50*time.Millisecond })
+	h := open(t, s, f.between, func(o *Options) { o.Sessions, o.Timeout = 2, 300*time.Millisecond })
 	w := mustWrap(t, h)
 	hang := make(chan struct{})
 	f.mu.Lock()
@@ -374,7 +376,7 @@ func TestHangs(t *testing.T) {
 		if _, err := h.Unwrap(t.Context(), w, []byte("a")); !fault.Is(err, fault.KeyUnreachable) {
 			t.Errorf("%v", err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
 	}
@@ -391,6 +393,14 @@ func TestHangs(t *testing.T) {
 	f.mu.Unlock()
 	close(hang)
 	opens(t, "afterwards", h, w)
+	for range 2 {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.Unwrap(t.Context(), w, []byte("a")); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("when closed: %v", err)
+		}
+	}
 }
 
 func TestOptions(t *testing.T) {
@@ -410,6 +420,34 @@ func TestOptions(t *testing.T) {
 		tt.change(&o)
 		if _, err := Open(o); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Message(err), tt.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBox holds the layout of a box to storage/FORMAT.md, by one that other code made.
+func TestBox(t *testing.T) {
+	const text = "000102030405060708090a0b0c0d0e0f36a78c17c8bdce2248e02ad0684464a25038d7d3bacb469ab597ddd71305c6df00213031323334353637383961626364656630313233343536373839616263646566580000000000"
+	box, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "0123456789abcdef0123456789abcdefX"
+	if key, ok := unpack(box, []byte("tenant\x00key")); !ok || string(key) != want {
+		t.Errorf("%q, %v", key, ok)
+	}
+	if key, ok := unpack(pack([]byte(want), []byte("a")), []byte("a")); !ok || string(key) != want {
+		t.Errorf("packed: %q, %v", key, ok)
+	}
+	for i := range len(box) - 5 { // but for the zeros
+		b := bytes.Clone(box)
+		b[i] ^= 1
+		if _, ok := unpack(b, []byte("tenant\x00key")); ok {
+			t.Errorf("byte %d changed", i)
+		}
+	}
+	for n := range box {
+		if _, ok := unpack(box[:n], []byte("tenant\x00key")); ok {
+			t.Errorf("cut to %d bytes", n)
 		}
 	}
 }

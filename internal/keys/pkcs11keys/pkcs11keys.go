@@ -14,10 +14,7 @@
 package pkcs11keys
 
 import (
-	"bytes"
 	"encoding/hex"
-	"io"
-	"os"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -77,24 +74,6 @@ func (o *Options) check() error {
 		o.Modules = new(Modules)
 	}
 	return nil
-}
-
-const maxPIN = 4 << 10 // bytes of a PIN file
-
-func readPIN(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.Wrap(fault.KeyDenied, err, "the file with the HSM's PIN cannot be read")
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPIN))
-	if err != nil {
-		return nil, fault.Wrap(fault.KeyDenied, err, "the file with the HSM's PIN cannot be read")
-	}
-	if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
-		return nil, fault.New(fault.KeyDenied, "the file with the HSM's PIN is empty")
-	}
-	return b, nil
 }
 
 // ByID returns the KEK ID of the single key that has a CKA_ID.

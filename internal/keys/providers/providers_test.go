@@ -69,6 +69,24 @@ func TestVault(t *testing.T) {
 	if d := roundTrip(t, setting, "tenant-a"); d.Provider != "vault" {
 		t.Errorf("%+v", d)
 	}
+
+	// Two locks, on a file and on Vault.
+	path := filepath.Join(t.TempDir(), "key")
+	if err := localkeys.Create(path, nil); err != nil {
+		t.Fatal(err)
+	}
+	setting, _, _ = strings.Cut(setting, "&admin")
+	s, err := Open(t.Context(), map[string]string{"operator": "local:" + path, "hospital": setting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	keystest.Run(t, keystest.Harness{
+		New: func(t *testing.T) (keys.Wrapper, keys.ID) {
+			return s, keys.Pair(id(t, s, "operator"), id(t, s, "hospital"))
+		},
+		Silence: func(t *testing.T) func() { v.Stop(t); return func() { v.Continue(t) } },
+	})
 }
 
 func TestPKCS11(t *testing.T) {

@@ -76,8 +76,10 @@ func (s *session) do(ctx context.Context, call func(context.Context, *api.Client
 	if !forbidden(err) {
 		return secret, err
 	}
-	if _, valid := s.client.Auth().Token().LookupSelfWithContext(ctx); !forbidden(valid) {
-		return nil, err // the token is good, or Vault has just gone
+	if _, valid := s.client.Auth().Token().LookupSelfWithContext(ctx); valid == nil {
+		return nil, err // the token is good
+	} else if !forbidden(valid) {
+		return nil, valid // Vault has just gone
 	}
 	if err := s.login(ctx, logins); err != nil {
 		return nil, err

@@ -195,7 +195,7 @@ func TestSilence(t *testing.T) {
 	t.Parallel()
 	v := testservers.Vault(t)
 	prepare(t, v)
-	p := open(t, v, byToken(t, v), func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	p := open(t, v, byToken(t, v), func(o *Options) { o.Timeout = 500 * time.Millisecond })
 	w := mustWrap(t, p)
 	v.Stop(t)
 	defer v.Continue(t)
@@ -203,7 +203,7 @@ func TestSilence(t *testing.T) {
 	if _, err := p.Unwrap(t.Context(), w, []byte("a")); !fault.Is(err, fault.KeyUnreachable) {
 		t.Errorf("%v", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -216,6 +216,16 @@ func TestSilence(t *testing.T) {
 	if _, err := p.Unwrap(ctx, w, []byte("a")); !fault.Is(err, fault.Canceled) {
 		t.Errorf("the caller went away: %v", err)
 	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("vault:v1:AAAA")
+	f.Add("vault:v:")
+	f.Fuzz(func(t *testing.T, text string) {
+		if version, body, ok := parse(text); ok && (version == "" || len(body) == 0 || !strings.HasPrefix(text, "vault:v"+version+":")) {
+			t.Errorf("%q gave version %q and %d bytes", text, version, len(body))
+		}
+	})
 }
 
 func BenchmarkTransit(b *testing.B) {

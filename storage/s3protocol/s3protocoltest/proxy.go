@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Action says what becomes of a request.
@@ -21,10 +23,12 @@ const (
 	Reset              // the connection is reset before the server sees it
 	SlowDown           // 503 with that code; the server does not see it
 	Raced              // 409 ConditionalRequestConflict; the server does not see it
+	NoRoom             // 507; the server does not see it
 	Lost               // the server does it; then the connection is reset
 	Truncate           // the answer's body breaks off in its middle
-	Stall              // nothing is answered, until the client goes away
-	StallBody          // the answer's body stops in its middle
+	Stall              // nothing is answered, until the client goes away; its clock runs fast meanwhile
+	StallBody          // the answer's body stops in its middle, likewise
+	Stuck              // nothing of the request is read
 	FlipAnswer         // one bit of the answer's body is wrong
 	FlipRequest        // one bit of the request's body is wrong
 )
@@ -35,17 +39,19 @@ type Proxy struct {
 	target string
 	http   http.RoundTripper
 	gone   chan struct{} // closed at the end, for those that stall
+	clock  clock         // runs while something stalls, and at no other time
 
 	mu     sync.Mutex
 	script func(*http.Request) Action
 	answer func(http.ResponseWriter, *http.Request) bool // instead of the server, if it returns true
-	n      map[string]int
+	n      map[string]int                                // by kind
+	under  map[string]int                                // of these, under way
 }
 
 // NewProxy starts a proxy for a server at the URL; it ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
-	p := &Proxy{target: target, http: tr, gone: make(chan struct{}), n: map[string]int{}}
+	p := &Proxy{target: target, http: tr, gone: make(chan struct{}), n: map[string]int{}, under: map[string]int{}}
 	srv := httptest.NewServer(http.HandlerFunc(p.serve))
 	p.URL = srv.URL
 	t.Cleanup(func() {
@@ -79,6 +85,22 @@ func (p *Proxy) Count(kind string) int {
 	return p.n[kind]
 }
 
+// Await waits until there were n requests of a kind and none is under way.
+func (p *Proxy) Await(t testing.TB, kind string, n int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		done := p.n[kind] >= n && p.under[kind] == 0
+		p.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after 30 s there were not %d requests of %s", n, kind)
+		}
+	}
+}
+
 // kind names what a request does.
 func kind(r *http.Request) string {
 	q := r.URL.Query()
@@ -102,6 +124,12 @@ func kind(r *http.Request) string {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.n[kind(r)]++
+	p.under[kind(r)]++
+	defer func() {
+		p.mu.Lock()
+		p.under[kind(r)]--
+		p.mu.Unlock()
+	}()
 	action := Pass
 	if p.script != nil {
 		action = p.script(r)
@@ -112,11 +140,17 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	case Reset:
 		reset(w)
 		return
-	case Stall:
-		p.stall(r)
+	case Stuck:
+		select {
+		case <-r.Context().Done():
+		case <-p.gone:
+		}
 		return
 	case SlowDown:
 		refuse(w, r, http.StatusServiceUnavailable, "SlowDown")
+		return
+	case NoRoom:
+		refuse(w, r, http.StatusInsufficientStorage, "XMinioStorageFull")
 		return
 	case Raced:
 		refuse(w, r, http.StatusConflict, "ConditionalRequestConflict")
@@ -124,6 +158,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
+		return
+	}
+	if action == Stall {
+		p.stall(r)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -137,7 +175,6 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, body []byte, action Action) {
-	// With a reader of unknown type the length must be said, and none is not unknown.
 	out, err := http.NewRequestWithContext(r.Context(), r.Method, p.target+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -180,10 +217,18 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, body []byte, act
 	_, _ = w.Write(got)
 }
 
+// stall waits until the client goes away, which the server notices because the
+// request has been read. Hours pass for the client.
 func (p *Proxy) stall(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-p.gone:
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-p.gone:
+			return
+		case <-time.After(5 * time.Millisecond):
+			p.clock.pass(time.Hour)
+		}
 	}
 }
 
@@ -207,13 +252,19 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// times returns a script with an action for the first n requests of a kind.
-func times(n int, what string, a Action) func(*http.Request) Action {
+// series returns a script with actions for the first requests of a kind.
+func series(what string, actions ...Action) func(*http.Request) Action {
 	return func(r *http.Request) Action {
-		if kind(r) != what || n == 0 {
+		if kind(r) != what || len(actions) == 0 {
 			return Pass
 		}
-		n--
+		a := actions[0]
+		actions = actions[1:]
 		return a
 	}
+}
+
+// times returns a script with an action for the first n requests of a kind.
+func times(n int, what string, a Action) func(*http.Request) Action {
+	return series(what, slices.Repeat([]Action{a}, n)...)
 }

@@ -50,7 +50,7 @@ func (s Suite) Run(t *testing.T) {
 		test func(*testing.T)
 		skip bool
 	}{
-		{name: "Driver", test: s.driver(plain, func(d *s3protocol.Store) driver.Driver { return d })},
+		{name: "Driver", test: s.driver(plain, func(d *s3protocol.Store) driver.Driver { return d }), skip: testing.Short()},
 		{name: "DriverRetrying", test: s.driver(plain, func(d *s3protocol.Store) driver.Driver {
 			return retrystore.New(d, retrystore.Options{Hedge: true, Stall: time.Minute})
 		})},

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/keys/providers"
+	"github.com/strata-pacs/strata/storage/driver"
+	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/miniostore"
+	"github.com/strata-pacs/strata/storage/s3store"
+)
+
+// openStore opens the store at an address.
+func openStore(ctx context.Context, key, address string) (d driver.Driver, err error) {
+	scheme, rest, _ := strings.Cut(address, "://")
+	switch scheme {
+	case "s3":
+		d, err = opened(s3store.Open(ctx, address, s3store.Options{}))
+	case "minio":
+		d, err = opened(miniostore.Open(ctx, address, miniostore.Options{}))
+	case "file":
+		d, err = opened(filestore.New(rest, filestore.Options{}))
+	default:
+		err = fault.New(fault.Invalid, "must begin with s3://, minio:// or file://")
+	}
+	if c, ok := d.(interface{ Check(context.Context) error }); ok && err == nil {
+		err = c.Check(ctx) // without conditions two nodes could overwrite each other
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return d, nil
+}
+
+// opened is a driver, or no driver at all where opening it failed.
+func opened[D driver.Driver](d D, err error) (driver.Driver, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// openProviders opens the key providers, and returns the KEK of tenants whose
+// settings name none. The local key file is one of them where it is there, or
+// where nothing else is configured.
+func (c *Config) openProviders(ctx context.Context, warn io.Writer) (*providers.Set, keys.ID, error) {
+	set, err := providers.Open(ctx, c.Providers)
+	if err != nil {
+		return nil, "", err
+	}
+	if c.KEK != "" && !exists(c.KeyFile) {
+		return set, keys.ID(c.KEK), nil
+	}
+	key, err := c.openKey(warn)
+	if err == nil {
+		err = set.Add(localProvider, providers.Provider{Wrapper: key, KEK: key.ID()})
+	}
+	if err != nil {
+		_ = set.Close() // nothing was used yet
+		return nil, "", err
+	}
+	if c.KEK != "" {
+		return set, keys.ID(c.KEK), nil
+	}
+	return set, key.ID(), nil
+}
+
+// localProvider is the name of the local key file among the providers.
+const localProvider = "local"

@@ -1,0 +1,201 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/strata-pacs/strata/internal/archive"
+)
+
+// known is what a writer knows of a tenant as long as nobody else writes for it.
+type known struct {
+	writes     int64 // transactions of all nodes, this one's last included; PostgreSQL only
+	sequence   int64 // of the change feed
+	feedTime   int64 // of its newest entry, ms
+	tombstones bool  // there are any
+}
+
+// enter prepares the transaction for the tenant. On PostgreSQL it locks the tenant's
+// row until the commit; what another node may have changed meanwhile is forgotten.
+func (b *batch) enter(t *tenant) error {
+	if b.entered[t] {
+		return nil
+	}
+	b.entered[t] = true
+	b.c.as(t.id)
+	w := b.w
+	k := w.known[t.id]
+	writes := int64(0)
+	if w.x.shared {
+		var err error
+		if writes, err = b.c.integer(`UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id); err != nil {
+			return err
+		}
+		if writes == 0 {
+			return errRow
+		}
+		if k != nil && k.writes+1 != writes {
+			w.forgetTenant(t.id)
+			k = nil
+		}
+	}
+	if k != nil {
+		k.writes = writes
+		return nil
+	}
+	k = &known{writes: writes}
+	var err error
+	if k.sequence, k.feedTime, err = lastChange(b.c, t.id); err != nil {
+		return err
+	}
+	n, err := b.c.integer(`SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id)
+	k.tombstones = n != 0
+	w.known[t.id] = k
+	return err
+}
+
+// entomb notes that the tenant has tombstones.
+func (b *batch) entomb(t *tenant) {
+	b.w.known[t.id].tombstones = true
+	b.fresh.blobs = nil
+}
+
+// forget drops what memory holds of the database.
+func (w *writer) forget() {
+	w.studies, w.sessions = studyCache{}, map[sessionKey]*session{}
+	w.prefixes, w.packs = map[packKey]int64{}, map[packKey]bool{}
+	w.recent.forget()
+	w.warm = map[int64]bool{}
+	w.known = map[int64]*known{}
+	if !w.x.shared {
+		w.ids = map[string]*ids{} // a transaction that failed took some; those of sequences are not given out again
+	}
+}
+
+// forgetTenant drops what another node may have changed. Beginnings of names, packs and words only ever come to be.
+func (w *writer) forgetTenant(id int64) {
+	w.studies.drop(func(s *study) bool { return s.t.id == id })
+	for k := range w.sessions {
+		if k.tenant == id {
+			delete(w.sessions, k)
+		}
+	}
+	delete(w.known, id)
+}
+
+// tidy drops what is of a tenant that is forgotten, at once or, where a transaction is under way, at its end.
+func (w *writer) tidy() {
+	for w.purge.Load() && w.mu.TryLock() {
+		w.purge.Store(false)
+		w.studies.drop(func(s *study) bool { return s.t.gone.Load() })
+		w.recent.forget()
+		w.warm = map[int64]bool{}
+		w.mu.Unlock()
+	}
+}
+
+func (w *writer) dropSessions() {
+	for k, s := range w.sessions {
+		if !s.dirty {
+			delete(w.sessions, k)
+		}
+	}
+}
+
+// ids are row identities to give out.
+type ids struct{ next, end int64 }
+
+// idBlock is by how much a sequence of PostgreSQL goes on at a time; migrations have it too.
+const idBlock = 64
+
+// id returns an identity for a new row of studies, series or words.
+func (b *batch) id(table string) (int64, error) {
+	n := b.w.ids[table]
+	if n == nil {
+		n = &ids{}
+		b.w.ids[table] = n
+	}
+	if n.next == n.end {
+		var err error
+		switch {
+		case !b.w.x.shared: // the only writer goes on after the highest
+			n.next, err = b.c.integer(`SELECT max(id) FROM ` + table)
+			n.next++
+			n.end = 1<<63 - 1
+		case table == "studies":
+			n.next, err = b.c.integer(`SELECT nextval('study_ids')`)
+		default:
+			n.next, err = b.c.integer(`SELECT nextval('` + table + `_ids')`)
+		}
+		if err != nil {
+			n.next = n.end
+			return 0, err
+		}
+		if b.w.x.shared {
+			n.end = n.next + idBlock
+		}
+	}
+	n.next++
+	return n.next - 1, nil
+}
+
+// fresh is what is known not to be in the database as the transaction found it: one query
+// on PostgreSQL instead of one for each. nil maps know nothing.
+type fresh struct {
+	sops    map[int64]bool
+	studies map[archive.Ref]bool
+	blobs   map[archive.BlobID]bool // that no tombstone names
+}
+
+// expect looks up everything new that the entries will ask for.
+func (b *batch) expect(items []item) error {
+	if !b.w.x.shared || len(items) == 0 {
+		return nil
+	}
+	t := items[0].t
+	if err := b.enter(t); err != nil {
+		return err
+	}
+	f := fresh{sops: map[int64]bool{}, studies: map[archive.Ref]bool{}, blobs: map[archive.BlobID]bool{}}
+	var sops []int64
+	var refs, blobs [][]byte
+	study := ""
+	for _, it := range items {
+		for i := range it.e.Fact.Instances {
+			in := &it.e.Fact.Instances[i]
+			if in.Study != study {
+				study = in.Study
+				ref := t.keys.Ref(study)
+				if b.w.studies.get(studyCacheKey{t.id, ref}) == nil && !f.studies[ref] {
+					f.studies[ref] = true
+					refs = append(refs, ref[:])
+				}
+			}
+			if sop := t.sop(in.UIDs.Instance); !f.sops[sop] {
+				f.sops[sop] = true
+				sops = append(sops, sop)
+			}
+			if b.w.known[t.id].tombstones && !f.blobs[in.Blob] {
+				f.blobs[in.Blob] = true
+				blobs = append(blobs, in.Blob[:])
+			}
+		}
+	}
+	if len(sops) == 0 {
+		return nil
+	}
+	b.fresh = f
+	return b.c.query(context.Background(), `SELECT 1, sop, NULL::bytea FROM instances WHERE sop = ANY (?::bigint[])
+		UNION ALL SELECT 2, 0, ref FROM studies WHERE tenant = ? AND ref = ANY (?::bytea[])
+		UNION ALL SELECT 3, 0, blob FROM tombstones WHERE tenant = ? AND blob = ANY (?::bytea[])`, func(v []driver.Value) error {
+		switch integer(v[0]) {
+		case 1:
+			delete(f.sops, integer(v[1]))
+		case 2:
+			delete(f.studies, archive.Ref(blob(v[2])))
+		case 3:
+			delete(f.blobs, archive.BlobID(blob(v[2])))
+		}
+		return nil
+	}, sops, t.id, refs, t.id, blobs)
+}

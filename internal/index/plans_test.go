@@ -1,0 +1,236 @@
+package index
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/dicom"
+)
+
+// TestNoScans: no statement reads through a table or an index from end to end, however large the tables are.
+func TestNoScans(t *testing.T) {
+	o := onPostgres(t)
+	x := openWith(t, o)
+	useAll(t, x)
+	ctx := context.Background()
+	statements := map[string]bool{}
+	for range cap(x.readers.free) {
+		c := <-x.readers.free
+		defer func() { x.readers.free <- c }()
+		for _, s := range c.link.(*postgres).sql {
+			statements[s] = true
+		}
+	}
+	for _, w := range x.writers {
+		for _, s := range w.c.link.(*postgres).sql {
+			statements[s] = true
+		}
+	}
+	s, err := newServer(o.DSN, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	admin, err := pgx.Connect(ctx, sharedPostgres(t).URL("postgres", "strata", s.schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(ctx)
+	checked := 0
+	for _, rows := range []int{-1, 100_000_000} {
+		if rows > 0 {
+			if _, err := c.Exec(ctx, `ANALYZE`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := admin.Exec(ctx, fmt.Sprintf(`UPDATE pg_class SET reltuples = %d WHERE relnamespace = current_schema()::regnamespace
+			AND relkind IN ('r', 'i') AND relname NOT LIKE 'tenants%%'`, rows))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for q := range statements {
+			switch strings.Fields(q)[0] {
+			case "BEGIN", "COMMIT", "INSERT":
+				continue
+			}
+			if strings.Contains(q, "FROM tenants") || q == "SELECT 1" || strings.Contains(q, "nextval") {
+				continue // a thousand rows
+			}
+			for _, scan := range scans(t, c, q) {
+				t.Errorf("%d rows: %s\n%s", rows, scan, q)
+			}
+			checked++
+		}
+	}
+	if checked < 60 {
+		t.Errorf("only %d statements were seen", checked)
+	}
+}
+
+// scans returns the nodes of the generic plan that have no condition to look up by.
+func scans(t *testing.T, c *pgx.Conn, q string) (found []string) {
+	t.Helper()
+	ctx := context.Background()
+	none := ""
+	if n := strings.Count(q, "$"); n > 0 {
+		none = "(" + strings.TrimSuffix(strings.Repeat("NULL,", n), ",") + ")"
+	}
+	if _, err := c.Exec(ctx, `PREPARE looked AS `+q); err != nil {
+		t.Fatalf("%v: %s", err, q)
+	}
+	defer func() { _, _ = c.Exec(ctx, `DEALLOCATE looked`) }()
+	rows, err := c.Query(ctx, `EXPLAIN (FORMAT JSON) EXECUTE looked`+none, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatalf("%v: %s", err, q)
+	}
+	text, err := pgx.CollectOneRow(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%v: %s", err, q)
+	}
+	var plan []struct{ Plan node }
+	if err := json.Unmarshal([]byte(text), &plan); err != nil {
+		t.Fatal(err)
+	}
+	plan[0].Plan.walk(func(n *node) {
+		table := fmt.Sprint(n.Relation, n.Index)
+		switch {
+		case n.Type == "Seq Scan", strings.Contains(n.Type, "Bitmap"):
+			found = append(found, n.Type+" "+table)
+		case strings.HasPrefix(n.Type, "Index") && n.Cond == "":
+			found = append(found, n.Type+" without a condition "+table)
+		}
+	})
+	return found
+}
+
+type node struct {
+	Type     string `json:"Node Type"`
+	Relation string `json:"Relation Name"`
+	Index    string `json:"Index Name"`
+	Cond     string `json:"Index Cond"`
+	Plans    []node
+}
+
+func (n *node) walk(f func(*node)) {
+	f(n)
+	for i := range n.Plans {
+		n.Plans[i].walk(f)
+	}
+}
+
+// useAll makes an index run every query that it has.
+func useAll(t *testing.T, x *Index) {
+	ctx := context.Background()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []archive.BlobID
+	for i := range uint64(30) {
+		s := ctSpec
+		s.study, s.desc = fmt.Sprintf("6.%d", i/3), fmt.Sprintf("Thorax %d", i%2)
+		s.series, s.modality = fmt.Sprintf("%s.%d", s.study, i%2), []string{"CT", "MR"}[i%2]
+		s.instance, s.sopClass = fmt.Sprintf("%s.%d", s.series, i), fmt.Sprintf("1.%d", i%2)
+		apply(t, x, stored(i+2, s))
+		all = append(all, blobOf(s, i+2))
+	}
+	void := entry(1, &archive.Fact{Kind: archive.FactVoid})
+	end := entry(40, &archive.Fact{Kind: archive.FactCheckpoint, Sessions: []archive.SessionEnd{{Session: "other", Last: 4}}})
+	other := entry(41, &archive.Fact{Kind: archive.FactVoid})
+	other.Session = "other"
+	apply(t, x, void, end, other)
+	apply(t, x, deletes(50, archive.UIDs{Study: "6.0"}, all[:3]...), undeletes(51, "6.0", []uint64{50}, all[:2]...))
+	for i := range 70 { // words are folded
+		s := ctSpec
+		s.study, s.instance, s.name = fmt.Sprintf("7.%d", i), fmt.Sprintf("7.%d.1", i), fmt.Sprintf("Name%d", i)
+		apply(t, x, stored(uint64(100+i), s))
+	}
+	x.Forget(hospital)
+	again := ctSpec
+	again.study, again.series, again.instance = "6.1", "6.1.1", "6.1.1.77"
+	apply(t, x, stored(60, again), deletes(61, again.build(0).UIDs, blobOf(again, 60)))
+	term := func(tag dicom.Tag, words ...string) (out []archive.Term) {
+		for _, w := range words {
+			out = append(out, archive.Term{Tag: tag, Word: w})
+		}
+		return out
+	}
+	two := term(0x00081030, "thorax", "abdomen")
+	one := term(0x00100010, "muller")
+	for _, f := range []archive.StudyFilter{
+		{}, {Skip: 3}, {From: "20240101"}, {Modalities: []string{"MR"}}, {Modalities: []string{"MR"}, From: "20240301", To: "20240310"}, {UIDs: []string{"6.1"}}, {IDs: []int64{1, 2}},
+		{All: [][]archive.Term{one}}, {All: [][]archive.Term{two}}, {All: [][]archive.Term{one, two}}, {All: [][]archive.Term{one, term(0x00081030, "1"), two}},
+		{All: [][]archive.Term{two, one, two}},
+	} {
+		studies(t, x, f)
+		q := &studyQuery{x: x, name: hospital, f: f, lo: 1, hi: 1 << 62, yield: func(*archive.StudyRow) bool { return true }}
+		var groups [][]token
+		check(q.read(ctx, func(c *conn) error {
+			for _, g := range f.All {
+				var tokens []token
+				for _, term := range g {
+					tokens = append(tokens, q.t.queryToken(term))
+				}
+				groups = append(groups, tokens)
+			}
+			if groups == nil {
+				return nil
+			}
+			return x.postings.find(ctx, c, groups, q.lo, q.hi, 10, func([]driver.Value) error { return nil })
+		}))
+	}
+	rows := instances(t, x, archive.UIDs{Study: "6.1"})
+	instances(t, x, archive.UIDs{Study: "6.1", Series: "6.1.1"})
+	_, _, err := x.Versions(ctx, hospital, rows[0].UIDs)
+	check(err)
+	check(x.Chunks(ctx, hospital, []int64{rows[0].ChunkID}, func(int64, archive.Chunk) bool { return true }))
+	list, err := x.SeriesOf(ctx, hospital, rows[0].StudyID)
+	check(err)
+	long := list[0]
+	long.Instances = wholeSeries + 1
+	_, err = x.longSeries(ctx, hospital, &long, "6.1", func(*archive.InstanceRow) bool { return true })
+	check(err)
+	_, err = x.InstancesOf(ctx, hospital, list[0].ID)
+	check(err)
+	_, err = x.SeriesByUID(ctx, hospital, []string{"6.1.1"})
+	check(err)
+	_, err = x.StudyByID(ctx, hospital, rows[0].StudyID)
+	check(err)
+	check(x.Each(ctx, hospital, 0, func(*archive.InstanceRow, State) bool { return true }))
+	for _, sel := range []archive.UIDs{{Study: "6.0"}, {Study: "6.0", Series: "6.0.1"}} {
+		_, err = x.Blobs(ctx, hospital, sel)
+		check(err)
+		_, err = x.Deletions(ctx, hospital, sel)
+		check(err)
+	}
+	_, err = x.Revision(ctx, hospital, archive.UIDs{Study: "6.0"})
+	check(err)
+	_, _, err = x.StudyKey(ctx, hospital, fakeKeys(hospital).Ref("6.0"))
+	check(err)
+	_, err = x.Referenced(ctx, hospital, "x")
+	check(err)
+	_, _, err = x.Touched(ctx, hospital, 0, 5)
+	check(err)
+	for _, q := range []ChangeQuery{{}, {Newest: true}, {Actions: []string{"delete"}}, {Actions: []string{"delete"}, Newest: true}, {From: x.now()}} {
+		_, err = x.Changes(ctx, hospital, q)
+		check(err)
+	}
+	_, err = x.Progress(ctx, hospital)
+	check(err)
+	_, _, err = x.Words(ctx, hospital, 0x00100010, func(string) bool { return true }, 1000)
+	check(err)
+	check(x.look(ctx))
+}

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/index"
+	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/pack"
+	"github.com/strata-pacs/strata/internal/reconcile"
+)
+
+// Several nodes work on one database and one store. Each is a member by a lease
+// in the database under its id, which the sessions of its logs begin with. When
+// the lease ends, because the node died or slept, others take its sessions for
+// over: they index what it left, and write voids into its holes. A node that finds
+// its lease gone writes nothing more under that id, and becomes a member anew.
+
+// How long a membership lasts, how often it is renewed, and how much of it must
+// be left for a fact to be begun. Others wait for all of it.
+const (
+	memberFor   = 15 * time.Second
+	memberRenew = 4 * time.Second
+	memberLeft  = 5 * time.Second
+)
+
+// member is a node's membership. Its time is that of this process, which goes on
+// while the process is stopped.
+type member struct {
+	mu    sync.Mutex
+	id    string
+	lease index.Lease
+	until time.Time
+	gone  error // why it is no member, or nil
+}
+
+var errNotMember = fault.New(fault.Unavailable, "this node has lost touch with the others; try again in a moment")
+
+func newID(now time.Time) string { return ulid.MustNew(ulid.Timestamp(now), rand.Reader).String() }
+
+// join makes the node a member under a fresh id.
+func (n *Node) join(ctx context.Context) error {
+	id := newID(n.o.Now())
+	asked := time.Now()
+	lease, ok, err := n.Index.Leases().Acquire(ctx, "node/"+id, id, memberFor)
+	if err == nil && !ok {
+		err = fault.New(fault.Internal, "a fresh id is taken")
+	}
+	if err != nil {
+		return fmt.Errorf("becoming a member: %w", err)
+	}
+	n.member.mu.Lock()
+	defer n.member.mu.Unlock()
+	n.member.id, n.member.lease, n.member.until, n.member.gone = id, lease, asked.Add(memberFor), nil
+	return nil
+}
+
+// remain renews the membership until ctx ends, and gives it back.
+func (n *Node) remain(ctx context.Context) {
+	tick := time.NewTicker(memberRenew)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), memberRenew)
+			defer cancel()
+			n.member.mu.Lock()
+			lease := n.member.lease
+			n.member.mu.Unlock()
+			if err := n.Index.Leases().Release(end, lease); err != nil {
+				n.o.Slog.Debug("the membership ends by itself", "error", err)
+			}
+			return
+		case <-tick.C:
+		}
+		if err := n.renew(ctx); err != nil && ctx.Err() == nil {
+			n.o.Slog.Warn("the membership could not be renewed", "error", err)
+		}
+	}
+}
+
+// renew renews the membership. One that is lost is replaced, and with it every
+// session of the log: their archives are opened anew.
+func (n *Node) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, memberRenew)
+	defer cancel()
+	n.member.mu.Lock()
+	lease := n.member.lease
+	n.member.mu.Unlock()
+	asked := time.Now()
+	lease, err := n.Index.Leases().Renew(ctx, lease, memberFor)
+	if err == nil {
+		n.member.mu.Lock()
+		defer n.member.mu.Unlock()
+		n.member.lease, n.member.until = lease, asked.Add(memberFor)
+		return nil
+	}
+	if !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	n.o.Slog.Warn("other nodes took this one for dead; it goes on under a new name")
+	n.member.mu.Lock()
+	n.member.gone = errNotMember
+	n.member.mu.Unlock()
+	for _, g := range n.allGates() {
+		g.mu.Lock()
+		a := g.a
+		g.mu.Unlock()
+		if a != nil {
+			g.shut(a, errNotMember)
+		}
+	}
+	return n.join(ctx)
+}
+
+// writes returns nil while facts may be written in the session.
+func (n *Node) writes(session string) error {
+	if !n.shared() {
+		return nil
+	}
+	n.member.mu.Lock()
+	defer n.member.mu.Unlock()
+	if n.member.gone != nil || nodeOf(session) != n.member.id || time.Until(n.member.until) < memberLeft {
+		return errNotMember
+	}
+	return nil
+}
+
+// nodeOf returns the id of the node that a session is of.
+func nodeOf(session string) string {
+	id, _, _ := strings.Cut(session, "-")
+	return id
+}
+
+// over reports whether a session has ended: its node is no member any more.
+func (n *Node) over(ctx context.Context, session string) bool {
+	n.member.mu.Lock()
+	own := n.member.id
+	n.member.mu.Unlock()
+	id := nodeOf(session)
+	if id == own {
+		return false
+	}
+	_, held, err := n.Index.Leases().Holder(ctx, "node/"+id)
+	return err == nil && !held
+}
+
+// fencedLog is an archive's log, in which only a member writes.
+type fencedLog struct {
+	*ledger.Log
+	n *Node
+}
+
+// Append writes a fact; see [ledger.Log.Append].
+func (l fencedLog) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error) {
+	if err := l.n.writes(l.Session()); err != nil {
+		return archive.Entry{}, err
+	}
+	return l.Log.Append(ctx, f, body)
+}
+
+// whileHeld runs f while this node has the lease of the name, so that of all
+// nodes one does the work; it tries again until ctx ends. A node that is alone
+// needs no lease.
+func (n *Node) whileHeld(ctx context.Context, name string, f func(context.Context)) {
+	if !n.shared() {
+		f(ctx)
+		return
+	}
+	const ttl = 20 * time.Second
+	for ctx.Err() == nil {
+		holder := newID(n.o.Now())
+		lease, ok, err := n.Index.Leases().Acquire(ctx, name, holder, ttl)
+		if err == nil && ok {
+			n.hold(ctx, lease, ttl, f)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(ttl / 2):
+		}
+	}
+}
+
+// hold runs f and keeps the lease; f's context ends when it is lost.
+func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		f(ctx)
+	})
+	until := time.Now().Add(ttl)
+	tick := time.NewTicker(ttl / 4)
+	defer tick.Stop()
+	for ctx.Err() == nil && time.Now().Before(until) {
+		select {
+		case <-ctx.Done():
+			continue
+		case <-tick.C:
+		}
+		asked := time.Now()
+		renewed, err := n.Index.Leases().Renew(ctx, lease, ttl)
+		if err == nil {
+			lease, until = renewed, asked.Add(ttl)
+		} else if fault.Is(err, fault.Conflict) {
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), ttl/4)
+	defer stop()
+	_ = n.Index.Leases().Release(end, lease) // it ends by itself
+}
+
+func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, log *ledger.Log) reconcile.Options {
+	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog}
+	if log == nil {
+		return ro
+	}
+	ro.Log = log
+	ro.Over = n.over
+	if !n.shared() {
+		// The lock on the data folder says that nobody else writes.
+		ro.Over = func(_ context.Context, session string) bool { return session != log.Session() }
+	}
+	return ro
+}

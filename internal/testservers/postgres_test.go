@@ -1,0 +1,22 @@
+package testservers
+
+import (
+	"context"
+	"testing"
+)
+
+func TestPostgres(t *testing.T) {
+	p := Postgres(t)
+	for _, end := range []func(){p.Stop, p.Kill} {
+		end()
+		if err := p.exec(context.Background(), `SELECT 1`); err == nil {
+			t.Fatal("it answers although it was ended")
+		}
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.exec(context.Background(), `SET ROLE strata`); err != nil {
+			t.Error(err)
+		}
+	}
+}
