@@ -94,31 +94,45 @@ func (r *Ring) Prove(ctx context.Context, fresh time.Duration) error {
 	return failed
 }
 
-// proveOne unwraps a canary. One that was rewrapped since, under a version
-// whose predecessor may be gone for good reason, is read again before a
-// refusal is believed.
+// proveOne unwraps a canary. One that was rewrapped since is proved by what it is
+// under now: its former version, or provider, may be gone for good reason. So it is read
+// again where new keys go to another KEK, and before a refusal is believed.
 func (r *Ring) proveOne(ctx context.Context, o object) error {
+	if o.Wrapped.KEK != r.KEK() {
+		if moved, err := r.proveMoved(ctx, o); moved {
+			return err
+		}
+	}
 	s, err := r.unwrap(ctx, o)
 	if err == nil {
 		s.Wipe()
 		return nil
 	}
-	if !fault.Is(err, fault.KeyDenied) {
-		return err
+	if fault.Is(err, fault.KeyDenied) {
+		if moved, merr := r.proveMoved(ctx, o); moved {
+			return merr
+		}
 	}
-	now, rerr := r.object(ctx, o.ID)
-	if errors.Is(rerr, ErrAbsent) {
+	return err
+}
+
+// proveMoved reads a canary again and, where it is under another version by now or
+// was shredded, proves that.
+func (r *Ring) proveMoved(ctx context.Context, o object) (moved bool, err error) {
+	now, err := r.object(ctx, o.ID)
+	if errors.Is(err, ErrAbsent) {
 		r.unuse(o) // shredded: nothing is to be proved by it
-		return nil
+		return true, nil
 	}
-	if rerr != nil || now.Wrapped.KEK == o.Wrapped.KEK && now.Wrapped.Version == o.Wrapped.Version {
-		return err
+	if err != nil || now.Wrapped.version() == o.Wrapped.version() {
+		return false, nil
 	}
-	if s, err = r.unwrap(ctx, now); err == nil {
+	s, err := r.unwrap(ctx, now)
+	if err == nil {
 		s.Wipe()
 		r.unuse(o)
 	}
-	return err
+	return true, err
 }
 
 // unuse forgets a version, and with it every study key in memory: some may
