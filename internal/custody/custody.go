@@ -112,6 +112,27 @@ func (c *Custodian) kek(ctx context.Context, t archive.Tenant, s archive.TenantS
 	return keys.KEKOf(ctx, c.o.Bucket, t)
 }
 
+// KEK returns which KEK wraps a tenant's new keys; fault.NotFound.
+func (c *Custodian) KEK(ctx context.Context, t archive.Tenant) (keys.ID, error) {
+	info, err := c.o.Tenants.Get(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	return c.kek(ctx, t, info.TenantSettings)
+}
+
+// Shares reports whether two names of KEKs name one key, or pairs with one in common.
+func Shares(a, b keys.ID) bool {
+	for _, lock := range locksOf(a) {
+		for _, other := range locksOf(b) {
+			if keyOf(lock) == keyOf(other) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // remember puts a value into a bounded map; some other one leaves it if need be.
 func remember[K comparable, V any](m map[K]V, k K, v V) {
 	if _, ok := m[k]; !ok && len(m) >= maxRemembered {

@@ -3,9 +3,7 @@ package custody
 import (
 	"context"
 	"encoding/base64"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -101,120 +99,5 @@ func (c *Custodian) escrow(r *run) error {
 		}
 		r.total.Store(p.Seen)
 		return keys.PurgeOtherEscrow(r.ctx, c.o.Bucket, r.Tenant, to.kek)
-	}
-}
-
-// follow has what was made since wrapped for recovery keys too, every now and then.
-// Nodes do it at times of their own; that two do it at once harms nothing.
-func (c *Custodian) follow(ctx context.Context) {
-	for {
-		pause := c.o.Follow/2 + rand.N(c.o.Follow)
-		if sleep(ctx, pause) != nil {
-			return
-		}
-		err := c.each(ctx, func(info archive.TenantInfo) error {
-			if err := c.followOne(ctx, info); err != nil && ctx.Err() == nil {
-				c.o.Slog.Warn("new keys could not be wrapped for the recovery key; it is tried again", "tenant", string(info.Tenant), "error", err)
-			}
-			return ctx.Err()
-		})
-		if err != nil && ctx.Err() == nil {
-			c.o.Slog.Warn("the tenants could not be listed", "error", err)
-		}
-	}
-}
-
-func (c *Custodian) followOne(ctx context.Context, info archive.TenantInfo) error {
-	to, ok, err := recoveryOf(info.Recovery)
-	if err != nil || !ok || info.State != archive.TenantActive {
-		return err
-	}
-	if _, busy, err := c.o.Jobs.Open(ctx, info.Tenant, LaneEscrow); err != nil || busy {
-		return err
-	}
-	asked := time.Now()
-	p, err := keys.Escrow(ctx, keys.EscrowOptions{Bucket: c.o.Bucket, Wrapper: c.o.Wrapper, Tenant: info.Tenant, To: c.wrapper(to), KEK: to.kek,
-		Parallel: c.o.Parallel, Allowed: func() error {
-			if time.Since(asked) < keepEach {
-				return nil
-			}
-			// What was revoked or named anew meanwhile is noticed within a second.
-			now, err := c.usable(ctx, info.Tenant)
-			if err == nil && (now.Recovery.KEK != info.Recovery.KEK || now.Recovery.PublicKey != info.Recovery.PublicKey) {
-				err = fault.New(fault.Conflict, "the tenant has another recovery key now")
-			}
-			return err
-		}})
-	if p.Made > 0 {
-		c.counts.forget(info.Tenant)
-	}
-	return err
-}
-
-// Drill opens keys in escrow with the recovery key and compares them with those in
-// use. No key is written, nor anything else but, of a drill that succeeded, when it was. The private key is
-// wiped. fault.Conflict when nothing was escrowed or the keys are revoked, fault.Invalid when a private key is
-// needed, or is not needed, or is another one.
-func (c *Custodian) Drill(ctx context.Context, t archive.Tenant, d archive.Drill) (archive.DrillReport, error) {
-	defer clear(d.PrivateKey)
-	s, err := c.usable(ctx, t)
-	if err != nil {
-		return archive.DrillReport{}, err
-	}
-	key, ok, err := recoveryOf(s.Recovery)
-	if err != nil {
-		return archive.DrillReport{}, err
-	}
-	if !ok {
-		return archive.DrillReport{}, fault.New(fault.Conflict, "nothing of this tenant is in escrow; begin with strata keys escrow")
-	}
-	from, wipe, err := c.opener(key, d.PrivateKey)
-	if err != nil {
-		return archive.DrillReport{}, err
-	}
-	defer wipe()
-	report := archive.DrillReport{At: c.o.Now()}
-	report.Tried, report.Opened, err = keys.Drill(ctx, keys.DrillOptions{Bucket: c.o.Bucket, Wrapper: c.o.Wrapper, Tenant: t, From: from, KEK: key.kek,
-		Sample: d.Sample, Parallel: c.o.Parallel})
-	if err != nil {
-		return archive.DrillReport{}, err
-	}
-	if report.Failed = report.Tried - report.Opened; report.Failed == 0 && report.Tried > 0 {
-		c.noteDrill(ctx, t, s.Recovery, report.At)
-	}
-	return report, nil
-}
-
-// opener is what opens keys in escrow, until it is wiped.
-func (c *Custodian) opener(key recovery, private []byte) (from keys.Wrapper, wipe func(), err error) {
-	switch {
-	case key.public == nil && len(private) > 0:
-		return nil, nil, fault.New(fault.Invalid, "the recovery key is at a provider: no private key is needed")
-	case key.public == nil:
-		return c.o.Wrapper, func() {}, nil
-	case len(private) == 0:
-		return nil, nil, fault.New(fault.Invalid, "the recovery key is in shares: give as many as recover it")
-	}
-	p, err := quorum.ParsePrivate(private)
-	if err != nil {
-		return nil, nil, err
-	}
-	if p.Fingerprint() != key.fingerprint {
-		p.Wipe()
-		return nil, nil, fault.New(fault.Invalid, "this is recovery key %s; the keys are in escrow for %s", p.Fingerprint(), key.fingerprint)
-	}
-	return p, p.Wipe, nil
-}
-
-// noteDrill notes when a drill succeeded. Should that fail, the drill has succeeded all the same.
-func (c *Custodian) noteDrill(ctx context.Context, t archive.Tenant, of archive.TenantRecovery, at time.Time) {
-	_, err := c.o.Tenants.Change(ctx, t, func(s *archive.TenantSettings) error {
-		if s.Recovery.KEK == of.KEK && s.Recovery.PublicKey == of.PublicKey {
-			s.Recovery.Drilled = at.UnixMilli()
-		}
-		return nil
-	})
-	if err != nil {
-		c.o.Slog.Warn("the time of the drill could not be noted", "tenant", string(t), "error", err)
 	}
 }

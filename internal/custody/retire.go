@@ -120,8 +120,11 @@ func singles(v keys.Version) []keys.Version {
 	return append(singles(keys.Version{KEK: k1, Version: v1}), singles(keys.Version{KEK: k2, Version: v2})...)
 }
 
+// maxNamed bounds how many tenants a message names.
+const maxNamed = 5
+
 // unused fails with fault.Conflict while anything of a tenant is under one of the
-// versions. All tenants are looked at: a KEK may be that of several.
+// versions. All tenants in the store are looked at: a KEK may be that of several.
 func (c *Custodian) unused(ctx context.Context, t archive.Tenant, ending versions) error {
 	if len(ending) == 0 {
 		return nil
@@ -143,13 +146,13 @@ func (c *Custodian) unused(ctx context.Context, t archive.Tenant, ending version
 	if err != nil {
 		return err
 	}
-	err = c.each(ctx, func(info archive.TenantInfo) error {
-		if info.Tenant == t {
+	err = keys.EachTenant(ctx, c.o.Bucket, func(other archive.Tenant) error {
+		if other == t {
 			return nil
 		}
-		n, err := look(info.Tenant)
-		if n > 0 && len(who) < 5 {
-			who = append(who, string(info.Tenant))
+		n, err := look(other)
+		if n > 0 && len(who) < maxNamed {
+			who = append(who, string(other))
 		}
 		others += n
 		return err
@@ -164,24 +167,4 @@ func (c *Custodian) unused(ctx context.Context, t archive.Tenant, ending version
 			others, strings.Join(who, ", "))
 	}
 	return nil
-}
-
-// each calls f with every tenant.
-func (c *Custodian) each(ctx context.Context, f func(archive.TenantInfo) error) error {
-	const page = 100
-	for after := archive.Tenant(""); ; {
-		list, err := c.o.Tenants.List(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, info := range list {
-			if err := f(info); err != nil {
-				return err
-			}
-			after = info.Tenant
-		}
-		if len(list) < page {
-			return nil
-		}
-	}
 }

@@ -114,6 +114,28 @@ func readAt(ctx context.Context, b *storage.Bucket, magic, name string, t archiv
 	return object{}, "", fmt.Errorf("reading a key object: %w", err)
 }
 
+// EachTenant calls f with every tenant that has anything in the store, whatever a
+// database knows of it.
+func EachTenant(ctx context.Context, b *storage.Bucket, f func(archive.Tenant) error) error {
+	for after := ""; ; {
+		page, err := b.List(ctx, "", after, 1)
+		if err != nil {
+			return fmt.Errorf("listing the tenants of the store: %w", err)
+		}
+		if len(page.Objects) == 0 {
+			return nil
+		}
+		name, _, _ := strings.Cut(page.Objects[0].Key, "/")
+		if after = page.Objects[0].Key; !archive.Tenant(name).Valid() {
+			continue
+		}
+		if err := f(archive.Tenant(name)); err != nil {
+			return err
+		}
+		after = name + "/z" // behind everything of the tenant's
+	}
+}
+
 // KEKOf returns which KEK the tenant's root is under.
 func KEKOf(ctx context.Context, b *storage.Bucket, t archive.Tenant) (ID, error) {
 	o, _, err := read(ctx, b, t, archive.KeyID{})

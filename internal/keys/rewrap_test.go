@@ -14,6 +14,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/keys/keystest"
+	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/faultstore"
 )
 
@@ -408,5 +409,24 @@ func TestCommitLate(t *testing.T) {
 	c, err := keys.TakeCensus(t.Context(), w.bucket, "a")
 	if err != nil || c.Keys[keys.Version{KEK: "new", Version: "1"}] != 1 {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestEachTenant(t *testing.T) {
+	w := newWorld()
+	for _, tenant := range []archive.Tenant{"a", "a-b", "zz"} {
+		newKey(t, w.open(t, tenant))
+	}
+	for _, name := range []string{"No-Tenant/x", "lost"} { // not of the format, and what has no folder
+		if _, err := w.bucket.Put(t.Context(), name, nil, storage.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []archive.Tenant
+	if err := keys.EachTenant(t.Context(), w.bucket, func(tenant archive.Tenant) error {
+		got = append(got, tenant)
+		return nil
+	}); err != nil || fmt.Sprint(got) != "[a-b a lost zz]" {
+		t.Errorf("%v, %v", got, err)
 	}
 }
