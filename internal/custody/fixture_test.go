@@ -185,19 +185,12 @@ func (ts *tenants) set(t archive.Tenant, state archive.TenantState) {
 type table struct {
 	mu   sync.Mutex
 	rows []*row
-	fail error // what calls fail with
 }
 
 type row struct {
 	archive.Job
 	token      int
 	until, due time.Time
-}
-
-func (x *table) cut(err error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.fail = err
 }
 
 func (x *table) get(id string) archive.Job {
@@ -227,16 +220,16 @@ func (x *table) Add(_ context.Context, j archive.Job) error {
 		return fault.New(fault.Conflict, "another job runs")
 	}
 	x.rows = append(x.rows, &row{Job: j})
-	return x.fail
+	return nil
 }
 
 func (x *table) Open(_ context.Context, t archive.Tenant, lane Lane) (archive.Job, bool, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if r := x.open(t, lane); r != nil {
-		return r.Job, true, x.fail
+		return r.Job, true, nil
 	}
-	return archive.Job{}, false, x.fail
+	return archive.Job{}, false, nil
 }
 
 func (x *table) Claim(_ context.Context, _ string, ttl time.Duration) (Claim, bool, error) {
@@ -244,21 +237,18 @@ func (x *table) Claim(_ context.Context, _ string, ttl time.Duration) (Claim, bo
 	defer x.mu.Unlock()
 	now := time.Now()
 	for _, r := range x.rows {
-		if !r.State.Ended() && !r.until.After(now) && !r.due.After(now) && x.fail == nil {
+		if !r.State.Ended() && !r.until.After(now) && !r.due.After(now) {
 			r.State, r.until = archive.JobRunning, now.Add(ttl)
 			r.token++
 			return Claim{r.Job, strconv.Itoa(r.token)}, true, nil
 		}
 	}
-	return Claim{}, false, x.fail
+	return Claim{}, false, nil
 }
 
 func (x *table) own(c Claim, f func(*row)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.fail != nil {
-		return x.fail
-	}
 	for _, r := range x.rows {
 		if r.ID == c.ID && strconv.Itoa(r.token) == c.Token && r.until.After(time.Now()) {
 			r.Job = c.Job
