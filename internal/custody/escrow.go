@@ -3,7 +3,6 @@ package custody
 import (
 	"context"
 	"encoding/base64"
-	"slices"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -57,10 +56,8 @@ func (c *Custodian) acceptable(ctx context.Context, t archive.Tenant, s archive.
 	if err != nil {
 		return err
 	}
-	for _, lock := range locksOf(keys.ID(to.KEK)) {
-		if slices.Contains(locksOf(kek), lock) {
-			return fault.New(fault.Invalid, "kek: the recovery key must be another one than that of the tenant")
-		}
+	if err := apart(kek, keys.ID(to.KEK)); err != nil {
+		return err
 	}
 	return c.try(ctx, keys.ID(to.KEK))
 }

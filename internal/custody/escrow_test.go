@@ -154,6 +154,8 @@ func TestEscrowRefuses(t *testing.T) {
 	}
 	_, err = c.Escrow(t.Context(), "a", archive.Recovery{KEK: "spare/r"})
 	wantKind(t, "a second one", err, fault.Conflict)
+	_, err = c.Move(t.Context(), "a", "two/k2+spare/r")
+	wantKind(t, "a move to the recovery key", err, fault.Invalid)
 	if s, err := c.Status(t.Context(), "a"); err != nil || s.Job == nil || s.Job.Kind != archive.JobEscrow || s.Escrow.Missing != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}

@@ -3,6 +3,7 @@ package custody
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -39,16 +40,20 @@ func (c *Custodian) Rotate(ctx context.Context, t archive.Tenant) (archive.Job, 
 // wraps those that are there under it. fault.Conflict as Rotate; fault.Invalid for a KEK
 // that cannot be used.
 func (c *Custodian) Move(ctx context.Context, t archive.Tenant, kek string) (archive.Job, error) {
-	if _, err := c.usable(ctx, t); err != nil {
+	s, err := c.usable(ctx, t)
+	if err != nil {
 		return archive.Job{}, err
 	}
 	if err := c.free(ctx, t, LaneRewrap); err != nil {
 		return archive.Job{}, err
 	}
+	if err := apart(keys.ID(kek), keys.ID(s.Recovery.KEK)); err != nil {
+		return archive.Job{}, err
+	}
 	if err := c.try(ctx, keys.ID(kek)); err != nil {
 		return archive.Job{}, err
 	}
-	_, err := c.o.Tenants.Change(ctx, t, func(s *archive.TenantSettings) error {
+	_, err = c.o.Tenants.Change(ctx, t, func(s *archive.TenantSettings) error {
 		if s.State == archive.TenantRevoked {
 			return fault.New(fault.Conflict, "the keys of this tenant have just been revoked")
 		}
@@ -59,6 +64,16 @@ func (c *Custodian) Move(ctx context.Context, t archive.Tenant, kek string) (arc
 		return archive.Job{}, err
 	}
 	return c.start(ctx, archive.JobMove, t)
+}
+
+// apart fails with fault.Invalid where a recovery key is one that the tenant's keys are under anyway.
+func apart(kek, recovery keys.ID) error {
+	for _, lock := range locksOf(recovery) {
+		if slices.Contains(locksOf(kek), lock) {
+			return fault.New(fault.Invalid, "kek: the recovery key must be another one than that of the tenant")
+		}
+	}
+	return nil
 }
 
 // try fails with fault.Invalid when a KEK that somebody names cannot be used.

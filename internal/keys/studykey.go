@@ -50,12 +50,12 @@ func (r *Ring) NewStudyKey(ctx context.Context, study archive.Ref) (id archive.K
 func (r *Ring) Commit(ctx context.Context, obj KeyObject) error {
 	err := r.put(ctx, obj)
 	for range renewals {
-		if err != nil || r.o.Now().Sub(obj.since) <= CommitWithin {
+		if err != nil || !r.late(obj) {
 			break
 		}
 		obj.since, err = r.renew(ctx, obj.ID)
 	}
-	if err == nil && r.o.Now().Sub(obj.since) > CommitWithin {
+	if err == nil && r.late(obj) {
 		err = fault.New(fault.Unavailable, "the store or the key provider is too slow for a new key; try again")
 	}
 	if err != nil {
@@ -63,6 +63,13 @@ func (r *Ring) Commit(ctx context.Context, obj KeyObject) error {
 		return fmt.Errorf("writing a study key: %w", err)
 	}
 	return nil
+}
+
+// late reports whether too long has passed since the key was wrapped, by the clock
+// of the process or by that of the wall: the first stands still in a virtual machine that does.
+func (r *Ring) late(obj KeyObject) bool {
+	now := r.o.Now()
+	return now.Sub(obj.since) > CommitWithin || now.Round(0).Sub(obj.since.Round(0)) > CommitWithin
 }
 
 // renewals is how often a key that took too long is wrapped anew.
