@@ -61,6 +61,7 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		err = errors.Join(err, n.Close(closing))
 		log.Info("stopped")
 	}()
+	m.watch(n)
 	if err := c.ahead(ctx, n, log); err != nil {
 		return err
 	}
