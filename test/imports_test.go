@@ -54,6 +54,7 @@ var layers = []struct {
 	// node joins everything below the command line.
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
 	{pkg: "internal/testdata"},
+	{pkg: "internal/testservers"},
 	{pkg: "cmd/...", may: []string{"..."}, alien: []string{"gorm.io"}},
 	{pkg: "test/...", may: []string{"..."}},
 	{pkg: "test", may: []string{"..."}},

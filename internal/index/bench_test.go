@@ -29,7 +29,7 @@ func benchEngine() engine {
 }
 
 // Benchmarks run on an archive of STRATA_BENCH_STUDIES studies (2,000 when it
-// is not set) of ten instances each. STRATA_BENCH_DIR keeps it from one run to the next.
+// is not set) of STRATA_BENCH_INSTANCES (ten) each. STRATA_BENCH_DIR keeps it from one run to the next.
 
 var (
 	surnames = [...]string{"Müller", "Schmidt", "Schneider", "Fischer", "Weber", "Meyer", "Wagner", "Becker", "Schulz", "Hoffmann", "Koch", "Bauer"}
@@ -140,7 +140,7 @@ func benchIndex(b *testing.B, n int) *Index {
 func fill(b *testing.B, x *Index, from, n int) {
 	err := x.Bulk(context.Background(), hospital, func(add func(archive.Entry) error) error {
 		for i := range n {
-			if err := add(benchStudy(uint64(from+i), 10)); err != nil {
+			if err := add(benchStudy(uint64(from+i), envInt("STRATA_BENCH_INSTANCES", 10))); err != nil {
 				return err
 			}
 		}

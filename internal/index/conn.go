@@ -91,7 +91,12 @@ func text(v driver.Value) string {
 }
 
 // pool hands out reader connections.
-type pool struct{ free chan *conn }
+type pool struct {
+	free   chan *conn
+	closed chan struct{}
+}
+
+func (p *pool) make(n int) { p.free, p.closed = make(chan *conn, n), make(chan struct{}) }
 
 // with runs f with a reader connection that sees the tenant's rows; of no tenant when t is nil. f must not call the index.
 func (p *pool) with(ctx context.Context, t *tenant, f func(*conn) error) error {
@@ -99,6 +104,8 @@ func (p *pool) with(ctx context.Context, t *tenant, f func(*conn) error) error {
 		return err
 	}
 	select {
+	case <-p.closed:
+		return errClosed
 	case c := <-p.free:
 		defer func() { p.free <- c }()
 		c.as(t.rowID())

@@ -171,6 +171,7 @@ func (c *postgres) send(ctx context.Context, queries int, row func([]driver.Valu
 		err = e
 	}
 	if err != nil {
+		c.has = unknownTenant // the setting went back with what failed
 		return c.failed(ctx, err)
 	}
 	return stopped
