@@ -114,6 +114,7 @@ func gather(files []string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--share: %w", err)
 	}
+	defer private.Wipe()
 	return private.Bytes()
 }
 

@@ -136,6 +136,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 // prove asks whoever may take the tenant's keys away: the operator, by the
 // settings in the index, and the key provider.
 func (a *Archive) prove(ctx context.Context) error {
+	asked := a.n.o.Now()
 	settings, err := a.n.settings(ctx, a.Tenant)
 	if err != nil {
 		// Who cannot learn of a revocation must not go on.
@@ -145,8 +146,8 @@ func (a *Archive) prove(ctx context.Context) error {
 		return err
 	}
 	old := a.settings.Swap(&settings)
-	if old.KEK != settings.KEK {
-		a.ring.SetKEK(keys.ID(settings.KEK))
+	if settings.KEK != "" { // else what the root is under
+		a.ring.SetKEK(keys.ID(settings.KEK), asked)
 	}
 	if old.Limits != settings.Limits {
 		a.limits.set(settings.Limits)

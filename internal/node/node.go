@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/custody"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
@@ -62,6 +63,11 @@ type Options struct {
 
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
+	// KeySettle is how long after a rotation keys may still appear under an older
+	// version; default: keys.Settle. Less is for tests.
+	KeySettle time.Duration
+	// RewrapRate is how many key objects a second a rotation or a move wraps anew, at most; 0: no limit.
+	RewrapRate float64
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
@@ -104,6 +110,8 @@ type Node struct {
 	Index  *index.Index
 	Bucket *storage.Bucket
 	Codecs *pixel.Codecs
+	// Custody rotates, moves, retires and escrows the keys of tenants.
+	Custody *custody.Custodian
 
 	o      Options
 	member member
@@ -169,6 +177,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.openCustody(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
