@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/custody"
@@ -10,31 +11,33 @@ import (
 	"github.com/strata-pacs/strata/internal/keys"
 )
 
-// Keys shows the keys of tenants and says whether they may be used.
-type Keys struct{ n *Node }
+// Keys shows the keys of tenants and says whether they may be used: what the
+// custodian knows of them, and what the node makes come true.
+type Keys struct {
+	*custody.Custodian
+	n *Node
+}
 
 // Keys returns the keys of the node's tenants.
-func (n *Node) Keys() Keys { return Keys{n} }
+func (n *Node) Keys() Keys { return Keys{n.Custody, n} }
 
-// Status says how a tenant's keys stand; see [custody.Custodian.Status].
-func (k Keys) Status(ctx context.Context, t archive.Tenant) (archive.KeyStatus, error) {
-	return k.n.Custody.Status(ctx, t)
-}
+// revokeTimeout bounds a revocation, which goes on when who asked for it goes away.
+const revokeTimeout = time.Minute
 
-// Retire gives up versions of a KEK; see [custody.Custodian.Retire].
-func (k Keys) Retire(ctx context.Context, t archive.Tenant, before string) error {
-	return k.n.Custody.Retire(ctx, t, before)
-}
-
-// Revoke returns when no node hands out anything of the tenant any more. disable
-// disables the KEK at its provider as well; should that fail, the revocation holds
-// nevertheless and the error says so: fault.Invalid where there is no credential for
-// it, fault.Conflict where other tenants would go dark too. Revoking again is no error.
+// Revoke takes the tenant's keys away. It returns when no node hands out
+// anything of the tenant any more. disable disables the KEK at its provider as well; should
+// that fail, the revocation holds nevertheless, and the error says so: fault.Invalid
+// where there is no credential for it, fault.Conflict where other tenants would go dark too.
 func (k Keys) Revoke(ctx context.Context, t archive.Tenant, disable bool) error {
-	if err := k.n.Tenants().Revoke(ctx, t); err != nil || !disable {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	if err := k.n.Tenants().Revoke(ctx, t); err != nil {
 		return err
 	}
-	kek, err := k.n.Custody.KEK(ctx, t)
+	if !disable {
+		return nil
+	}
+	kek, err := k.KEK(ctx, t)
 	if err == nil {
 		err = k.alone(ctx, t, kek)
 	}
@@ -42,42 +45,15 @@ func (k Keys) Revoke(ctx context.Context, t archive.Tenant, disable bool) error 
 		err = keys.Disable(ctx, k.n.o.Wrapper, kek)
 	}
 	if err != nil {
-		return fmt.Errorf("the keys are revoked, but not disabled at their provider: %w", err)
+		return fmt.Errorf("the keys are revoked here, but the key was not disabled at its provider: %w", err)
 	}
 	return nil
 }
 
-// alone fails with fault.Conflict where another tenant has the KEK too, or one of a pair.
-func (k Keys) alone(ctx context.Context, t archive.Tenant, kek keys.ID) error {
-	for after := archive.Tenant(""); ; {
-		const page = 100
-		list, err := k.n.Tenants().List(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, other := range list {
-			if after = other.Tenant; after == t {
-				continue
-			}
-			theirs, err := k.n.Custody.KEK(ctx, after)
-			if err != nil {
-				return err
-			}
-			if custody.Shares(kek, theirs) {
-				return fault.New(fault.Conflict, "the keys are revoked, but not disabled at their provider: tenant %s has the same key and would go dark too", after)
-			}
-		}
-		if len(list) < page {
-			return nil
-		}
-	}
-}
-
-// Grant takes a revocation back; enable enables the KEK at its provider first.
-// Granting what is not revoked is no error. It leaves a suspended tenant suspended.
+// Grant takes a revocation back. enable enables the KEK at its provider first.
 func (k Keys) Grant(ctx context.Context, t archive.Tenant, enable bool) error {
 	if enable {
-		kek, err := k.n.Custody.KEK(ctx, t)
+		kek, err := k.KEK(ctx, t)
 		if err == nil {
 			err = keys.Enable(ctx, k.n.o.Wrapper, kek)
 		}
@@ -86,4 +62,30 @@ func (k Keys) Grant(ctx context.Context, t archive.Tenant, enable bool) error {
 		}
 	}
 	return k.n.Tenants().Grant(ctx, t)
+}
+
+// alone fails with fault.Conflict where another tenant has the KEK too, or one of a pair.
+func (k Keys) alone(ctx context.Context, t archive.Tenant, kek keys.ID) error {
+	const page = 100
+	for after := archive.Tenant(""); ; {
+		list, err := k.n.Tenants().List(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, other := range list {
+			if after = other.Tenant; after == t {
+				continue
+			}
+			theirs, err := k.KEK(ctx, after)
+			if err != nil {
+				return err
+			}
+			if custody.Shares(kek, theirs) {
+				return fault.New(fault.Conflict, "tenant %s has the same key and would go dark too", after)
+			}
+		}
+		if len(list) < page {
+			return nil
+		}
+	}
 }

@@ -121,6 +121,7 @@ type Node struct {
 	near   *cachestore.Store // nil without a read cache
 
 	sessions atomic.Int64 // of the log, that were begun
+	dark     atomic.Int64 // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -358,6 +359,29 @@ func (n *Node) cacheBytes(t archive.Tenant) int64 {
 		return n.o.CacheBytes
 	}
 	return max(4<<20, n.o.CacheBytes/8)
+}
+
+// Condition is what a node tells of itself.
+type Condition struct {
+	Open  int              // archives that are open
+	Dark  int64            // how often one was closed for want of its key
+	Cache cachestore.Stats // zero without a read cache
+}
+
+// Condition returns how the node is.
+func (n *Node) Condition() Condition {
+	c := Condition{Dark: n.dark.Load()}
+	for _, g := range n.allGates() {
+		g.mu.Lock()
+		if g.a != nil {
+			c.Open++
+		}
+		g.mu.Unlock()
+	}
+	if n.near != nil {
+		c.Cache = n.near.Stats()
+	}
+	return c
 }
 
 // Ready says why the node cannot work, or nil.
