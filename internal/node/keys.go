@@ -81,7 +81,7 @@ func (k Keys) alone(ctx context.Context, t archive.Tenant, kek keys.ID) error {
 				return err
 			}
 			if custody.Shares(kek, theirs) {
-				return fault.New(fault.Conflict, "tenant %s has the same key and would go dark too", after)
+				return fault.New(fault.Conflict, "the keys are revoked, but not disabled at their provider: tenant %s has the same key and would go dark too", after)
 			}
 		}
 		if len(list) < page {
