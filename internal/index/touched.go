@@ -44,6 +44,9 @@ func (x *Index) Touched(ctx context.Context, name archive.Tenant, after int64, l
 			if err != nil {
 				return err
 			}
+			if p.tenantID == 0 {
+				continue // shredded
+			}
 			if p.tenantID != t.id {
 				return errRow
 			}
