@@ -101,19 +101,31 @@ func scanClosed(v []driver.Value) (k archive.ClosedKey) {
 }
 
 // ClosedKeys returns up to limit keys that key-closed facts name, in the order in which the index learnt of
-// them, after a sequence number. What this process remembers of the words of what is gone is dropped with it.
-func (x *Index) ClosedKeys(ctx context.Context, name archive.Tenant, after int64, limit int) (out []archive.ClosedKey, err error) {
+// them, after a sequence number.
+func (x *Index) ClosedKeys(ctx context.Context, name archive.Tenant, after int64, limit int) ([]archive.ClosedKey, error) {
+	return x.listClosed(ctx, name, selectClosed+`seq > ? ORDER BY seq LIMIT (?+0)`, after, int64(limit))
+}
+
+// UnpurgedKeys returns up to limit closed keys of which it is not known that every copy was destroyed.
+func (x *Index) UnpurgedKeys(ctx context.Context, name archive.Tenant, limit int) ([]archive.ClosedKey, error) {
+	return x.listClosed(ctx, name, selectClosed+`NOT purged ORDER BY seq LIMIT (?+0)`, int64(limit))
+}
+
+func (x *Index) listClosed(ctx context.Context, name archive.Tenant, query string, args ...driver.Value) (out []archive.ClosedKey, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		err := c.query(ctx, selectClosed+`seq > ? ORDER BY seq LIMIT (?+0)`, func(v []driver.Value) error {
+		return c.query(ctx, query, func(v []driver.Value) error {
 			out = append(out, scanClosed(v))
 			return nil
-		}, t.id, after, int64(limit))
-		if err == nil && len(out) > 0 {
-			x.pages.drop(t.id)
-		}
-		return err
+		}, append([]driver.Value{t.id}, args...)...)
 	})
 	return out, err
+}
+
+// ForgetWords drops the words of a tenant that this process holds in memory, when another one shredded.
+func (x *Index) ForgetWords(name archive.Tenant) {
+	if t := x.tenants.have(name); t != nil {
+		x.pages.drop(t.id)
+	}
 }
 
 // LastClosed returns the highest sequence number of ClosedKeys, 0 when there are none.

@@ -47,6 +47,7 @@ func (a *Archive) catchUpFirst(ctx context.Context) error {
 // background does what an open archive needs done, until it is cut off.
 func (a *Archive) background() {
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), a.reconcile) })
+	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 

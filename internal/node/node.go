@@ -34,6 +34,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -62,6 +63,13 @@ type Options struct {
 
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
+	// KeyBackups is how long backups of the bucket with the keys are kept: so long
+	// a shredding is pending. 0: there are none.
+	KeyBackups time.Duration
+	// Holds says which studies must not be shredded; nil: all may be.
+	Holds shred.Holds
+	// KeyVersions tells which versions of KEKs are retired; nil: nobody can tell.
+	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration

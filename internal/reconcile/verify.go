@@ -10,7 +10,6 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/seal"
@@ -253,6 +252,24 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 
 // damaged sorts an error of reading into a gap (true) or a reason to stop.
 func (v *check) damaged(ctx context.Context, err error, object, what string) (bool, error) {
+	if bad, err := sort(ctx, err); !bad {
+		return false, err
+	}
+	v.gap(what+": "+fault.Message(err), object)
+	return true, nil
+}
+
+// damagedUnder is damaged for what the key seals: no gap where that was destroyed.
+func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, err error, object, what string) error {
+	bad, stop := sort(ctx, err)
+	if bad {
+		v.suspect(key, nil, what+": "+fault.Message(err), object)
+	}
+	return stop
+}
+
+// sort reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
+func sort(ctx context.Context, err error) (bad bool, stop error) {
 	switch {
 	case err == nil:
 		return false, nil
@@ -261,7 +278,6 @@ func (v *check) damaged(ctx context.Context, err error, object, what string) (bo
 	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
 		return false, err
 	}
-	v.gap(what+": "+fault.Message(err), object)
 	return true, nil
 }
 
@@ -300,12 +316,7 @@ func (v *check) pack(ctx context.Context, object string, key archive.KeyID) erro
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
-	const what = "a pack is missing or damaged"
-	if fault.Is(err, fault.NotFound) {
-		v.suspect(key, nil, what+": "+fault.Message(err), object)
-		err = nil
-	}
-	_, err = v.damaged(ctx, err, object, what)
+	err = v.damagedUnder(ctx, key, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
 	v.mu.Unlock()
@@ -328,13 +339,7 @@ func (v *check) instance(ctx context.Context, in *archive.Instance) error {
 		v.report.Read += n
 		v.mu.Unlock()
 	}
-	const what = "an instance cannot be read back"
-	if fault.Is(err, fault.NotFound) || errors.Is(err, keys.ErrAbsent) {
-		v.suspect(in.Key, nil, what+": "+fault.Message(err), in.At.Object)
-		return nil
-	}
-	_, err = v.damaged(ctx, err, in.At.Object, what)
-	return err
+	return v.damagedUnder(ctx, in.Key, err, in.At.Object, "an instance cannot be read back")
 }
 
 var errDigest = errors.New("digest differs")

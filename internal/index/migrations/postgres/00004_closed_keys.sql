@@ -15,6 +15,7 @@ CREATE TABLE closed_keys (
     PRIMARY KEY (tenant, key)
 );
 CREATE UNIQUE INDEX closed_keys_seq ON closed_keys (tenant, seq);
+CREATE INDEX closed_keys_left ON closed_keys (tenant, seq) WHERE NOT purged;
 CREATE INDEX closed_keys_study ON closed_keys (tenant, study);
 CREATE INDEX closed_keys_patient ON closed_keys (tenant, patient);
 
