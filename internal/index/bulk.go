@@ -87,6 +87,9 @@ func (u *bulk) add(ctx context.Context, e *archive.Entry) error {
 			u.failed = u.b.enter(u.t)
 		}
 	}
+	if u.failed == nil && e.Fact.Kind == archive.FactKeyClosed {
+		u.failed = u.w.run1(secureDelete)
+	}
 	if u.failed == nil {
 		_, u.failed = u.b.apply(u.t, e)
 	}
@@ -146,7 +149,10 @@ func (w *writer) finishBulk(ctx context.Context) error {
 	if err := w.allPostings(ctx); err != nil {
 		return fmt.Errorf("building the search index: %w", err)
 	}
-	for _, q := range []string{`PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA synchronous = FULL`, `DELETE FROM settings WHERE name = 'bulk'`} {
+	if err := w.allLost(ctx); err != nil {
+		return fmt.Errorf("taking words of shredded studies out: %w", err)
+	}
+	for _, q := range []string{plainDelete, `PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA synchronous = FULL`, `DELETE FROM settings WHERE name = 'bulk'`} {
 		if err := w.run1(q); err != nil {
 			return err
 		}

@@ -18,7 +18,8 @@ func TestRowLevelSecurity(t *testing.T) {
 	two.instance, two.desc, two.modality, two.series, two.sopClass = "1.2.3.9.1", "Abdomen", "MR", "1.2.3.9", "1.9"
 	e := stored(1, ctSpec, two)
 	e.Fact.Instances[0].At.Object = "hospital/packs/1"
-	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)))
+	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)),
+		closes(7, "9.9", keyNamed("9.9", "a")))
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
 		t.Fatal(err)
 	}
@@ -28,12 +29,12 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 	defer c.Close(ctx)
 	rows, err := c.Query(ctx, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
-		AND c.relname NOT IN ('tenants', 'leases', 'jobs', 'goose_db_version') ORDER BY 1`)
+		AND c.relname NOT IN ('tenants', 'tenant_settings', 'leases', 'jobs', 'goose_db_version') ORDER BY 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 14 {
+	if err != nil || len(tables) != 15 {
 		t.Fatal(tables, err)
 	}
 	count := func(tenant, table string) (n int) {

@@ -61,7 +61,7 @@ func dsn(path string, cacheKiB int, reader bool) string {
 	v := url.Values{}
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("cache_size(-%d)", cacheKiB),
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)", "foreign_keys(0)", "mmap_size(0)",
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)", "foreign_keys(0)", "mmap_size(0)", "secure_delete(fast)",
 	} {
 		v.Add("_pragma", p)
 	}

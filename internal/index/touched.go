@@ -48,6 +48,9 @@ func (x *Index) Touched(ctx context.Context, name archive.Tenant, after int64, l
 		}
 		for _, r := range series {
 			p := u.by[r.instance]
+			if p.tenantID == 0 {
+				continue // shredded
+			}
 			if p.tenantID != t.id {
 				return errRow
 			}

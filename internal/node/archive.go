@@ -22,6 +22,7 @@ import (
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
 )
@@ -35,6 +36,7 @@ type Archive struct {
 	Search    *search.Searcher
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
+	Shred     *shred.Shredder
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -50,6 +52,7 @@ type Archive struct {
 	lease    *keys.Lease
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
+	closed   closings
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
 	cut context.CancelCauseFunc
@@ -87,6 +90,9 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_
 	a.lease = keys.NewLease(keys.LeaseOptions{Prove: a.prove, TTL: n.o.KeyLease, Grace: n.o.KeyGrace, Now: n.o.Now}, asked)
 	n.lend(t, a.ring)
 	if err := a.openUses(settings); err != nil {
+		return nil, err
+	}
+	if err := a.closed.begin(ctx, a); err != nil {
 		return nil, err
 	}
 	if !whole {
@@ -131,6 +137,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
 	a.Remove = remove.New(n.Index, fencedLog{a.log, n}, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	a.Shred = a.newShredder()
 	return nil
 }
 
@@ -147,6 +154,9 @@ func (a *Archive) prove(ctx context.Context) error {
 		return err
 	}
 	a.adopt(settings, asked)
+	if err := a.closed.follow(ctx, a); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the database does not answer; try again")
+	}
 	return a.ring.Prove(ctx, a.n.o.KeyLease/2)
 }
 

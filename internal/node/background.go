@@ -50,6 +50,7 @@ func (a *Archive) background(g *gate) {
 	a.wg.Go(func() {
 		a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), func(ctx context.Context) { a.reconcile(ctx, g) })
 	})
+	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 

@@ -35,6 +35,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -68,6 +69,13 @@ type Options struct {
 	KeySettle time.Duration
 	// RewrapRate is how many key objects a second a rotation or a move wraps anew, at most; 0: no limit.
 	RewrapRate float64
+	// KeyBackups is how long backups of the bucket with the keys are kept: so long
+	// a shredding is pending. 0: there are none.
+	KeyBackups time.Duration
+	// Holds says which studies must not be shredded; nil: all may be.
+	Holds shred.Holds
+	// KeyVersions tells which versions of KEKs are retired; nil: nobody can tell.
+	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration

@@ -243,6 +243,15 @@ func (c *headers) drop(e *list.Element) *Header {
 	return it.header
 }
 
+// forget drops what is held, and leaves its values to those who use them.
+func (c *headers) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.lru.Len() > 0 {
+		c.drop(c.lru.Back())
+	}
+}
+
 // wipe clears the values of what is held.
 func (c *headers) wipe() {
 	c.mu.Lock()

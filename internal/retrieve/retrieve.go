@@ -93,6 +93,14 @@ func New(o Options) *Reader {
 	return r
 }
 
+// Forget drops the metadata and headers held in memory; whoever has some of them
+// in hand finishes with it.
+func (r *Reader) Forget() {
+	r.cache.wipe()
+	r.rendering.wipe()
+	r.headers.forget()
+}
+
 // Close ends what is fetched ahead, and wipes the metadata and headers held in
 // memory. The Reader is not used after it.
 func (r *Reader) Close() {
