@@ -57,7 +57,7 @@ func TestStoreBusy(t *testing.T) {
 	fake := &fakeStore{}
 	s := New(Options{Store: fake.begin, Limits: Limits{StoreWait: time.Millisecond}})
 	url := serve(t, s)
-	if !s.budget.sem.TryAcquire(s.budget.total) {
+	if !s.shares.budget.sem.TryAcquire(s.shares.budget.total) {
 		t.Fatal("not idle")
 	}
 	r := do(t, "POST", url+Root+"/studies", strings.NewReader("x"), "Content-Type", typeDICOM)
