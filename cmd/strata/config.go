@@ -69,6 +69,7 @@ func settings() []setting {
 		{key: "limits.request-bytes", value: 0, serving: true, help: "largest request body in bytes; 0: no limit"},
 		{key: "limits.store-memory", value: 64 << 20, serving: true, help: "bytes of memory that all stores together may hold"},
 		{key: "limits.results", value: 5000, serving: true, help: "most matches in one answer to a search; more come by offset, and a warning says so"},
+		{key: "limits.tenants", value: 256, serving: true, help: "most tenants whose archives are open at once; the one that nobody has asked for longest makes room for the next"},
 		{key: "limits.idle", value: "60s", serving: true, help: "how long a connection may make no progress"},
 		{key: "cache-bytes", value: 32 << 20, serving: true, help: "bytes of memory for decoded metadata"},
 		{key: "pixel-workers", value: 0, serving: true, help: "processes that decode and encode compressed images at once; 0: as many as there are cores"},
@@ -99,7 +100,7 @@ type Config struct {
 	KeyLease, KeyGrace, IdleClose      time.Duration
 	ReconcileEvery, ReapGrace          time.Duration
 	RequestBytes, StoreMemory          int64
-	Results                            int
+	Results, OpenTenants               int
 	Idle, ShutdownWait                 time.Duration
 	CacheBytes                         int64
 	PixelWorkers                       int
@@ -262,6 +263,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.Results, err = strconv.Atoi(k.String("limits.results")); err != nil || c.Results < 1 {
 		fail(bad("limits.results", "must be a number above zero"))
+	}
+	if c.OpenTenants, err = strconv.Atoi(k.String("limits.tenants")); err != nil || c.OpenTenants < 1 {
+		fail(bad("limits.tenants", "must be a number above zero"))
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		fail(bad("log.level", "must be debug, info, warn or error"))
