@@ -63,6 +63,9 @@ type leave struct {
 }
 
 func (l *leave) ask(n int) error {
+	if l.ctx != nil && cutOff(l.ctx) {
+		return context.Cause(l.ctx)
+	}
 	if l.pace != nil {
 		if err := l.pace(l.ctx, n); err != nil {
 			return err

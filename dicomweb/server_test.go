@@ -53,11 +53,15 @@ func (l *logged) String() string {
 // serve starts the server and returns its URL.
 func serve(t *testing.T, s *Server) string {
 	t.Helper()
-	hs := httptest.NewServer(s)
-	t.Cleanup(func() {
-		s.Shutdown()
-		hs.Close()
-	})
+	url := serveHandler(t, s)
+	t.Cleanup(s.Shutdown) // before the server is closed
+	return url
+}
+
+func serveHandler(t *testing.T, h http.Handler) string {
+	t.Helper()
+	hs := httptest.NewServer(h)
+	t.Cleanup(hs.Close)
 	return hs.URL
 }
 
