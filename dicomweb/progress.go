@@ -198,9 +198,6 @@ func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func() boo
 	r.Body = body
 	c.SetRequest(r)
 	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(l.writing), leave: may, line: l}
-	if !out.timer {
-		out.clear() // that of the connection's last request
-	}
 	w.Writer = out
 	return body, out, l.watch(r.Context())
 }
