@@ -63,7 +63,7 @@ func newHouse(t *testing.T, environ ...string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(front(n, c.baseHandler(n, log, m, authorize), authorize))
+	srv := httptest.NewServer(withAPI(administration(n, log, m, authorize), front(n, c.baseHandler(n, log, m, authorize), authorize)))
 	h := &house{t, n, srv.URL, &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	t.Cleanup(func() {
 		h.hc.CloseIdleConnections()

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // What a and b hold. The study both has the same UIDs for different patients;
@@ -237,6 +240,11 @@ func TestTokens(t *testing.T) {
 		{"/metrics", 401, 200, 403, 401},
 		{"/nothing", 401, 404, 403, 401},
 		{"/t/a", 401, 404, 403, 401},
+		{"/api/tenants", 401, 200, 403, 401},
+		{"/api/tenants/a", 401, 200, 403, 401},
+		{"/api/tenants/a/keys", 401, 200, 403, 401},
+		{"/api/tenants/nobody", 401, 404, 403, 401},
+		{"/api/openapi.yaml", 401, 200, 403, 401},
 		{"/healthz", 200, 200, 200, 200},
 		{"/readyz", 200, 200, 200, 200},
 	} {
@@ -257,5 +265,33 @@ func TestTokens(t *testing.T) {
 	}
 	if r := h.do(asked{method: "GET", path: "/t/a/dicom-web/studies", headers: []string{"Authorization", "Basic " + aToken}}); r.status != 401 {
 		t.Errorf("not a bearer's: %d", r.status)
+	}
+}
+
+// TestTokenFile: what is wrong with the file is said by the setting's name, and
+// never with what is in the file.
+func TestTokenFile(t *testing.T) {
+	const secret = "Secret-0123456789"
+	for _, tt := range []struct{ name, text, says string }{
+		{"short", "Secret-0", "shorter than 16 characters"},
+		{"short one of a tenant", "north:Secret-0", "shorter than 16 characters"},
+		{"no tenant's name", "North:" + secret, "must be a tenant's name"},
+		{"no name", ":" + secret, "must be a tenant's name"},
+		{"empty", "\n \n", "holds no token"},
+	} {
+		path := filepath.Join(t.TempDir(), "tokens")
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := (&Config{TokenFile: path}).authorize()
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "token-file: ") || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "Secret") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if _, err := (&Config{TokenFile: filepath.Join(t.TempDir(), "none")}).authorize(); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "token-file: ") {
+		t.Errorf("no file: %v", err)
+	}
+	if f, err := (&Config{}).authorize(); f != nil || err != nil {
+		t.Errorf("no setting: %v", err)
 	}
 }
