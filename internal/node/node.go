@@ -76,7 +76,7 @@ type Options struct {
 	KeyBackups time.Duration
 	// Holds says which studies must not be shredded; nil: all may be.
 	Holds shred.Holds
-	// KeyVersions tells which versions of KEKs are retired; nil: nobody can tell.
+	// KeyVersions tells which versions of KEKs are retired; nil: Custody does.
 	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
