@@ -37,6 +37,7 @@ var layers = []struct {
 	{pkg: "internal/seal", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/pack", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage/driver"}},
 	{pkg: "internal/vectors"},
+	{pkg: "internal/held"},
 	{pkg: "internal/ledger", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/seal", "internal/pack", "storage/driver"}},
 	// The key providers' libraries stay in a package each.
 	{pkg: "internal/keys", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage", "storage/driver"}, alien: append([]string{"net/http"}, providers...)},
@@ -57,7 +58,9 @@ var layers = []struct {
 	{pkg: "internal/thumbnail", may: append([]string{"internal/retrieve", "internal/pixel/render"}, useCase...), alien: noEngines},
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
+	{pkg: "internal/shred", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
+	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},
 	{pkg: "api/apitest", may: []string{"internal/archive", "internal/fault", "internal/keys/quorum"}},
@@ -73,7 +76,7 @@ var layers = []struct {
 }
 
 var (
-	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/seal", "internal/pack",
+	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/held", "internal/seal", "internal/pack",
 		"internal/ledger", "internal/keys", "storage", "storage/driver"}
 	providers = []string{"github.com/hashicorp", "github.com/aws", "github.com/miekg"}
 	noEngines = []string{"net/http", "gorm.io", "database/sql"}

@@ -14,6 +14,7 @@ const (
 	HiddenVersion                // another version of the same UIDs is shown
 	SameDigest                   // another copy of the same bytes is shown
 	Deleted                      // a deletion names it already
+	Shredded                     // its key was destroyed: it counts as never stored
 )
 
 // Placed is what became of one instance of a stored fact.
@@ -29,7 +30,7 @@ type Placed struct {
 
 // Applied is the result of applying one entry.
 type Applied struct {
-	Known     bool     // the entry had been applied before; Instances is empty
+	Known     bool     // the entry had been applied before; Instances is empty, unless some are Shredded
 	Instances []Placed // as in the fact
 	Err       error    // why this entry was not applied
 }

@@ -210,6 +210,8 @@ type Fact struct {
 	// backup of the keys has ended: before it the shredding is pending.
 	Closed []KeyID
 	Until  time.Time
+	// Closing: FactKeyClosed, what is to be known of it later.
+	Closing Closing
 }
 
 // Chunk is a zstd frame of DICOM JSON texts one after another.

@@ -22,6 +22,9 @@ type batch struct {
 	grew      map[*tenant]bool // their change feeds
 	words     map[*tenant][]word
 	posts     []posting
+	lost      []lost    // words of studies that were taken out
+	struck    []*tenant // whose pages of words were written anew without some
+	cuts      bool      // rows were deleted whose identities may be the highest
 
 	// What instances of an entry share.
 	patient, shared encoded
@@ -68,6 +71,10 @@ func check(e *archive.Entry) error {
 			}
 		}
 	case archive.FactDeleted, archive.FactUndeleted, archive.FactVoid, archive.FactCheckpoint:
+	case archive.FactKeyClosed:
+		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
+			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
+		}
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
 			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
@@ -85,7 +92,11 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		return Applied{}, err
 	}
 	if known, err := b.mark(s, e.N); err != nil || known {
-		return Applied{Known: known}, err
+		out := Applied{Known: known}
+		if err == nil && e.Fact.Kind == archive.FactStored {
+			out.Instances, err = b.shredded(t, e.Fact)
+		}
+		return out, err
 	}
 	b.at = b.now
 	if b.late {
@@ -104,6 +115,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.checkpoint(t, e.Fact)
 	case archive.FactTenant:
 		err = b.settings(t, e.Fact)
+	case archive.FactKeyClosed:
+		err = b.keyClosed(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err
@@ -111,14 +124,40 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	return out, b.settle()
 }
 
+// shredded tells of a stored fact that was applied before which of its instances count as never stored; nil when none do.
+func (b *batch) shredded(t *tenant, f *archive.Fact) ([]Placed, error) {
+	if any, err := b.anyClosed(t, f); err != nil || !any {
+		return nil, err
+	}
+	placed := make([]Placed, len(f.Instances))
+	for i := range placed {
+		closed, err := b.isClosed(t, keyOf(f, i))
+		if err != nil {
+			return nil, err
+		}
+		if closed {
+			placed[i].Outcome = Shredded
+		}
+	}
+	return placed, nil
+}
+
 func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
 	f := e.Fact
+	closed, err := b.shredded(t, f)
+	if err != nil {
+		return nil, err
+	}
 	placed := make([]Placed, len(f.Instances))
 	chunks := make([]int64, len(f.Chunks))
 	var st *study
 	var se *series
 	for i := range f.Instances {
 		in := &f.Instances[i]
+		if closed != nil && closed[i].Outcome == Shredded {
+			placed[i].Outcome = Shredded
+			continue
+		}
 		var err error
 		if st == nil || st.uid != in.Study {
 			se = nil
@@ -138,10 +177,7 @@ func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
 		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = se.id<<ordinalBits|se.next, se.id, st.id
 		r.Source = archive.Source{Fact: f.ID, Blob: in.Blob}
-		r.Key = in.Key
-		if r.Key == (archive.KeyID{}) {
-			r.Key = f.Key
-		}
+		r.Key = keyOf(f, i)
 		if r.At.Object == "" {
 			r.At.Object = e.Object
 		} else if err := b.usePack(t, e, r.At.Object); err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
-// secondary are the indexes that a rebuild makes last.
+// secondary are the indexes that a rebuild makes last. studies_day stays meanwhile, since
+// searches name it; it is there to be made where an older rebuild was interrupted.
 var secondary = [...]struct{ name, make string }{
 	{"instances_sop", `CREATE INDEX IF NOT EXISTS instances_sop ON instances (sop)`},
 	{"studies_day", `CREATE INDEX IF NOT EXISTS studies_day ON studies (tenant, skey, mods)`},
@@ -86,6 +87,9 @@ func (u *bulk) add(ctx context.Context, e *archive.Entry) error {
 			u.failed = u.b.enter(u.t)
 		}
 	}
+	if u.failed == nil && e.Fact.Kind == archive.FactKeyClosed {
+		u.failed = u.w.run1(secureDelete)
+	}
 	if u.failed == nil {
 		_, u.failed = u.b.apply(u.t, e)
 	}
@@ -110,7 +114,9 @@ func (w *writer) startBulk() error {
 	// The setting outlives a crash: Open then finishes. A crash loses at most the last transactions, not the database's order.
 	statements := []string{`INSERT OR REPLACE INTO settings (name, value) VALUES ('bulk', '1')`, `PRAGMA synchronous = NORMAL`}
 	for _, s := range secondary {
-		statements = append(statements, `DROP INDEX IF EXISTS `+s.name)
+		if s.name != "studies_day" {
+			statements = append(statements, `DROP INDEX IF EXISTS `+s.name)
+		}
 	}
 	for _, q := range statements {
 		if err := w.run1(q); err != nil {
@@ -143,7 +149,10 @@ func (w *writer) finishBulk(ctx context.Context) error {
 	if err := w.allPostings(ctx); err != nil {
 		return fmt.Errorf("building the search index: %w", err)
 	}
-	for _, q := range []string{`PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA synchronous = FULL`, `DELETE FROM settings WHERE name = 'bulk'`} {
+	if err := w.allLost(ctx); err != nil {
+		return fmt.Errorf("taking words of shredded studies out: %w", err)
+	}
+	for _, q := range []string{plainDelete, `PRAGMA wal_checkpoint(TRUNCATE)`, `PRAGMA synchronous = FULL`, `DELETE FROM settings WHERE name = 'bulk'`} {
 		if err := w.run1(q); err != nil {
 			return err
 		}

@@ -33,12 +33,13 @@ func (b *batch) change(t *tenant, a action, instance int64) error {
 	return b.c.insert(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
 }
 
-func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
-	_, err = c.one(`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
-		sequence, ms = integer(v[0])&sequenceMask, integer(v[1])
-		return nil
-	}, tenant<<sequenceBits, tenant<<sequenceBits|sequenceMask)
-	return sequence, ms, err
+// lastChange asks for the number and the time, in ms, of a feed's last entry; both stay as they are when there is none.
+func lastChange(tenant int64, sequence, ms *int64) question {
+	return question{`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`,
+		[]driver.Value{tenant << sequenceBits, tenant<<sequenceBits | sequenceMask}, func(v []driver.Value) error {
+			*sequence, *ms = integer(v[0])&sequenceMask, integer(v[1])
+			return nil
+		}}
 }
 
 const maxChanges = 10000 // that one query returns
@@ -59,8 +60,8 @@ func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery)
 	}
 	var out []archive.Change
 	err := x.read(ctx, name, func(c *conn, t *tenant) error {
-		last, _, err := lastChange(c, t.id)
-		if err != nil {
+		var last, at int64
+		if err := c.together(lastChange(t.id, &last, &at)); err != nil {
 			return err
 		}
 		lo, hi := max(q.After, 0), last // lo is not included
@@ -82,12 +83,30 @@ func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery)
 			return nil
 		}
 		base := t.id << sequenceBits
-		found, err := selectChanges(ctx, c, base|lo, base|hi, q, want)
-		if err != nil {
-			return err
+		// Entries of what was shredded lead nowhere; as many more are read instead.
+		for ask := q; ; {
+			found, err := selectChanges(ctx, c, base|lo, base|hi, ask, want)
+			if err != nil {
+				return err
+			}
+			filled, err := x.fillChanges(c, t, found)
+			if err != nil {
+				return err
+			}
+			out = append(out, filled...)
+			if len(found) < ask.Limit || len(out) == q.Limit {
+				return nil
+			}
+			last := found[len(found)-1].id & sequenceMask
+			if q.Newest {
+				hi = last - 1
+			} else {
+				lo = last
+			}
+			if ask.Limit = q.Limit - len(out); lo >= hi {
+				return nil
+			}
 		}
-		out, err = x.fillChanges(c, t, found)
-		return err
 	})
 	return out, err
 }
@@ -197,7 +216,7 @@ func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Cha
 	for i, r := range rows {
 		in := instances[i]
 		if in == nil {
-			return nil, errRow
+			continue // shredded
 		}
 		out = append(out, archive.Change{
 			Sequence: r.id & sequenceMask, Time: time.UnixMilli(r.time).UTC(), Action: actionNames[r.action],
@@ -210,8 +229,8 @@ func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Cha
 // Last returns the highest sequence number of the tenant's feed, 0 when it is empty.
 func (x *Index) Last(ctx context.Context, name archive.Tenant) (last int64, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		last, _, err = lastChange(c, t.id)
-		return err
+		var at int64
+		return c.together(lastChange(t.id, &last, &at))
 	})
 	return last, err
 }

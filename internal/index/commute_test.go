@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // genFacts draws facts about two studies: stores with conflicting attributes,
-// versions, replacements and facts written twice, deletions at every level and undeletions.
+// versions, replacements and facts written twice, deletions at every level and undeletions, and keys that are closed, of
+// which a study has two.
 func genFacts(t *rapid.T) []archive.Entry {
 	var out []archive.Entry
 	type told struct {
@@ -26,7 +28,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 	var stores, deletions []told
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
-		switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); {
 		case kind < 6 || len(stores) == 0:
 			study := pick("study", "1.1", "1.2")
 			var specs []spec
@@ -44,13 +46,17 @@ func genFacts(t *rapid.T) []archive.Entry {
 				specs = append(specs, s)
 				told.blobs = append(told.blobs, blobOf(s, n))
 			}
-			e := stored(n, specs...)
+			e := sealedUnder(stored(n, specs...), keyNamed(study, pick("key", "a", "b")))
 			stores = append(stores, told)
 			out = append(out, e)
 			if rapid.IntRange(0, 9).Draw(t, "twice") == 0 { // the same fact under another number
 				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%d", hospital, testSession, n+1000)
 				out = append(out, e)
 			}
+		case kind == 10:
+			study := pick("closed study", "1.1", "1.2")
+			ids := []archive.KeyID{keyNamed(study, "a"), keyNamed(study, "b")}
+			out = append(out, closes(n, study, rapid.SampledFrom([][]archive.KeyID{ids[:1], ids[1:], ids}).Draw(t, "closed")...))
 		case kind < 8 || len(deletions) == 0:
 			s := rapid.SampledFrom(stores).Draw(t, "deleted")
 			s.fact = n
@@ -65,8 +71,86 @@ func genFacts(t *rapid.T) []archive.Entry {
 	return out
 }
 
-// answers is everything that queries say, without row identities, in a form to compare.
-func answers(t fatal, x *Index, name archive.Tenant) string {
+// keyNamed is one of the keys of a study.
+func keyNamed(study, key string) archive.KeyID {
+	return archive.KeyID(fakeKeys("key").Ref(study + "/" + key))
+}
+
+// sealedUnder has a stored fact sealed under the key.
+func sealedUnder(e archive.Entry, id archive.KeyID) archive.Entry {
+	e.Fact.Key = id
+	for i := range e.Fact.Instances {
+		e.Fact.Instances[i].Key = id
+	}
+	return e
+}
+
+func closes(n uint64, study string, ids ...archive.KeyID) archive.Entry {
+	return entry(n, &archive.Fact{Kind: archive.FactKeyClosed, Study: fakeKeys(hospital).Ref(study), Closed: ids, Until: time.UnixMilli(int64(n)),
+		Closing: archive.Closing{Instances: int(n), Patient: archive.Ref{byte(n)}}})
+}
+
+// wordsOf are the words of the attributes of a tag, for the vocabulary.
+func wordsOf(x *Index, tag dicom.Tag, all ...archive.Attrs) map[string]bool {
+	out := map[string]bool{}
+	t := &tenant{x: x}
+	for _, as := range all {
+		t.eachLearnt(as, func(w word) {
+			if w.tag == tag {
+				out[w.text] = true
+			}
+		})
+	}
+	return out
+}
+
+// leftOpen are the attributes of what no fact shreds, and whether one shreds anything.
+func leftOpen(es []archive.Entry) (left []archive.Attrs, shredding bool) {
+	closed := map[archive.KeyID]bool{}
+	for _, e := range es {
+		for _, id := range e.Fact.Closed {
+			closed[id] = true
+		}
+	}
+	for _, e := range es {
+		for i := range e.Fact.Instances {
+			if in := &e.Fact.Instances[i]; !closed[in.Key] {
+				left = append(left, in.Patient)
+			}
+		}
+	}
+	return left, len(closed) > 0
+}
+
+// vocabulary is what there is to say of the words of a tag: all of them, or where something
+// was shredded nothing, when they are those shown at least, and those of what is left at most.
+func vocabulary(t fatal, x *Index, name archive.Tenant, tag dicom.Tag, es []archive.Entry, shown []archive.Attrs) string {
+	words, _, err := x.Words(context.Background(), name, tag, func(string) bool { return true }, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(words)
+	left, shredding := leftOpen(es)
+	if !shredding {
+		return fmt.Sprint(tag, words)
+	}
+	has := map[string]bool{}
+	may := wordsOf(x, tag, left...)
+	for _, w := range words {
+		if has[w] = true; !may[w] {
+			t.Fatal("a word of what was shredded alone is in the vocabulary: ", w)
+		}
+	}
+	for w := range wordsOf(x, tag, shown...) {
+		if !has[w] {
+			t.Fatal("a word that is shown is not in the vocabulary: ", w)
+		}
+	}
+	return ""
+}
+
+// answers is everything that queries say of the facts, without row identities, in a form to compare.
+func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string {
 	ctx := context.Background()
 	var out strings.Builder
 	check := func(err error) {
@@ -74,9 +158,11 @@ func answers(t fatal, x *Index, name archive.Tenant) string {
 			t.Fatal(err)
 		}
 	}
+	var shown []archive.Attrs
 	list := func(f archive.StudyFilter) {
 		var lines []string
 		check(x.Studies(ctx, name, f, func(s *archive.StudyRow) bool {
+			shown = append(shown, s.Attrs)
 			lines = append(lines, fmt.Sprint(s.UID, s.Attrs, s.Modalities, s.SOPClasses, s.Series, s.Instances, s.Bytes, s.Received, s.Updated, s.Conflicts))
 			return true
 		}))
@@ -127,10 +213,20 @@ func answers(t fatal, x *Index, name archive.Tenant) string {
 		fmt.Fprintln(&out, lines)
 	}
 	for _, tag := range []dicom.Tag{0x00100010, 0x00100020} {
-		words, _, err := x.Words(ctx, name, tag, func(string) bool { return true }, 100)
+		fmt.Fprintln(&out, vocabulary(t, x, name, tag, es, shown))
+	}
+	closed, err := x.ClosedKeys(ctx, name, 0, 100)
+	check(err)
+	sort.Slice(closed, func(i, j int) bool { return compareKeys(closed[i].ID, closed[j].ID) < 0 })
+	for _, k := range closed {
+		k.Sequence = 0
+		fmt.Fprintln(&out, k)
+	}
+	for _, study := range []string{"1.1", "1.2"} {
+		sealed, ok, err := x.Sealed(ctx, name, fakeKeys(hospital).Ref(study))
 		check(err)
-		sort.Strings(words)
-		fmt.Fprintln(&out, tag, words)
+		sealed.PatientID, sealed.Issuer = "", "" // of a deleted study, those that it showed last
+		fmt.Fprintln(&out, study, sealed, ok)
 	}
 	p, err := x.Progress(ctx, name)
 	check(err)
@@ -180,6 +276,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.Tenant, done func())) {
 	ctx := context.Background()
 	build := func(rt *rapid.T, es []archive.Entry, bulk bool) string {
+		all := es
 		nodes, name, done := open(rt)
 		defer done()
 		for len(es) > 0 {
@@ -203,7 +300,7 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 			es = es[n:]
 		}
-		return answers(rt, nodes[0], name)
+		return answers(rt, nodes[0], name, all)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genFacts(rt)

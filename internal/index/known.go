@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"database/sql/driver"
+	"slices"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -13,6 +14,8 @@ type known struct {
 	sequence   int64 // of the change feed
 	feedTime   int64 // of its newest entry, ms
 	tombstones bool  // there are any
+	loose      int64 // small pages of words
+	closed     int64 // closed keys, and the sequence of the latest
 }
 
 // enter prepares the transaction for the tenant. On PostgreSQL it locks the tenant's
@@ -25,33 +28,37 @@ func (b *batch) enter(t *tenant) error {
 	b.c.as(t.id)
 	w := b.w
 	k := w.known[t.id]
-	writes := int64(0)
-	if w.x.shared {
-		var err error
-		if writes, err = b.c.integer(`UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id); err != nil {
-			return err
-		}
-		if writes == 0 {
-			return errRow
-		}
-		if k != nil && k.writes+1 != writes {
-			w.forgetTenant(t.id)
-			k = nil
-		}
-	}
-	if k != nil {
-		k.writes = writes
+	if k != nil && !w.x.shared {
 		return nil
 	}
-	k = &known{writes: writes}
-	var err error
-	if k.sequence, k.feedTime, err = lastChange(b.c, t.id); err != nil {
+	var writes, tombstones int64
+	now := &known{}
+	ask := append([]question{},
+		lastChange(t.id, &now.sequence, &now.feedTime),
+		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
+		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id),
+		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id))
+	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
+		ask = slices.Insert(ask, 0, numberOf(&writes, `UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id))
+	}
+	if err := b.c.together(ask...); err != nil {
 		return err
 	}
-	n, err := b.c.integer(`SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id)
-	k.tombstones = n != 0
-	w.known[t.id] = k
-	return err
+	switch {
+	case w.x.shared && writes == 0:
+		return errRow
+	case k != nil && k.writes+1 != writes:
+		w.forgetTenant(t.id)
+	}
+	if last, ok := w.closings[t.id]; !ok || last != now.closed {
+		// Another node shredded: words that are remembered may be gone.
+		w.recent.forget()
+		w.warm = map[int64]bool{}
+		w.closings[t.id] = now.closed
+	}
+	now.writes, now.tombstones = writes, tombstones != 0
+	w.known[t.id] = now
+	return nil
 }
 
 // entomb notes that the tenant has tombstones.
@@ -67,12 +74,14 @@ func (w *writer) forget() {
 	w.recent.forget()
 	w.warm = map[int64]bool{}
 	w.known = map[int64]*known{}
+	w.closings = map[int64]int64{}
 	if !w.x.shared {
 		w.ids = map[string]*ids{} // a transaction that failed took some; those of sequences are not given out again
 	}
 }
 
-// forgetTenant drops what another node may have changed. Beginnings of names, packs and words only ever come to be.
+// forgetTenant drops what another node may have changed. Beginnings of names only ever come to be; of
+// packs and words what has gone is nothing that would be written again, but after a shredding, which enter sees.
 func (w *writer) forgetTenant(id int64) {
 	w.studies.drop(func(s *study) bool { return s.t.id == id })
 	for k := range w.sessions {
@@ -110,6 +119,16 @@ const idBlock = 64
 
 // id returns an identity for a new row of studies, series or words.
 func (b *batch) id(table string) (int64, error) {
+	n, err := b.identities(table)
+	if err != nil {
+		return 0, err
+	}
+	n.next++
+	return n.next - 1, nil
+}
+
+// identities returns those to give out, of which there is one at least.
+func (b *batch) identities(table string) (*ids, error) {
 	n := b.w.ids[table]
 	if n == nil {
 		n = &ids{}
@@ -118,9 +137,9 @@ func (b *batch) id(table string) (int64, error) {
 	if n.next == n.end {
 		var err error
 		switch {
-		case !b.w.x.shared: // the only writer goes on after the highest
-			n.next, err = b.c.integer(`SELECT max(id) FROM ` + table)
-			n.next++
+		case !b.w.x.shared: // the only writer goes on after the highest there is, or was
+			n.next, err = b.c.integer(`SELECT max(coalesce((SELECT max(id) + 1 FROM `+table+`), 1),
+				coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?), 1))`, nextName(table))
 			n.end = 1<<63 - 1
 		case table == "studies":
 			n.next, err = b.c.integer(`SELECT nextval('study_ids')`)
@@ -129,14 +148,13 @@ func (b *batch) id(table string) (int64, error) {
 		}
 		if err != nil {
 			n.next = n.end
-			return 0, err
+			return nil, err
 		}
 		if b.w.x.shared {
 			n.end = n.next + idBlock
 		}
 	}
-	n.next++
-	return n.next - 1, nil
+	return n, nil
 }
 
 // fresh is what is known not to be in the database as the transaction found it: one query
@@ -145,6 +163,7 @@ type fresh struct {
 	sops    map[int64]bool
 	studies map[archive.Ref]bool
 	blobs   map[archive.BlobID]bool // that no tombstone names
+	keys    map[archive.KeyID]bool  // that are not closed
 }
 
 // expect looks up everything new that the entries will ask for.
@@ -156,9 +175,9 @@ func (b *batch) expect(items []item) error {
 	if err := b.enter(t); err != nil {
 		return err
 	}
-	f := fresh{sops: map[int64]bool{}, studies: map[archive.Ref]bool{}, blobs: map[archive.BlobID]bool{}}
+	f := fresh{sops: map[int64]bool{}, studies: map[archive.Ref]bool{}, blobs: map[archive.BlobID]bool{}, keys: map[archive.KeyID]bool{}}
 	var sops []int64
-	var refs, blobs [][]byte
+	var refs, blobs, keys [][]byte
 	study := ""
 	for _, it := range items {
 		for i := range it.e.Fact.Instances {
@@ -179,6 +198,10 @@ func (b *batch) expect(items []item) error {
 				f.blobs[in.Blob] = true
 				blobs = append(blobs, in.Blob[:])
 			}
+			if key := keyOf(it.e.Fact, i); b.w.known[t.id].closed != 0 && !f.keys[key] {
+				f.keys[key] = true
+				keys = append(keys, key[:])
+			}
 		}
 	}
 	if len(sops) == 0 {
@@ -187,7 +210,8 @@ func (b *batch) expect(items []item) error {
 	b.fresh = f
 	return b.c.query(context.Background(), `SELECT 1, sop, NULL::bytea FROM instances WHERE sop = ANY (?::bigint[])
 		UNION ALL SELECT 2, 0, ref FROM studies WHERE tenant = ? AND ref = ANY (?::bytea[])
-		UNION ALL SELECT 3, 0, blob FROM tombstones WHERE tenant = ? AND blob = ANY (?::bytea[])`, func(v []driver.Value) error {
+		UNION ALL SELECT 3, 0, blob FROM tombstones WHERE tenant = ? AND blob = ANY (?::bytea[])
+		UNION ALL SELECT 4, 0, key FROM closed_keys WHERE tenant = ? AND key = ANY (?::bytea[])`, func(v []driver.Value) error {
 		switch integer(v[0]) {
 		case 1:
 			delete(f.sops, integer(v[1]))
@@ -195,7 +219,9 @@ func (b *batch) expect(items []item) error {
 			delete(f.studies, archive.Ref(blob(v[2])))
 		case 3:
 			delete(f.blobs, archive.BlobID(blob(v[2])))
+		case 4:
+			delete(f.keys, archive.KeyID(blob(v[2])))
 		}
 		return nil
-	}, sops, t.id, refs, t.id, blobs)
+	}, sops, t.id, refs, t.id, blobs, t.id, keys)
 }

@@ -61,7 +61,7 @@ func dsn(path string, cacheKiB int, reader bool) string {
 	v := url.Values{}
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("cache_size(-%d)", cacheKiB),
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)", "foreign_keys(0)", "mmap_size(0)",
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)", "foreign_keys(0)", "mmap_size(0)", "secure_delete(fast)",
 	} {
 		v.Add("_pragma", p)
 	}
@@ -167,6 +167,15 @@ func (c *lite) query(ctx context.Context, q string, row func([]driver.Value) err
 func (c *lite) each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error {
 	for _, n := range numbers {
 		if err := c.query(ctx, q, row, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *lite) together(queries ...question) error {
+	for _, q := range queries {
+		if err := c.query(context.Background(), q.q, q.row, q.args...); err != nil {
 			return err
 		}
 	}

@@ -91,6 +91,11 @@ func (b *batch) post(s *study, skey int64) error {
 			return err
 		}
 		p.terms, s.posted = terms, terms
+		if s.inserted {
+			// What only hidden versions and deleted studies had may have gone from the vocabulary with a shredded study.
+			d := decoder{b: s.set.attrs}
+			b.learn(s.t, d.attrs())
+		}
 	}
 	b.posts = append(b.posts, p)
 	return nil

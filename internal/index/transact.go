@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -122,6 +123,12 @@ func (w *writer) transact(items []item) error {
 }
 
 func (w *writer) once(items []item) error {
+	if cuts(items) {
+		if err := w.scrub(true); err != nil {
+			return err
+		}
+		defer func() { _ = w.scrub(false) }() // what is left of it is sealed
+	}
 	b := w.begin()
 	err := w.c.begin()
 	if err == nil {
@@ -138,6 +145,11 @@ func (w *writer) once(items []item) error {
 		}
 	}
 	return w.end(b, err)
+}
+
+// cuts reports whether an entry may delete rows.
+func cuts(items []item) bool {
+	return slices.ContainsFunc(items, func(it item) bool { return it.e.Fact.Kind == archive.FactKeyClosed })
 }
 
 // resume gives an entry that is known, since its commit was done though not answered, the
@@ -180,6 +192,7 @@ func (w *writer) end(b *batch, err error) error {
 		}
 	}
 	w.studies.trim()
+	b.forgetPages()
 	for t := range b.grew {
 		t.woke(w.known[t.id].writes)
 	}
@@ -203,6 +216,12 @@ func (b *batch) flush() error {
 		return err
 	}
 	if err := b.storeWords(); err != nil {
+		return err
+	}
+	if err := b.loseWords(); err != nil {
+		return err
+	}
+	if err := b.storeIdentities(); err != nil {
 		return err
 	}
 	return b.storeSessions()

@@ -20,6 +20,7 @@ const (
 	HiddenVersion = archive.HiddenVersion
 	SameDigest    = archive.SameDigest
 	Deleted       = archive.Deleted
+	Shredded      = archive.Shredded
 	StateVisible  = archive.StateVisible
 	StateHidden   = archive.StateHidden
 	StateDeleted  = archive.StateDeleted

@@ -92,8 +92,7 @@ type recentWords struct {
 
 const recentMax = 1 << 16
 
-// add reports whether the word was not remembered.
-func (r *recentWords) add(tenant int64, tag dicom.Tag, s string) bool {
+func (r *recentWords) hash(tenant int64, tag dicom.Tag, s string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
 	var head [12]byte
@@ -101,7 +100,12 @@ func (r *recentWords) add(tenant int64, tag dicom.Tag, s string) bool {
 	binary.BigEndian.PutUint32(head[8:], uint32(tag))
 	_, _ = h.Write(head[:])
 	_, _ = h.WriteString(s)
-	k := h.Sum64()
+	return h.Sum64()
+}
+
+// add reports whether the word was not remembered.
+func (r *recentWords) add(tenant int64, tag dicom.Tag, s string) bool {
+	k := r.hash(tenant, tag, s)
 	if _, ok := r.now[k]; ok {
 		return false
 	}
@@ -111,6 +115,13 @@ func (r *recentWords) add(tenant int64, tag dicom.Tag, s string) bool {
 	}
 	r.now[k] = struct{}{}
 	return !known
+}
+
+// drop forgets a word.
+func (r *recentWords) drop(tenant int64, tag dicom.Tag, s string) {
+	k := r.hash(tenant, tag, s)
+	delete(r.now, k)
+	delete(r.old, k)
 }
 
 // forget empties it: after a transaction failed, and when it is first used.

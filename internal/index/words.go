@@ -33,6 +33,15 @@ const (
 
 // learn adds the words of study attributes to the vocabulary.
 func (b *batch) learn(t *tenant, attrs archive.Attrs) {
+	t.eachLearnt(attrs, func(w word) {
+		if b.w.recent.add(t.id, w.tag, w.text) {
+			b.words[t] = append(b.words[t], w)
+		}
+	})
+}
+
+// eachLearnt calls f with what of study attributes belongs in the vocabulary.
+func (t *tenant) eachLearnt(attrs archive.Attrs, f func(word)) {
 	var buf [16]string
 	for i := range attrs {
 		a := &attrs[i]
@@ -44,9 +53,7 @@ func (b *batch) learn(t *tenant, attrs archive.Attrs) {
 			words = archive.FoldWords(buf[:0], a.VR, a.Value)
 		}
 		for _, s := range words {
-			if b.w.recent.add(t.id, a.Tag, s) {
-				b.words[t] = append(b.words[t], word{a.Tag, s})
-			}
+			f(word{a.Tag, s})
 		}
 	}
 }
@@ -54,13 +61,11 @@ func (b *batch) learn(t *tenant, attrs archive.Attrs) {
 // storeWords writes the transaction's new words.
 func (b *batch) storeWords() error {
 	for t, words := range b.words {
-		b.c.as(t.id)
-		n, err := b.c.integer(`SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id)
-		if err != nil {
-			return err
-		}
-		if len(words) > looseWords || n >= loosePages {
+		var err error
+		k := b.w.known[t.id]
+		if len(words) > looseWords || k.loose >= loosePages {
 			err = b.foldWords(t, words)
+			k.loose = 0
 		} else {
 			var p []byte
 			for _, w := range words {
@@ -68,6 +73,7 @@ func (b *batch) storeWords() error {
 				p = appendString(p, w.text)
 			}
 			err = b.putWords(t, 0, p)
+			k.loose++
 		}
 		if err != nil {
 			return err
@@ -256,8 +262,13 @@ func (w *writer) warmWords(t *tenant) error {
 	if w.warm[t.id] {
 		return nil
 	}
+	closed, err := w.c.integer(`SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id)
+	if err != nil {
+		return err
+	}
+	w.closings[t.id] = closed // before the words are read: what goes meanwhile is noticed
 	var n int
-	err := w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC LIMIT (?+0)`, func(v []driver.Value) error {
+	err = w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC LIMIT (?+0)`, func(v []driver.Value) error {
 		plain, err := t.seal.open(blob(v[2]), inWords, integer(v[0]))
 		if err != nil {
 			return err

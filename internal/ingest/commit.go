@@ -136,6 +136,9 @@ func (r *Request) index(ctx context.Context, studies []*study, entries []archive
 		}
 		if failed == nil {
 			r.s.keys.forget(st.ref, st.key)
+			if slices.ContainsFunc(placed, func(p archive.Placed) bool { return p.Outcome == archive.Shredded }) {
+				failed = errShredded
+			}
 		}
 		for j, at := range st.at {
 			res := &r.results[at]
@@ -152,6 +155,10 @@ func (r *Request) index(ctx context.Context, studies []*study, entries []archive
 		}
 	}
 }
+
+// errShredded says that the key a study was being stored under was destroyed. The
+// next attempt is given a new one.
+var errShredded = fault.New(fault.Conflict, "the study was shredded while it was being stored; send it again")
 
 // remark says what the index noticed. Attributes that differ within a study are
 // worth a sentence, but the instance is stored as it should be: no warning reason,

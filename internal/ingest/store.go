@@ -17,6 +17,10 @@
 // and fact gives up before it writes the fact, so that no fact ever names a
 // pack that is being reaped.
 //
+// A study may be shredded while more of it is being stored. What went under the
+// destroyed key counts as never stored, whichever fact is first in the log or the
+// index: the commit fails, and who sends it again imports the study anew.
+//
 // Memory does not grow with what is stored: an instance is held whole only up
 // to [headBytes], sealed bytes up to a budget that all requests share, and facts are
 // cut when they grow large.

@@ -2,11 +2,13 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 )
 
 // studyKeys finds the key of a study, or makes one. Requests that store the
@@ -41,15 +43,22 @@ func (k *studyKeys) get(ctx context.Context, ref archive.Ref) (*studyKey, error)
 	if sk := k.fresh(ref); sk != nil {
 		return sk, nil
 	}
-	id, known, err := k.o.Index.StudyKey(ctx, k.o.Tenant, ref)
-	if err != nil {
-		return nil, err
-	}
-	if known {
+	var gone archive.KeyID // destroyed while it was asked for
+	for {
+		id, known, err := k.o.Index.StudyKey(ctx, k.o.Tenant, ref)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return k.make(ctx, ref)
+		}
 		secret, err := k.o.Keys.Secret(ctx, id)
+		if errors.Is(err, keys.ErrAbsent) && id != gone {
+			gone = id
+			continue
+		}
 		return &studyKey{id: id, secret: secret}, err
 	}
-	return k.make(ctx, ref)
 }
 
 func (k *studyKeys) fresh(ref archive.Ref) *studyKey {
@@ -98,7 +107,7 @@ func (k *studyKeys) evict() {
 	}
 }
 
-// forget drops a new key: the index knows it by now, or its object could not be written.
+// forget drops a new key: the index knows it by now, its object could not be written, or it was destroyed.
 func (k *studyKeys) forget(ref archive.Ref, sk *studyKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -46,7 +46,8 @@ type call struct {
 	done    chan struct{}
 	secret  archive.Secret // set before done is closed
 	err     error
-	holders int // who wait, and the fetch itself; guarded by Ring.mu
+	dropped bool // the key was destroyed meanwhile: it is not kept; guarded by Ring.mu
+	holders int  // who wait, and the fetch itself; guarded by Ring.mu
 }
 
 // join starts a fetch of the key, or joins the one under way.
@@ -64,10 +65,11 @@ func (r *Ring) join(id archive.KeyID) (*call, error) {
 			defer r.leave(c)
 			ctx, cancel := context.WithTimeout(r.ctx, patience)
 			defer cancel()
-			if c.secret, c.err = r.load(ctx, id); c.err == nil {
+			c.secret, c.err = r.load(ctx, id)
+			r.mu.Lock()
+			if c.err == nil && !c.dropped {
 				r.cache.put(id, &c.secret)
 			}
-			r.mu.Lock()
 			delete(r.calls, id)
 			r.mu.Unlock()
 			close(c.done)

@@ -147,6 +147,8 @@ func writeVectors(t *testing.T) {
 		{"tenant", "A tenant's settings.", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{Title: "Praxis am Markt", State: archive.TenantActive,
 			KEK: "vault/praxis+hsm/praxis", Duplicates: "refuse", Limits: archive.TenantLimits{RequestsPerSecond: 50, Concurrent: 20, BytesPerSecond: 1 << 27}}}), nil},
 		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
+		{"key-closed-told", "One key, and what is told of its shredding.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1_800_000_000_000),
+			Closing: archive.Closing{Instances: 300, Patient: archive.Ref{8}, Issued: archive.Ref{9}}}), nil},
 	} {
 		f, body := g.fact()
 		later := ""

@@ -33,6 +33,18 @@ type Opener interface {
 	Stat(ctx context.Context, key string) (driver.Attrs, error)
 }
 
+// Unopened is the error of a fact whose key was not given. Fact has what the clear
+// header says of it, which nothing vouches for.
+type Unopened struct {
+	Fact archive.Fact // ID, Kind, Study and Key
+	Err  error
+}
+
+func (u *Unopened) Error() string { return "opening a fact: " + u.Err.Error() }
+
+// Unwrap returns what whoever gives keys said.
+func (u *Unopened) Unwrap() error { return u.Err }
+
 // tailSize is how much of an object is read at first: nearly every fact fits.
 const tailSize = 64 << 10
 
@@ -139,7 +151,10 @@ func (x *object) fact(ctx context.Context, t archive.Tenant, p Place, secrets Se
 	}
 	secret, err := secrets(ctx, h.key)
 	if err != nil {
-		return nil, err
+		if h.session != p.Session || h.n != p.N {
+			return nil, corrupt(ErrPlace)
+		}
+		return nil, &Unopened{Fact: archive.Fact{ID: h.id, Kind: h.kind, Study: h.study, Key: h.key}, Err: err}
 	}
 	defer secret.Wipe()
 	open := func(kind string, off, n int64, blob []byte) ([]byte, error) {

@@ -41,7 +41,12 @@ func keyClosed(f *archive.Fact) []byte {
 	for i := range f.Closed {
 		b = append(b, f.Closed[i][:]...)
 	}
-	return b
+	if f.Closing == (archive.Closing{}) {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(max(0, f.Closing.Instances)))
+	b = append(b, f.Closing.Patient[:]...)
+	return append(b, f.Closing.Issued[:]...)
 }
 
 // decodeKeyClosed reads the payload of a key-closed fact.
@@ -51,6 +56,11 @@ func decodeKeyClosed(s string, f *archive.Fact) error {
 	f.Closed = make([]archive.KeyID, d.count(16))
 	for i := range f.Closed {
 		copy(f.Closed[i][:], d.bytes(16))
+	}
+	if d.s != "" {
+		f.Closing.Instances = int(d.size())
+		copy(f.Closing.Patient[:], d.bytes(16))
+		copy(f.Closing.Issued[:], d.bytes(16))
 	}
 	if d.bad || len(f.Closed) == 0 {
 		return corrupt(ErrRecord)

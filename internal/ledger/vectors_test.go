@@ -167,6 +167,9 @@ func describe(t testing.TB, f *archive.Fact) []string {
 	for _, k := range f.Closed {
 		add("closed=%v until=%d", k, f.Until.UnixMilli())
 	}
+	if f.Closing != (archive.Closing{}) {
+		add("instances=%d patient=%v issued=%v", f.Closing.Instances, f.Closing.Patient, f.Closing.Issued)
+	}
 	return out
 }
 
@@ -199,6 +202,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(string(d.payload))
 	f.Add(string(removal(&archive.Fact{Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{2}}})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1)})))
+	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Closing: archive.Closing{Instances: 1}})))
 	f.Add(`{"state":"active","kek":"local/1"}`)
 	f.Add(string(checkpoint([]archive.SessionEnd{{Session: "S", Last: 1 << 60, Ended: true}})))
 	f.Fuzz(func(t *testing.T, s string) {

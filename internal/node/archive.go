@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -21,6 +22,7 @@ import (
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
 )
@@ -34,6 +36,7 @@ type Archive struct {
 	Search    *search.Searcher
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
+	Shred     *shred.Shredder
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -49,6 +52,8 @@ type Archive struct {
 	lease    *keys.Lease
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
+	closed   closings
+	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
 	cut context.CancelCauseFunc
@@ -59,8 +64,9 @@ type Archive struct {
 	drained chan struct{} // closed when the last visit of an archive that is cut off ends
 }
 
-// openArchive unwraps the tenant's root and opens all that hangs on it.
-func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, err error) {
+// openArchive unwraps the tenant's root and opens all that hangs on it. whole says
+// that nothing can be in the log that is not in the index.
+func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_ *Archive, err error) {
 	settings, err := n.settings(ctx, t)
 	if err != nil {
 		return nil, err
@@ -82,13 +88,23 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err != nil {
 		return nil, fmt.Errorf("opening the tenant's keys: %w", err)
 	}
+	// Not before: who may not be opened must not push out another.
+	if err := n.admit(ctx); err != nil {
+		return nil, err
+	}
+	a.admitted = true
 	a.lease = keys.NewLease(keys.LeaseOptions{Prove: a.prove, TTL: n.o.KeyLease, Grace: n.o.KeyGrace, Now: n.o.Now}, asked)
 	n.lend(t, a.ring)
 	if err := a.openUses(settings); err != nil {
 		return nil, err
 	}
-	if err := a.catchUpFirst(ctx); err != nil {
+	if err := a.closed.begin(ctx, a); err != nil {
 		return nil, err
+	}
+	if !whole {
+		if err := a.catchUpFirst(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if n.o.Serve != nil {
 		a.Handler = n.o.Serve(a)
@@ -116,25 +132,28 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs}
+	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, Codecs: n.Codecs, Shares: n.together.shares}
+	ro.CacheBytes, ro.Together = n.cacheBytes(a.Tenant)
 	if n.near != nil {
 		ro.Ahead = n.near
 	}
 	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
-		MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
+		Together: ro.Together, MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
 	if err != nil {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
 	a.Remove = remove.New(n.Index, a.log, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	a.Shred = a.newShredder()
 	return nil
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
 // settings in the index, and the key provider.
 func (a *Archive) prove(ctx context.Context) error {
+	asked := a.n.o.Now()
 	settings, err := a.n.settings(ctx, a.Tenant)
 	if err != nil {
 		// Who cannot learn of a revocation must not go on.
@@ -143,18 +162,26 @@ func (a *Archive) prove(ctx context.Context) error {
 	if err := usable(settings); err != nil {
 		return err
 	}
-	old := a.settings.Swap(&settings)
-	if old.KEK != settings.KEK {
-		a.ring.SetKEK(keys.ID(settings.KEK))
-	}
-	if old.Limits != settings.Limits {
-		a.limits.set(settings.Limits)
+	a.adopt(settings, asked)
+	if err := a.closed.follow(ctx, a); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the database does not answer; try again")
 	}
 	return a.ring.Prove(ctx, a.n.o.KeyLease/2)
 }
 
 // ErrRevoked says that the tenant's key was revoked from Strata's side.
 var ErrRevoked = fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+
+// adopt takes settings over that held at the time.
+func (a *Archive) adopt(settings archive.TenantSettings, at time.Time) {
+	old := a.settings.Swap(&settings)
+	if settings.KEK != "" { // else what the root is under
+		a.ring.SetKEK(keys.ID(settings.KEK), at)
+	}
+	if old.Limits != settings.Limits {
+		a.limits.set(settings.Limits)
+	}
+}
 
 // usable refuses what a tenant's state forbids.
 func usable(s archive.TenantSettings) error {
@@ -207,6 +234,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 	a.n.takeBack(a.Tenant)
 	if a.ring != nil {
 		a.ring.Close()
+	}
+	if a.admitted {
+		a.n.places.Release(1)
 	}
 	return errors.Join(errs...)
 }

@@ -84,8 +84,8 @@ func gaps(t *testing.T, a *Archive, when string) {
 	}
 }
 
-// stores stores a new instance, and tries until the node takes it.
-func stores(t *testing.T, n *Node, i int) *Archive {
+// takes stores a new instance, and tries until the node takes it.
+func takes(t *testing.T, n *Node, i int) *Archive {
 	t.Helper()
 	_, file := image(i, 1)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -130,7 +130,7 @@ func TestTakenForDead(t *testing.T) {
 	if err := a.log.Close(t.Context()); err != nil { // leaves the end to others
 		t.Error(err)
 	}
-	if again := stores(t, n, 2); nodeOf(again.log.Session()) != n.member.id {
+	if again := takes(t, n, 2); nodeOf(again.log.Session()) != n.member.id {
 		t.Errorf("its session is %s", again.log.Session())
 	}
 	if _, err := other.Reconcile.Catchup(t.Context()); err != nil {
@@ -185,10 +185,10 @@ func TestOpenedInBetween(t *testing.T) {
 	if err := n.join(t.Context()); err != nil { // as of an archive that renew does not see
 		t.Fatal(err)
 	}
-	if again := stores(t, n, 1); again == a {
+	if again := takes(t, n, 1); again == a {
 		t.Error("the archive was not opened anew")
 	}
-	gaps(t, stores(t, n, 2), "after all")
+	gaps(t, takes(t, n, 2), "after all")
 }
 
 // TestReady: a node says which part keeps it from working.

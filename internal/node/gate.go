@@ -25,10 +25,13 @@ type gate struct {
 	busy    chan struct{} // an opening or a closing is under way; closed when it ends
 	pins    int           // holders who keep the archive open though idle
 	used    time.Time     // when the last visit ended
+	leaving bool          // what is under way is a closing
 	dark    error         // why it is being closed, if it is not for want of visitors
 	refused error         // why it could not be opened
 	until   time.Time     // for how long that is believed
 	closing error         // of the last closing
+	whole   bool          // the index has all that this process knows of the log
+	reaped  time.Time     // when unused packs were last looked for
 }
 
 const (
@@ -105,13 +108,16 @@ func (g *gate) step(ctx context.Context) (*Archive, <-chan struct{}, error) {
 func (g *gate) open(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	a, err := g.n.openArchive(ctx, g.tenant)
+	g.mu.Lock()
+	whole := g.whole
+	g.mu.Unlock()
+	a, err := g.n.openArchive(ctx, g.tenant, whole)
 	if err == nil {
-		a.background()
+		a.background(g)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.a, g.refused = a, err
+	g.a, g.refused, g.whole = a, err, whole || err == nil
 	g.used = g.n.o.Now()
 	if err != nil {
 		g.until = g.used.Add(believeFor)
@@ -156,6 +162,24 @@ func (g *gate) shut(a *Archive, cause error) chan struct{} {
 	if g.a != a {
 		return g.busy
 	}
+	return g.shutNow(a, cause)
+}
+
+// shutIdle closes the archive if nobody is in it; else it returns nil.
+func (g *gate) shutIdle(a *Archive) chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.a != a || !g.idle() {
+		return nil
+	}
+	return g.shutNow(a, errIdle)
+}
+
+// idle reports whether the archive is open and nobody is in it. The caller holds mu.
+func (g *gate) idle() bool { return g.a != nil && g.a.active == 0 && g.pins == 0 }
+
+// shutNow begins to close the open archive. The caller holds mu.
+func (g *gate) shutNow(a *Archive, cause error) chan struct{} {
 	done := make(chan struct{})
 	drained := make(chan struct{})
 	if a.active == 0 {
@@ -163,7 +187,7 @@ func (g *gate) shut(a *Archive, cause error) chan struct{} {
 	} else {
 		a.drained = drained
 	}
-	g.a, g.busy = nil, done
+	g.a, g.busy, g.leaving = nil, done, true
 	if cause != errIdle {
 		g.dark = cause
 	}
@@ -175,6 +199,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	a.cut(cause)
 	idle := cause == errIdle || cause == errClosing
 	if !idle {
+		g.n.dark.Add(1)
 		a.ring.Wipe() // at once; the rest when nobody works with it any more
 		if g.n.near != nil {
 			if err := g.n.near.Drop(string(g.tenant)); err != nil {
@@ -199,7 +224,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.busy, g.dark, g.closing = nil, nil, err
+	g.busy, g.leaving, g.dark, g.closing, g.whole = nil, false, nil, err, idle && err == nil
 	close(done)
 }
 
@@ -234,12 +259,12 @@ var errIdle = fault.New(fault.Unavailable, "the archive was not in use; try agai
 func (g *gate) watch(ctx context.Context) {
 	g.mu.Lock()
 	a := g.a
-	idle := a != nil && a.active == 0 && g.pins == 0 && g.n.o.IdleClose > 0 && g.n.o.Now().Sub(g.used) >= g.n.o.IdleClose
+	idle := g.idle() && g.n.o.IdleClose > 0 && g.n.o.Now().Sub(g.used) >= g.n.o.IdleClose
 	g.mu.Unlock()
 	switch {
 	case a == nil:
 	case idle:
-		g.shut(a, errIdle)
+		g.shutIdle(a)
 	case g.n.former(a):
 		g.shut(a, errNotMember)
 	default:
@@ -315,9 +340,7 @@ func (n *Node) Pin(ctx context.Context, t archive.Tenant) (*Archive, error) {
 // Shutdown ends what would last as long as its clients, in every open archive.
 // It is to be called before or while the servers shut down.
 func (n *Node) Shutdown() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, g := range n.gates {
+	for _, g := range n.allGates() {
 		g.mu.Lock()
 		if g.a != nil {
 			if h, ok := g.a.Handler.(interface{ Shutdown() }); ok {

@@ -26,7 +26,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/custody"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
@@ -34,6 +37,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -68,6 +72,18 @@ type Options struct {
 
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
+	// KeySettle is how long after a rotation keys may still appear under an older
+	// version; default: keys.Settle. Less is for tests.
+	KeySettle time.Duration
+	// RewrapRate is how many key objects a second a rotation or a move wraps anew, at most; 0: no limit.
+	RewrapRate float64
+	// KeyBackups is how long backups of the bucket with the keys are kept: so long
+	// a shredding is pending. 0: there are none.
+	KeyBackups time.Duration
+	// Holds says which studies must not be shredded; nil: all may be.
+	Holds shred.Holds
+	// KeyVersions tells which versions of KEKs are retired; nil: Custody does.
+	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
@@ -79,7 +95,10 @@ type Options struct {
 	Grace          time.Duration // of the reaper, default 24 h
 	StoreMemory    int64         // bytes of sealed data in memory, default 64 MiB
 	CacheBytes     int64         // bytes of decoded metadata in memory, default 32 MiB
-	Slog           *slog.Logger
+	// Open is how many archives may be open at once, default 256. The one that nobody
+	// has been in for longest makes room.
+	Open int
+	Slog *slog.Logger
 
 	// PixelWorkers is the most processes that decode and encode compressed
 	// pixels at once; 0 as many as there are cores. They start when one is needed.
@@ -110,6 +129,8 @@ type Node struct {
 	Index  *index.Index
 	Bucket *storage.Bucket
 	Codecs *pixel.Codecs
+	// Custody rotates, moves, retires and escrows the keys of tenants.
+	Custody *custody.Custodian
 
 	o      Options
 	member member
@@ -118,9 +139,13 @@ type Node struct {
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
 
+	together together
+	places   *semaphore.Weighted // for archives that are open
+
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
 	stores   map[string]lister // by the setting that names them
+	dark     atomic.Int64      // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -141,6 +166,7 @@ func (o Options) withDefaults() Options {
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
 	o.NodeLease = cmp.Or(o.NodeLease, 15*time.Second)
 	o.StoreStall = cmp.Or(o.StoreStall, 30*time.Second)
+	o.Open = cmp.Or(o.Open, defaultOpen)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
@@ -178,6 +204,8 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.openCustody(ctx)
+	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
@@ -185,6 +213,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
+		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
@@ -353,13 +382,27 @@ func (n *Node) session() string {
 	return n.member.id
 }
 
-// cacheBytes is how much decoded metadata an archive holds in memory: of a node
-// with many tenants, each but the default one has a share.
-func (n *Node) cacheBytes(t archive.Tenant) int64 {
-	if t == n.Tenant {
-		return n.o.CacheBytes
+// Condition is what a node tells of itself.
+type Condition struct {
+	Open  int              // archives that are open
+	Dark  int64            // how often one was closed for want of its key
+	Cache cachestore.Stats // zero without a read cache
+}
+
+// Condition returns how the node is.
+func (n *Node) Condition() Condition {
+	c := Condition{Dark: n.dark.Load()}
+	for _, g := range n.allGates() {
+		g.mu.Lock()
+		if g.a != nil {
+			c.Open++
+		}
+		g.mu.Unlock()
 	}
-	return max(4<<20, n.o.CacheBytes/8)
+	if n.near != nil {
+		c.Cache = n.near.Stats()
+	}
+	return c
 }
 
 // Close closes every archive, finishing what is in flight, and lets go of the

@@ -20,7 +20,9 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 				return err
 			}
 			if !ok {
-				v.gap("the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
+				left := archive.Entry{Session: e.Session, N: e.N, Object: e.Object, Size: e.Size,
+					Fact: &archive.Fact{ID: e.Fact.ID, Kind: e.Fact.Kind, Study: e.Fact.Study, Key: e.Fact.Key}}
+				v.suspect(e.Fact.Key, &left, "the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
 				return nil
 			}
 			adding.Lock()

@@ -11,10 +11,16 @@
 // void stands in its place; voids are only written into sessions that ended
 // without saying so (a crash), by the first Catchup after it. From then on a
 // checkpoint names the session's last number, and whatever is missing below it is a gap.
+//
+// A fact that cannot be opened because its key was destroyed is no gap where a
+// key-closed fact says so, wherever in the log that is: it counts as never stored.
+// Only its clear header says which key that was, so whoever may overwrite objects
+// can pass off a fact as shredded, as well as they can damage it.
 package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"log/slog"
@@ -26,6 +32,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/storage"
 )
@@ -40,6 +47,8 @@ type Index interface {
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
 	// Each yields every instance row, hidden and deleted ones included.
 	Each(ctx context.Context, t archive.Tenant, after int64, yield func(*archive.InstanceRow, archive.State) bool) error
+	// Closed reports whether a key-closed fact names the key.
+	Closed(ctx context.Context, t archive.Tenant, id archive.KeyID) (bool, error)
 }
 
 // Log is the log that this process writes.
@@ -192,8 +201,26 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 			continue
 		}
 		entry, err := ledger.ReadPlace(ctx, r.o.Bucket, r.o.Tenant, place, r.o.Keys.Secret, ledger.All)
+		if u, ok := keyless(err); ok {
+			closed, err := r.o.Index.Closed(ctx, r.o.Tenant, u.Fact.Key)
+			if err != nil {
+				return fmt.Errorf("asking whether a key was destroyed: %w", err)
+			}
+			if !closed {
+				// Its key was never written: nobody was told that it is stored. Or it was
+				// destroyed, by a fact that is still to be indexed: the next run knows.
+				done.Uncommitted++
+				continue
+			}
+			if pending = append(pending, shredded(place, r.o.Tenant, u)); len(pending) >= batch {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		if fault.Is(err, fault.NotFound) {
-			done.Uncommitted++ // its key was never written: nobody was told that it is stored
+			done.Uncommitted++ // it went meanwhile
 			continue
 		}
 		if err != nil {
@@ -230,6 +257,21 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		}
 	}
 	return nil
+}
+
+// keyless reports whether a fact could not be read for want of its key's object.
+func keyless(err error) (*ledger.Unopened, bool) {
+	var u *ledger.Unopened
+	if errors.Is(err, keys.ErrAbsent) && errors.As(err, &u) && u.Fact.Kind == archive.FactStored {
+		return u, true
+	}
+	return nil, false
+}
+
+// shredded is what is left of a fact whose key was destroyed: its number in the log.
+func shredded(p ledger.Place, t archive.Tenant, u *ledger.Unopened) archive.Entry {
+	f := u.Fact
+	return archive.Entry{Session: p.Session, N: p.N, Object: ledger.ObjectName(t, p.Session, p.N), Size: p.Size, Fact: &f}
 }
 
 // committed reports whether the packs that a fact names are there.

@@ -26,14 +26,17 @@ type Gap struct {
 // Report is what Verify and Rebuild found.
 type Report struct {
 	Sessions, Facts, Instances, Packs int
-	Read                              int64 // bytes of instances read and checked
-	Gaps                              []Gap
-	MoreGaps                          int // past those listed
+
+	Shredded int   // facts whose key was destroyed since: nothing is missing
+	Read     int64 // bytes of instances read and checked
+	Gaps     []Gap
+	MoreGaps int // past those listed
 }
 
 // Add adds what another report counted and found.
 func (r *Report) Add(o Report) {
 	r.Sessions, r.Facts, r.Instances, r.Packs = r.Sessions+o.Sessions, r.Facts+o.Facts, r.Instances+o.Instances, r.Packs+o.Packs
+	r.Shredded += o.Shredded
 	r.Read += o.Read
 	room := min(len(o.Gaps), max(0, maxGaps-len(r.Gaps)))
 	r.Gaps = append(r.Gaps, o.Gaps[:room]...)
@@ -95,7 +98,7 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 }
 
 func (r *Reconciler) check() *check {
-	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}}
+	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
 }
 
 // grows reports whether a session's process lives, and may write more of it.
@@ -115,6 +118,9 @@ type check struct {
 	ends   map[string]uint64 // the last number that each session is known to have
 	packs  map[string]bool   // checked
 	report Report
+
+	closed   map[archive.KeyID]bool // that facts destroy
+	suspects []suspect
 }
 
 func (v *check) end(session string, n uint64) {
@@ -177,6 +183,9 @@ feed:
 	close(todo)
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := v.judge(ctx, use); err != nil {
 		return err
 	}
 	v.tails(ctx, places)
@@ -246,6 +255,11 @@ func (v *check) missing(session string, from, to uint64) {
 func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry) error) error {
 	object := ledger.ObjectName(v.r.o.Tenant, p.Session, p.N)
 	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
+	if u, ok := keyless(err); ok {
+		e := shredded(p, v.r.o.Tenant, u)
+		v.suspect(u.Fact.Key, &e, "a fact of the log is damaged: "+fault.Message(err), object)
+		return nil
+	}
 	if bad, err := v.damaged(ctx, err, object, "a fact of the log is damaged"); bad || err != nil {
 		return err
 	}
@@ -256,11 +270,30 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	for _, end := range e.Fact.Sessions {
 		v.end(end.Session, end.Last)
 	}
+	v.close(e.Fact)
 	return use(e)
 }
 
 // damaged sorts an error of reading into a gap (true) or a reason to stop.
 func (v *check) damaged(ctx context.Context, err error, object, what string) (bool, error) {
+	if bad, err := sort(ctx, err); !bad {
+		return false, err
+	}
+	v.gap(what+": "+fault.Message(err), object)
+	return true, nil
+}
+
+// damagedUnder is damaged for what the key seals: no gap where that was destroyed.
+func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, err error, object, what string) error {
+	bad, stop := sort(ctx, err)
+	if bad {
+		v.suspect(key, nil, what+": "+fault.Message(err), object)
+	}
+	return stop
+}
+
+// sort reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
+func sort(ctx context.Context, err error) (bad bool, stop error) {
 	switch {
 	case err == nil:
 		return false, nil
@@ -269,7 +302,6 @@ func (v *check) damaged(ctx context.Context, err error, object, what string) (bo
 	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
 		return false, err
 	}
-	v.gap(what+": "+fault.Message(err), object)
 	return true, nil
 }
 
@@ -283,7 +315,7 @@ func (v *check) bodies(ctx context.Context, f *archive.Fact) error {
 		v.packs[in.At.Object] = true
 		v.mu.Unlock()
 		if first && isPack(v.r.o.Tenant, in.At.Object) {
-			if err := v.pack(ctx, in.At.Object); err != nil {
+			if err := v.pack(ctx, in.At.Object, in.Key); err != nil {
 				return err
 			}
 		}
@@ -303,12 +335,12 @@ func isPack(t archive.Tenant, object string) bool {
 }
 
 // pack checks a pack as a region without keys would.
-func (v *check) pack(ctx context.Context, object string) error {
+func (v *check) pack(ctx context.Context, object string, key archive.KeyID) error {
 	attrs, err := v.r.o.Bucket.Stat(ctx, object)
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
-	_, err = v.damaged(ctx, err, object, "a pack is missing or damaged")
+	err = v.damagedUnder(ctx, key, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
 	v.mu.Unlock()
@@ -331,8 +363,7 @@ func (v *check) instance(ctx context.Context, in *archive.Instance) error {
 		v.report.Read += n
 		v.mu.Unlock()
 	}
-	_, err = v.damaged(ctx, err, in.At.Object, "an instance cannot be read back")
-	return err
+	return v.damagedUnder(ctx, in.Key, err, in.At.Object, "an instance cannot be read back")
 }
 
 var errDigest = errors.New("digest differs")

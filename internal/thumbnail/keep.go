@@ -60,12 +60,12 @@ func (n *names) of(k pictureKey) (name pictureName) {
 }
 
 // folder is where the pictures of a study lie.
-func (m *Maker) folder(t archive.Tenant, study string) string {
-	return string(t) + "/thumb/" + m.o.Keys.Ref(study).String() + "/"
+func folder(t archive.Tenant, study archive.Ref) string {
+	return string(t) + "/thumb/" + study.String() + "/"
 }
 
 func (m *Maker) object(t archive.Tenant, study string, n pictureName) string {
-	return m.folder(t, study) + hex.EncodeToString(n[:])
+	return folder(t, m.o.Keys.Ref(study)) + hex.EncodeToString(n[:])
 }
 
 // encode appends the sealed object to dst. The name is inside too, so that no
@@ -159,7 +159,18 @@ func (m *Maker) complain(err error) {
 // Sweep removes the pictures of a study, out of memory too, and returns how many were stored.
 func (m *Maker) Sweep(ctx context.Context, t archive.Tenant, study string) (removed int, err error) {
 	m.memory.forget(study)
-	for o, err := range m.o.Bucket.All(ctx, m.folder(t, study), "") {
+	return m.Remove(ctx, t, m.o.Keys.Ref(study))
+}
+
+// Forget drops the pictures held in memory, and what is known of where others come from.
+func (m *Maker) Forget() {
+	m.memory.wipe()
+	m.surveys.lru.clear()
+}
+
+// Remove removes the stored pictures of a study, and returns how many there were.
+func (m *Maker) Remove(ctx context.Context, t archive.Tenant, study archive.Ref) (removed int, err error) {
+	for o, err := range m.o.Bucket.All(ctx, folder(t, study), "") {
 		if err != nil {
 			return removed, fmt.Errorf("listing thumbnails: %w", err)
 		}

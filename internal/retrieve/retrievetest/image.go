@@ -20,7 +20,9 @@ type Image struct {
 	Pixels    []byte
 	Fragments [][]byte
 	Name      string // patient's
-	Number    int    // Instance Number (0020,0013); 0 is absent
+	PatientID string // (0010,0020); absent when empty, as is its issuer
+	Issuer    string
+	Number    int // Instance Number (0020,0013); 0 is absent
 }
 
 // Pattern returns n bytes in which every place looks different.
@@ -83,6 +85,12 @@ func Part10(im Image) []byte {
 	b = element(b, 0x00080018, "UI", im.Instance)
 	b = element(b, 0x00080060, "CS", "OT")
 	b = element(b, 0x00100010, "PN", im.Name)
+	if im.PatientID != "" {
+		b = element(b, 0x00100020, "LO", im.PatientID)
+	}
+	if im.Issuer != "" {
+		b = element(b, 0x00100021, "LO", im.Issuer)
+	}
 	b = element(b, 0x0020000D, "UI", im.Study)
 	b = element(b, 0x0020000E, "UI", im.Series)
 	if im.Number > 0 {
