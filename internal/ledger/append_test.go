@@ -314,6 +314,43 @@ func TestSessionTakenByAnother(t *testing.T) {
 	}
 }
 
+// TestFence: once others may have taken the session for over, nothing is written,
+// not even at a number further on when one was voided meanwhile.
+func TestFence(t *testing.T) {
+	ctx := context.Background()
+	store := newStore()
+	asked, may := 0, 1
+	lost := fault.New(fault.Unavailable, "taken for dead")
+	o := options(store)
+	o.Fence = func() error {
+		if asked++; asked > may {
+			return lost
+		}
+		return nil
+	}
+	l, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(ctx, deletion(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, store, ObjectName(tenant, l.Session(), 2), []byte("a void"))
+	asked = 0
+	if _, err := l.Append(ctx, deletion(2), nil); !errors.Is(err, lost) || asked != 2 {
+		t.Errorf("Append = %v, asked %d times", err, asked)
+	}
+	if err := l.Void(ctx, "S2", 1); !errors.Is(err, lost) {
+		t.Errorf("Void = %v", err)
+	}
+	if err := l.Close(ctx); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	if got := numbers(t, store); !slices.Equal(got, dense(2)) {
+		t.Errorf("written: %v", got)
+	}
+}
+
 func TestListing(t *testing.T) {
 	ctx := context.Background()
 	store := newStore()

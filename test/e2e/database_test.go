@@ -67,7 +67,7 @@ func (w *world) unready(t *testing.T, node int, part string) {
 		if err == nil && status == http.StatusServiceUnavailable && strings.Contains(string(body), part+":") {
 			return
 		}
-		if time.Since(began) > 5*time.Second {
+		if time.Since(began) > 12*time.Second { // a good answer of the store is believed for five
 			t.Fatalf("%s does not say that %s is wrong: status %d, %v: %s", w.Nodes[node].Name(), part, status, err, body)
 		}
 	}

@@ -45,6 +45,7 @@ func wrongSettings(t *testing.T, w *world) {
 		{"a key of no provider", map[string]any{"kek": "safe/strata"}, nil, "kek: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // one waits, ten seconds, for a database to come up
 			dir := t.TempDir()
 			wrong := w.settings(t, 0)
 			wrong["data"], wrong["listen"], wrong["read-cache"] = filepath.Join(dir, "data"), "127.0.0.1:0", filepath.Join(dir, "cache")

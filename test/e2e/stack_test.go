@@ -63,7 +63,7 @@ func TestStack(t *testing.T) {
 }
 
 // mostMemory is more than a node occupies, its process for pixels included, whatever fails.
-const mostMemory = 768 << 20
+const mostMemory = 512 << 20
 
 // anyNode stores through the load balancer and at each node, and reads from every
 // other.
