@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // patience bounds how long the store and the provider may take to give a key.
@@ -66,6 +67,9 @@ func (r *Ring) join(id archive.KeyID) (*call, error) {
 			ctx, cancel := context.WithTimeout(r.ctx, patience)
 			defer cancel()
 			c.secret, c.err = r.load(ctx, id)
+			if c.err != nil && fault.Is(ctx.Err(), fault.Timeout) { // nobody who waits was in a hurry
+				c.err = fault.Wrap(fault.Unavailable, c.err, "the store does not give a key in time; try again")
+			}
 			r.mu.Lock()
 			if c.err == nil && !c.dropped {
 				r.cache.put(id, &c.secret)
