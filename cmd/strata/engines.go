@@ -28,6 +28,9 @@ func openStore(ctx context.Context, key, address string) (d driver.Driver, err e
 	default:
 		err = fault.New(fault.Invalid, "must begin with s3://, minio:// or file://")
 	}
+	if c, ok := d.(interface{ Check(context.Context) error }); ok && err == nil {
+		err = c.Check(ctx) // without conditions two nodes could overwrite each other
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -62,8 +63,9 @@ type Archive struct {
 	drained chan struct{} // closed when the last visit of an archive that is cut off ends
 }
 
-// openArchive unwraps the tenant's root and opens all that hangs on it.
-func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, err error) {
+// openArchive unwraps the tenant's root and opens all that hangs on it. whole says
+// that nothing can be in the log that is not in the index.
+func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_ *Archive, err error) {
 	settings, err := n.settings(ctx, t)
 	if err != nil {
 		return nil, err
@@ -93,8 +95,10 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant) (_ *Archive, e
 	if err := a.closed.begin(ctx, a); err != nil {
 		return nil, err
 	}
-	if err := a.catchUpFirst(ctx); err != nil {
-		return nil, err
+	if !whole {
+		if err := a.catchUpFirst(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if n.o.Serve != nil {
 		a.Handler = n.o.Serve(a)
@@ -140,6 +144,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 // prove asks whoever may take the tenant's keys away: the operator, by the
 // settings in the index, and the key provider.
 func (a *Archive) prove(ctx context.Context) error {
+	asked := a.n.o.Now()
 	settings, err := a.n.settings(ctx, a.Tenant)
 	if err != nil {
 		// Who cannot learn of a revocation must not go on.
@@ -148,13 +153,7 @@ func (a *Archive) prove(ctx context.Context) error {
 	if err := usable(settings); err != nil {
 		return err
 	}
-	old := a.settings.Swap(&settings)
-	if old.KEK != settings.KEK {
-		a.ring.SetKEK(keys.ID(settings.KEK))
-	}
-	if old.Limits != settings.Limits {
-		a.limits.set(settings.Limits)
-	}
+	a.adopt(settings, asked)
 	if err := a.closed.follow(ctx, a); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer; try again")
 	}
@@ -163,6 +162,17 @@ func (a *Archive) prove(ctx context.Context) error {
 
 // ErrRevoked says that the tenant's key was revoked from Strata's side.
 var ErrRevoked = fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+
+// adopt takes settings over that held at the time.
+func (a *Archive) adopt(settings archive.TenantSettings, at time.Time) {
+	old := a.settings.Swap(&settings)
+	if settings.KEK != "" { // else what the root is under
+		a.ring.SetKEK(keys.ID(settings.KEK), at)
+	}
+	if old.Limits != settings.Limits {
+		a.limits.set(settings.Limits)
+	}
+}
 
 // usable refuses what a tenant's state forbids.
 func usable(s archive.TenantSettings) error {

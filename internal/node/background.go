@@ -7,6 +7,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/reconcile"
+	"github.com/strata-pacs/strata/storage/driver"
 )
 
 // catchUp indexes what a crash left unindexed, and takes stock of the log.
@@ -45,17 +46,18 @@ func (a *Archive) catchUpFirst(ctx context.Context) error {
 }
 
 // background does what an open archive needs done, until it is cut off.
-func (a *Archive) background() {
-	a.wg.Go(func() { a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), a.reconcile) })
+func (a *Archive) background(g *gate) {
+	a.wg.Go(func() {
+		a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), func(ctx context.Context) { a.reconcile(ctx, g) })
+	})
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 
 // reconcile indexes what is not, and reaps what is not needed, now and then.
-func (a *Archive) reconcile(ctx context.Context) {
+func (a *Archive) reconcile(ctx context.Context, g *gate) {
 	tick := time.NewTicker(a.n.o.ReconcileEvery)
 	defer tick.Stop()
-	reaped := a.n.o.Now()
 	if a.n.shared() {
 		a.recover(ctx) // what a node left that died
 	}
@@ -66,10 +68,9 @@ func (a *Archive) reconcile(ctx context.Context) {
 		case <-tick.C:
 		}
 		a.recover(ctx)
-		if a.n.o.Now().Sub(reaped) < a.n.o.Grace/4 {
+		if !g.reaps(a.n.o.Now()) {
 			continue
 		}
-		reaped = a.n.o.Now()
 		if k, err := a.Reconcile.Reap(ctx); err != nil && ctx.Err() == nil {
 			a.slog.Error("removing unused packs failed", "error", err)
 		} else if k > 0 {
@@ -89,5 +90,52 @@ func (a *Archive) recover(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		a.slog.Error("reconciling failed", "error", err)
+	}
+}
+
+// reaps reports whether it is time to look for unused packs: a fourth of the
+// grace after the last time, or after this process began, however often the archive was
+// closed and opened meanwhile.
+func (g *gate) reaps(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reaped.IsZero() {
+		g.reaped = now
+	}
+	if now.Sub(g.reaped) < g.n.o.Grace/4 {
+		return false
+	}
+	g.reaped = now
+	return true
+}
+
+// upkeep is what some stores need done once a day: what crashes left of uploads
+// that were never finished is removed.
+func (n *Node) upkeep(ctx context.Context) {
+	const every, most = 24 * time.Hour, 10_000
+	for name, d := range map[string]driver.Driver{"sweep/store": n.o.Remote, "sweep/key-store": n.o.RemoteKeys} {
+		s, ok := d.(interface {
+			Sweep(ctx context.Context, limit int) (removed int, err error)
+		})
+		if !ok {
+			continue
+		}
+		n.wg.Go(func() {
+			n.whileHeld(ctx, name, func(ctx context.Context) {
+				tick := time.NewTicker(every)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					if k, err := s.Sweep(ctx, most); err != nil && ctx.Err() == nil {
+						n.o.Slog.Error("removing unfinished uploads failed", "error", err)
+					} else if k > 0 {
+						n.o.Slog.Info("removed unfinished uploads", "uploads", k)
+					}
+					select {
+					case <-ctx.Done():
+					case <-tick.C:
+					}
+				}
+			})
+		})
 	}
 }

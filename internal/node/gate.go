@@ -29,6 +29,8 @@ type gate struct {
 	refused error         // why it could not be opened
 	until   time.Time     // for how long that is believed
 	closing error         // of the last closing
+	whole   bool          // the index has all that this process knows of the log
+	reaped  time.Time     // when unused packs were last looked for
 }
 
 const (
@@ -105,13 +107,16 @@ func (g *gate) step(ctx context.Context) (*Archive, <-chan struct{}, error) {
 func (g *gate) open(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	a, err := g.n.openArchive(ctx, g.tenant)
+	g.mu.Lock()
+	whole := g.whole
+	g.mu.Unlock()
+	a, err := g.n.openArchive(ctx, g.tenant, whole)
 	if err == nil {
-		a.background()
+		a.background(g)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.a, g.refused = a, err
+	g.a, g.refused, g.whole = a, err, whole || err == nil
 	g.used = g.n.o.Now()
 	if err != nil {
 		g.until = g.used.Add(believeFor)
@@ -175,6 +180,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	a.cut(cause)
 	idle := cause == errIdle || cause == errClosing
 	if !idle {
+		g.n.dark.Add(1)
 		a.ring.Wipe() // at once; the rest when nobody works with it any more
 		if g.n.near != nil {
 			if err := g.n.near.Drop(string(g.tenant)); err != nil {
@@ -199,7 +205,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.busy, g.dark, g.closing = nil, nil, err
+	g.busy, g.dark, g.closing, g.whole = nil, nil, err, idle && err == nil
 	close(done)
 }
 

@@ -209,7 +209,7 @@ func TestSmallReads(t *testing.T) {
 // TestNotKept: wrapped keys and what is excluded are read below each time.
 func TestNotKept(t *testing.T) {
 	w := newWorld(t, cachestore.Options{Skip: func(key string) bool { return strings.HasSuffix(key, "/skipped") }})
-	for _, key := range []string{"t/key/0123", "t/root/1", "t/thumb/skipped"} {
+	for _, key := range []string{"t/key/0123", "t/root/1", "t/escrow/0123/4567", "t/thumb/skipped"} {
 		v1 := w.put(key, pattern(100, 1))
 		w.read(key, 0, 100, v1)
 		v2 := w.put(key, pattern(100, 2)) // rewritten by another node

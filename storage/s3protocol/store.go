@@ -107,6 +107,14 @@ func parseRestore(class, header, archive string) (driver.Restore, error) {
 	return driver.Restore{State: driver.Restored, Until: until.UTC()}, nil
 }
 
+// goesOn looks whether a list that is said to have ended has: MinIO ends short
+// pages too early where a name follows those below a folder of the same letters. Amazon's
+// own stores, which no address names, are believed.
+func (s *Store) goesOn(ctx context.Context, prefix, last string) (bool, error) {
+	rest, _, err := s.client.List(ctx, prefix, last, pageMost)
+	return len(rest) > 0, err
+}
+
 // List implements driver.Driver.
 func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driver.Page, error) {
 	var p driver.Page
@@ -119,6 +127,9 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driv
 			from = s.key(after)
 		}
 		found, more, err := s.client.List(ctx, s.key(prefix), from, min(limit-len(p.Objects), pageMost))
+		if err == nil && !more && len(found) > 0 && s.at.Endpoint != nil {
+			more, err = s.goesOn(ctx, s.key(prefix), found[len(found)-1].Key)
+		}
 		if err != nil {
 			return driver.Page{}, err
 		}

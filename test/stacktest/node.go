@@ -72,7 +72,7 @@ func (s *Stack) sharing(ctx context.Context, name, dir string) (map[string]any, 
 	}
 	vault := url.URL{Scheme: "vault", Opaque: s.Vault.Address + "/" + Transit + "/" + Key, RawQuery: url.Values{
 		"auth": {"approle"}, "role-id": {"strata-" + name}, "secret-id-file": {filepath.Join(dir, "vault-secret-id")},
-		"admin-auth": {"approle"}, "admin-role-id": {"strata-admin-" + name}, "admin-secret-id-file": {filepath.Join(dir, "vault-admin-secret-id")},
+		"admin-role-id": {"strata-admin-" + name}, "admin-secret-id-file": {filepath.Join(dir, "vault-admin-secret-id")},
 	}.Encode()}
 	return map[string]any{
 		"database":   s.Postgres.DSN,
