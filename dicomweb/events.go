@@ -23,10 +23,10 @@ const heartbeat = 15 * time.Second
 func (s *Server) follow(c echo.Context, q archive.ChangeQuery, given bool) error {
 	r := c.Request()
 	ctx := r.Context()
-	if !s.streams.TryAcquire(1) {
+	if !s.shares.streams.TryAcquire(1) {
 		return fault.New(fault.Busy, "too many event streams are open; ask for pages of changes instead")
 	}
-	defer s.streams.Release(1)
+	defer s.shares.streams.Release(1)
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		after, err := strconv.ParseInt(id, 10, 64)
 		if err != nil || after < 0 {

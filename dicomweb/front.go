@@ -9,8 +9,9 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-// TenantRoot is the path below which each tenant has its service:
-// /t/{tenant}/dicom-web. That of the default tenant is at Root, too.
+// TenantRoot is the path below which each tenant has its services:
+// /t/{tenant}/dicom-web and /t/{tenant}/wado. Those of the default tenant are at
+// the top, too.
 const TenantRoot = "/t/"
 
 // Stay is a request's stay in a tenant's archive.
@@ -41,22 +42,23 @@ func NewFront(o FrontOptions) *Front { return &Front{o} }
 // ServeHTTP implements [http.Handler].
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tenant, prefix, path, ok := f.split(r.URL.Path)
-	if !ok || r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		f.o.Base.ServeHTTP(w, r) // a browser asks for permission without credentials
+	if !ok || preflight(r) { // which a browser sends without credentials
+		f.o.Base.ServeHTTP(w, r)
 		return
 	}
 	if f.o.Authorize != nil {
 		if err := f.o.Authorize(r, tenant); err != nil {
-			f.refuse(w, r, err)
+			f.refuse(w, r, refusal{err: err})
 			return
 		}
 	}
 	stay, err := f.o.Enter(r.Context(), tenant)
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
-			err = errNoTenant
+			f.refuse(w, r, refusal{err: errNoTenant})
+		} else {
+			f.refuse(w, r, refusal{err, tenant})
 		}
-		f.refuse(w, r, err)
 		return
 	}
 	defer stay.Leave()
@@ -71,22 +73,37 @@ var errNoTenant = fault.New(fault.NotFound, "there is no such resource; "+Root+"
 
 // split finds the tenant of a path, and the path below its prefix.
 func (f *Front) split(path string) (t archive.Tenant, prefix, below string, ok bool) {
-	if path == Root || strings.HasPrefix(path, Root+"/") {
+	if serves(path) {
 		return f.o.Tenant, "", path, true
 	}
 	rest, ok := strings.CutPrefix(path, TenantRoot)
 	name, below, _ := strings.Cut(rest, "/")
-	below = "/" + below
-	if !ok || below != Root && !strings.HasPrefix(below, Root+"/") {
+	if below = "/" + below; !ok || name == "" || !serves(below) {
 		return "", "", "", false
 	}
 	return archive.Tenant(name), TenantRoot + name, below, true
 }
 
+// serves reports whether the path is of a tenant's services.
+func serves(path string) bool {
+	for _, root := range [...]string{Root, pathWADO} {
+		if rest, ok := strings.CutPrefix(path, root); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
 // refuse has the base server answer with the problem, so that it is logged and
 // measured like every answer.
-func (f *Front) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	f.o.Base.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), refusalKey{}, err)))
+func (f *Front) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
+	f.o.Base.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), refusalKey{}, why)))
+}
+
+// refusal is why a request does not get to its tenant.
+type refusal struct {
+	err    error
+	tenant archive.Tenant // when there is one of the name: else it is the client's own text
 }
 
 type (
@@ -94,13 +111,14 @@ type (
 	refusalKey struct{}
 )
 
-// refusalOf returns why the request was refused before it came here, or nil.
-func refusalOf(r *http.Request) error {
-	err, _ := r.Context().Value(refusalKey{}).(error)
-	return err
+// refusalOf returns why the request was refused before it came here; without an
+// error it was not.
+func refusalOf(r *http.Request) refusal {
+	why, _ := r.Context().Value(refusalKey{}).(refusal)
+	return why
 }
 
-// prefixOf returns what preceded Root in the path as the client sent it.
+// prefixOf returns what preceded the services' roots in the path as the client sent it.
 func prefixOf(r *http.Request) string {
 	prefix, _ := r.Context().Value(prefixKey{}).(string)
 	return prefix

@@ -39,8 +39,8 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if origin := r.Header.Get("Origin"); origin != "" && s.cors(c, origin) {
 			return c.NoContent(http.StatusNoContent)
 		}
-		if err := refusalOf(r); err != nil {
-			return err
+		if why := refusalOf(r); why.err != nil {
+			return why.err
 		}
 		if p := r.URL.Path; p == pathHealth || p == pathReady {
 			return next(c)
@@ -59,16 +59,16 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 
 // cors tells browsers which pages may read the answer, and reports whether the
 // request was a preflight, which is then answered (Fetch §3.2).
-func (s *Server) cors(c echo.Context, origin string) (preflight bool) {
+func (s *Server) cors(c echo.Context, origin string) (answered bool) {
 	r, h := c.Request(), c.Response().Header()
-	preflight = r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	answered = preflight(r)
 	h.Add("Vary", "Origin")
 	if !s.allowsOrigin(origin) {
-		return preflight
+		return answered
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", corsExpose)
-	if preflight {
+	if answered {
 		h.Set("Access-Control-Allow-Methods", corsMethods)
 		h.Set("Access-Control-Allow-Headers", corsHeaders)
 		h.Set("Access-Control-Max-Age", corsMaxAge)
@@ -77,7 +77,12 @@ func (s *Server) cors(c echo.Context, origin string) (preflight bool) {
 			h.Set("Access-Control-Allow-Private-Network", "true")
 		}
 	}
-	return preflight
+	return answered
+}
+
+// preflight reports whether a browser asks what a page may do (Fetch §4.8).
+func preflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
 func (s *Server) allowsOrigin(origin string) bool {

@@ -62,6 +62,20 @@ func def[T int | int64 | time.Duration](v *T, d T) {
 	}
 }
 
+// Shares are what the servers of a process take from together, however many
+// there are: memory for stores, and places for event streams.
+type Shares struct {
+	budget *storeBudget
+	// streams counts event streams, texts the stores that hold metadata in memory.
+	streams, texts *semaphore.Weighted
+}
+
+// NewShares returns what StoreMemory, StoreWait and Streams of the limits say.
+func NewShares(l Limits) *Shares {
+	l = l.withDefaults()
+	return &Shares{newStoreBudget(l), semaphore.NewWeighted(int64(l.Streams)), semaphore.NewWeighted(maxTexts)}
+}
+
 // storeBudget shares the memory of concurrent stores out, first come, first served.
 type storeBudget struct {
 	sem   *semaphore.Weighted

@@ -57,7 +57,7 @@ func TestStoreBusy(t *testing.T) {
 	fake := &fakeStore{}
 	s := New(Options{Store: fake.begin, Limits: Limits{StoreWait: time.Millisecond}})
 	url := serve(t, s)
-	if !s.budget.sem.TryAcquire(s.budget.total) {
+	if !s.shares.budget.sem.TryAcquire(s.shares.budget.total) {
 		t.Fatal("not idle")
 	}
 	r := do(t, "POST", url+Root+"/studies", strings.NewReader("x"), "Content-Type", typeDICOM)
@@ -154,5 +154,54 @@ func TestLongWork(t *testing.T) {
 	url := serve(t, s)
 	if r := do(t, "POST", url+"/work", strings.NewReader(strings.Repeat("x", 1<<20))); r.body != "done" {
 		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+}
+
+// TestShares: servers that share take memory and places from the same.
+func TestShares(t *testing.T) {
+	shares := NewShares(Limits{Streams: 1, StoreWait: time.Millisecond})
+	feed := &fakeFeed{}
+	var urls []string
+	for range 2 {
+		s := New(Options{Store: new(fakeStore).begin, Feed: feed, Limits: Limits{StoreWait: time.Millisecond}, Shares: shares})
+		urls = append(urls, serve(t, s)+Root)
+	}
+	stream := func(url string) *http.Response {
+		r, err := http.NewRequest("GET", url+"/changes", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/event-stream")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp
+	}
+	if r := stream(urls[0]); r.StatusCode != 200 {
+		t.Fatalf("the first stream: %d", r.StatusCode)
+	}
+	if r := stream(urls[1]); r.StatusCode != 503 {
+		t.Errorf("one more than all may have: %d", r.StatusCode)
+	}
+	release, err := shares.budget.acquire(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := func(url string) int {
+		return do(t, "POST", url+"/studies", strings.NewReader("x"), "Content-Type", typeDICOM).StatusCode
+	}
+	if got := store(urls[0]); got == 503 {
+		t.Errorf("with room: %d", got)
+	}
+	release()
+	if !shares.budget.sem.TryAcquire(shares.budget.total) {
+		t.Fatal("not idle")
+	}
+	for _, url := range urls {
+		if got := store(url); got != 503 {
+			t.Errorf("with none: %d", got)
+		}
 	}
 }

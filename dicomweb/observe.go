@@ -30,21 +30,25 @@ func requestID(c echo.Context) string { return c.Response().Header().Get(headerR
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := s.o.Now()
-		r, w := c.Request(), c.Response()
-		w.Header().Set(headerRequestID, s.newRequestID(r))
+		w := c.Response()
+		w.Header().Set(headerRequestID, s.newRequestID(c.Request()))
 		body, writer, unwatch := s.watch(c)
-		defer unwatch()
 
 		err := s.protect(next, c)
-		if err != nil && cutOff(r.Context()) {
+		r := c.Request()
+		cut := unwatch() || err != nil && cutOff(r.Context())
+		if cut {
 			err = context.Cause(r.Context()) // whatever it has led to
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // what is left of the request is not waited for
+			}
 		}
 		aborted := err != nil && w.Committed
-		if err != nil {
-			// Who waits for "100 Continue" has sent nothing yet.
-			if !aborted && r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) {
+		if err != nil && !aborted {
+			if !cut && drains(r, err) {
 				body.drain()
 			}
+			writer.line.mend()
 			writer.leave = leave{} // what is wrong may be said
 			s.problem(c, err)
 		}
@@ -56,6 +60,13 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return nil
 	}
+}
+
+// drains reports whether the rest of a refused request is read, so that the
+// client hears the answer: not of who has sent nothing yet and waits for "100
+// Continue", of who may be anybody, and of who has sent too much already.
+func drains(r *http.Request, err error) bool {
+	return r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) && !fault.Is(err, fault.TooMany)
 }
 
 // protect runs the handler and makes an error of a panic.
@@ -134,10 +145,13 @@ func (s *Server) record(c echo.Context, err error, aborted bool, d time.Duration
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 10)
+	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.String("id", requestID(c)), slog.String("method", method), slog.String("route", route),
 		slog.Int("status", status), slog.Duration("took", d), slog.Int64("received", received), slog.Int64("sent", w.Size),
 		slog.String("remote", r.RemoteAddr))
+	if t := refusalOf(r).tenant; t != "" {
+		attrs = append(attrs, slog.String("tenant", string(t)))
+	}
 	if aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}

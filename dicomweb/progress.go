@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,6 +20,7 @@ type progress struct {
 	set   func(time.Time) error
 	stall time.Duration
 	bytes int
+	timer bool // the deadline strikes whether or not the other side is waited for, as that of an HTTP/2 stream does
 
 	deadline time.Time     // in force
 	moved    int           // bytes since the last full step
@@ -38,11 +38,20 @@ func (p *progress) before() (start time.Time) {
 }
 
 func (p *progress) after(start time.Time, n int) {
+	if p.timer {
+		p.clear()
+	}
 	if p.moved += n; p.moved >= p.bytes {
 		p.moved, p.spent = 0, 0
 		return
 	}
 	p.spent += time.Since(start)
+}
+
+// clear takes the deadline back.
+func (p *progress) clear() {
+	p.deadline = time.Time{}
+	_ = p.set(p.deadline)
 }
 
 // leave asks, before bytes move, whether they may: the keys of the tenant can be
@@ -54,13 +63,16 @@ type leave struct {
 }
 
 func (l *leave) ask(n int) error {
-	if l.check != nil {
-		if err := l.check(l.ctx); err != nil {
+	if l.ctx != nil && cutOff(l.ctx) {
+		return context.Cause(l.ctx)
+	}
+	if l.pace != nil {
+		if err := l.pace(l.ctx, n); err != nil {
 			return err
 		}
 	}
-	if l.pace != nil {
-		return l.pace(l.ctx, n)
+	if l.check != nil {
+		return l.check(l.ctx) // last: the keys may have gone in the meantime
 	}
 	return nil
 }
@@ -94,8 +106,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		// A deadline left in force would end a handler that works longer.
 		b.done = true
-		b.deadline = time.Time{}
-		_ = b.set(time.Time{})
+		b.clear()
 	case err != nil:
 		return n, transferError(err, "the client stopped sending; nothing arrived for too long", "the client went away while sending")
 	case b.received > b.limit:
@@ -116,13 +127,12 @@ type watchedWriter struct {
 	http.ResponseWriter
 	progress
 	leave
-	rc   *http.ResponseController
-	sent atomic.Bool // the answer has begun
+	line *line
 }
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *watchedWriter) WriteHeader(status int) {
-	w.sent.Store(true)
+	w.line.begin() // a line that is severed takes no more; the first Write says so
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -130,7 +140,9 @@ func (w *watchedWriter) Write(p []byte) (int, error) {
 	if err := w.ask(len(p)); err != nil {
 		return 0, err
 	}
-	w.sent.Store(true)
+	if !w.line.begin() {
+		return 0, context.Cause(w.ctx)
+	}
 	start := w.before()
 	n, err := w.ResponseWriter.Write(p)
 	w.after(start, n)
@@ -143,7 +155,7 @@ func (w *watchedWriter) Write(p []byte) (int, error) {
 // FlushError sends what is buffered (see http.ResponseController).
 func (w *watchedWriter) FlushError() error {
 	start := w.before()
-	err := w.rc.Flush()
+	err := w.line.rc.Flush()
 	w.after(start, 0)
 	if err != nil {
 		err = transferError(err, "the client stopped reading", "the client went away while reading")
@@ -167,37 +179,25 @@ func transferError(err error, slow, gone string) error {
 	return fault.Wrap(fault.Canceled, err, "%s", gone)
 }
 
-// watch puts body and response of the request under the limits. The function it
-// returns ends that.
-func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func()) {
+// watch puts body and response of the request under the limits, and cuts it off
+// when its context is. The function it returns ends that, and reports whether the
+// request was cut off.
+func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func() bool) {
 	r, w := c.Request(), c.Response()
-	rc := http.NewResponseController(w.Writer)
+	l := &line{rc: http.NewResponseController(w.Writer)}
 	may := leave{r.Context(), s.o.Check, s.o.Pace}
 	of := func(set func(time.Time) error) progress {
-		return progress{set: set, stall: s.o.Limits.Stall, bytes: s.o.Limits.StallBytes}
+		return progress{set: set, stall: s.o.Limits.Stall, bytes: s.o.Limits.StallBytes, timer: r.ProtoMajor > 1}
 	}
-	body := &watchedBody{progress: of(rc.SetReadDeadline), leave: may, ReadCloser: r.Body, limit: s.o.Limits.RequestBytes}
+	body := &watchedBody{progress: of(l.reading), leave: may, ReadCloser: r.Body, limit: s.o.Limits.RequestBytes}
 	if r.Body == nil || r.Body == http.NoBody {
 		body.ReadCloser, body.done = http.NoBody, true
 	}
+	// A copy: net/http looks at the body it gave to see what is left of it.
+	r = r.WithContext(r.Context())
 	r.Body = body
-	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), leave: may, rc: rc}
+	c.SetRequest(r)
+	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(l.writing), leave: may, line: l}
 	w.Writer = out
-	// Who is cut off while it waits for a slow client must not wait on.
-	stop := context.AfterFunc(r.Context(), func() {
-		if !cutOff(r.Context()) {
-			return
-		}
-		_ = rc.SetReadDeadline(time.Unix(1, 0))
-		if out.sent.Load() {
-			_ = rc.SetWriteDeadline(time.Unix(1, 0))
-		}
-	})
-	return body, out, func() { stop() }
-}
-
-// cutOff reports whether the context was ended by a fault, not by the client.
-func cutOff(ctx context.Context) bool {
-	cause := context.Cause(ctx)
-	return cause != nil && fault.KindOf(cause) != fault.Canceled && fault.KindOf(cause) != fault.Timeout && fault.KindOf(cause) != fault.Internal
+	return body, out, l.watch(r.Context())
 }

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -44,6 +43,9 @@ type Options struct {
 	Feed       Feed    // GET /changes
 
 	Limits Limits
+	// Shares are what servers have in common, so that memory does not grow with
+	// their number. Nil: what the limits say, for this one.
+	Shares *Shares
 
 	// PublicURL is the URL under which clients reach the server, without Root
 	// ("https://pacs.example/imaging"). When empty, the request tells.
@@ -90,14 +92,12 @@ type Metrics interface {
 
 // Server is the HTTP handler. It is safe for concurrent use.
 type Server struct {
-	o      Options
-	e      *echo.Echo
-	log    *slog.Logger
-	public publicBase
-	budget *storeBudget
-	// streams counts event streams, texts the stores that hold metadata in memory.
-	streams, texts *semaphore.Weighted
-	heartbeat      time.Duration
+	o         Options
+	e         *echo.Echo
+	log       *slog.Logger
+	public    publicBase
+	shares    *Shares
+	heartbeat time.Duration
 
 	stopping chan struct{}
 	stop     sync.Once
@@ -115,8 +115,10 @@ func New(o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Limits = o.Limits.withDefaults()
-	s := &Server{o: o, log: o.Log, stopping: make(chan struct{}), budget: newStoreBudget(o.Limits),
-		streams: semaphore.NewWeighted(int64(o.Limits.Streams)), texts: semaphore.NewWeighted(maxTexts), heartbeat: heartbeat}
+	if o.Shares == nil {
+		o.Shares = NewShares(o.Limits)
+	}
+	s := &Server{o: o, log: o.Log, stopping: make(chan struct{}), shares: o.Shares, heartbeat: heartbeat}
 	s.public = newPublicBase(o.PublicURL, o.TrustedProxies)
 
 	s.e = echo.New()

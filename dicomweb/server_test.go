@@ -21,6 +21,9 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/fault/problem"
+	"github.com/strata-pacs/strata/internal/retrieve"
+	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/thumbnail"
 )
 
 // fakeRemover deletes the one study it has.
@@ -53,11 +56,15 @@ func (l *logged) String() string {
 // serve starts the server and returns its URL.
 func serve(t *testing.T, s *Server) string {
 	t.Helper()
-	hs := httptest.NewServer(s)
-	t.Cleanup(func() {
-		s.Shutdown()
-		hs.Close()
-	})
+	url := serveHandler(t, s)
+	t.Cleanup(s.Shutdown) // before the server is closed
+	return url
+}
+
+func serveHandler(t *testing.T, h http.Handler) string {
+	t.Helper()
+	hs := httptest.NewServer(h)
+	t.Cleanup(hs.Close)
 	return hs.URL
 }
 
@@ -367,5 +374,31 @@ func TestCapabilities(t *testing.T) {
 	}
 	if r := do(t, "GET", url+Root+"/", nil, "Accept", "application/json"); r.StatusCode != 200 || !strings.Contains(r.body, "Strata 1.0") {
 		t.Errorf("GET: %d %s", r.StatusCode, r.body)
+	}
+}
+
+// TestCapabilitiesAreComplete: what walks the routes of the service by its
+// capabilities, as the tests of tenants do, meets all of them.
+func TestCapabilitiesAreComplete(t *testing.T) {
+	s := New(Options{Remove: fakeRemover{}, Store: new(fakeStore).begin, Feed: &fakeFeed{}, Search: search.New(search.Options{}),
+		Retrieve: retrieve.New(retrieve.Options{}), Thumbnails: &thumbnail.Maker{}})
+	described, n := describeMethods(), 0
+	for _, r := range s.e.Routes() {
+		path, below := strings.CutPrefix(r.Path, Root)
+		switch {
+		case path == "" || path == pathWADO || r.Path == pathWADO: // the service itself; and what is no resource of it
+			continue
+		case !below && (path == pathHealth || path == pathReady):
+			continue
+		case r.Method == http.MethodOptions || r.Method == http.MethodHead || strings.HasPrefix(r.Method, "echo_"):
+			continue
+		}
+		if _, ok := described[r.Method+" "+path]; !ok {
+			t.Errorf("%s %s is not described", r.Method, r.Path)
+		}
+		n++
+	}
+	if n != len(described) {
+		t.Errorf("%d routes, %d descriptions", n, len(described))
 	}
 }

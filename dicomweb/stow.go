@@ -50,7 +50,7 @@ func (s *Server) store(c echo.Context) error {
 	if answer < 0 {
 		return fault.New(fault.NotAcceptable, "a store is answered in %s or %s; accept one of them", typeJSON, typeXML)
 	}
-	release, err := s.budget.acquire(ctx, r.ContentLength)
+	release, err := s.shares.budget.acquire(ctx, r.ContentLength)
 	if err != nil {
 		return err
 	}

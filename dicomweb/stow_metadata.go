@@ -56,13 +56,13 @@ func (m *metadataStore) enter(ctx context.Context) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, m.s.o.Limits.StoreWait)
 	defer cancel()
-	if m.s.texts.Acquire(wait, 1) != nil {
+	if m.s.shares.texts.Acquire(wait, 1) != nil {
 		if err := ctx.Err(); err != nil {
 			return fault.Wrap(fault.Canceled, err, "waiting to store")
 		}
 		return errBusy
 	}
-	m.leave = func() { m.s.texts.Release(1) }
+	m.leave = func() { m.s.shares.texts.Release(1) }
 	return nil
 }
 

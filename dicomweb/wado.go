@@ -52,6 +52,9 @@ type Thumbnails interface {
 	Thumbnail(ctx context.Context, t archive.Tenant, sel archive.UIDs, frame int, v thumbnail.Viewport) (*retrieve.Body, error)
 }
 
+// pathWADO is that of the URI service, beside Root and below it.
+const pathWADO = "/wado"
+
 var errNothing = fault.New(fault.NotFound, "there is no such study, series or instance here; search for it first")
 
 // mountRetrieve mounts the resources of PS3.18 Tables 10.4.1-1 to 10.4.1-5, and
@@ -72,9 +75,9 @@ func (s *Server) mountRetrieve() {
 			s.get(path+"/thumbnail", s.getThumbnail)
 		}
 	}
-	s.get("/wado", s.getWADOURI)
-	s.e.GET("/wado", s.getWADOURI)
-	s.e.HEAD("/wado", s.getWADOURI)
+	s.get(pathWADO, s.getWADOURI)
+	s.e.GET(pathWADO, s.getWADOURI)
+	s.e.HEAD(pathWADO, s.getWADOURI)
 }
 
 // find looks up what the path names. There is at least one instance without an error.

@@ -37,6 +37,7 @@ var layers = []struct {
 	{pkg: "internal/seal", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/pack", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage/driver"}},
 	{pkg: "internal/vectors"},
+	{pkg: "internal/held"},
 	{pkg: "internal/ledger", may: []string{"internal/archive", "internal/dicom", "internal/fault", "internal/seal", "internal/pack", "storage/driver"}},
 	// The key providers' libraries stay in a package each.
 	{pkg: "internal/keys", may: []string{"internal/archive", "internal/fault", "internal/seal", "storage", "storage/driver"}, alien: append([]string{"net/http"}, providers...)},
@@ -75,7 +76,7 @@ var layers = []struct {
 }
 
 var (
-	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/seal", "internal/pack",
+	useCase = []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/held", "internal/seal", "internal/pack",
 		"internal/ledger", "internal/keys", "storage", "storage/driver"}
 	providers = []string{"github.com/hashicorp", "github.com/aws", "github.com/miekg"}
 	noEngines = []string{"net/http", "gorm.io", "database/sql"}

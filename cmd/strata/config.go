@@ -54,6 +54,8 @@ func settings() []setting {
 		{key: "key-passphrase", value: "", secret: true, help: "the passphrase itself, for places where a file is no better than the environment"},
 		{key: "key-lease", value: "2s", serving: true, help: "how long an answer of the key provider holds: after a revocation nothing is served for longer"},
 		{key: "key-grace", value: "30s", serving: true, help: "how long to go on when the key provider does not answer; then the archive closes until it does"},
+		{key: "key-backup-lifetime", value: "0s", help: "how long backups of the bucket with the wrapped keys are kept: so long a shredding is pending; 0s: there are none"},
+		{key: "rewrap-rate", value: 0, serving: true, help: "most key objects a second that a rotation or a move wraps anew; 0: no limit"},
 		{key: "idle-close", value: "5m", serving: true, help: "how long nobody has to ask for a tenant's archive before its keys leave memory"},
 		{key: "listen", value: "127.0.0.1:8080", serving: true, help: "address and port to serve on; anything beyond loopback needs tls-cert, tls-key and token-file, or insecure"},
 		{key: "tls-cert", value: "", serving: true, help: "PEM file with the server's certificate chain"},
@@ -69,6 +71,7 @@ func settings() []setting {
 		{key: "limits.request-bytes", value: 0, serving: true, help: "largest request body in bytes; 0: no limit"},
 		{key: "limits.store-memory", value: 64 << 20, serving: true, help: "bytes of memory that all stores together may hold"},
 		{key: "limits.results", value: 5000, serving: true, help: "most matches in one answer to a search; more come by offset, and a warning says so"},
+		{key: "limits.tenants", value: 256, serving: true, help: "most tenants whose archives are open at once; the one that nobody has asked for longest makes room for the next"},
 		{key: "limits.idle", value: "60s", serving: true, help: "how long a connection may make no progress"},
 		{key: "cache-bytes", value: 32 << 20, serving: true, help: "bytes of memory for decoded metadata"},
 		{key: "pixel-workers", value: 0, serving: true, help: "processes that decode and encode compressed images at once; 0: as many as there are cores"},
@@ -97,9 +100,11 @@ type Config struct {
 	Origins                            []string
 	Duplicates                         ingest.Policy
 	KeyLease, KeyGrace, IdleClose      time.Duration
+	KeyBackups                         time.Duration
+	RewrapRate                         int
 	ReconcileEvery, ReapGrace          time.Duration
 	RequestBytes, StoreMemory          int64
-	Results                            int
+	Results, OpenTenants               int
 	Idle, ShutdownWait                 time.Duration
 	CacheBytes                         int64
 	PixelWorkers                       int
@@ -270,6 +275,15 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.Results, err = strconv.Atoi(k.String("limits.results")); err != nil || c.Results < 1 {
 		fail(bad("limits.results", "must be a number above zero"))
+	}
+	if c.OpenTenants, err = strconv.Atoi(k.String("limits.tenants")); err != nil || c.OpenTenants < 1 {
+		fail(bad("limits.tenants", "must be a number above zero"))
+	}
+	if c.KeyBackups, err = time.ParseDuration(k.String("key-backup-lifetime")); err != nil || c.KeyBackups < 0 {
+		fail(bad("key-backup-lifetime", "must be a duration such as 720h, or 0s"))
+	}
+	if c.RewrapRate, err = strconv.Atoi(k.String("rewrap-rate")); err != nil || c.RewrapRate < 0 {
+		fail(bad("rewrap-rate", "must be a number, 0 or more"))
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		fail(bad("log.level", "must be debug, info, warn or error"))

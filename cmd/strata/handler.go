@@ -19,9 +19,10 @@ import (
 
 // archiveHandler returns what serves the archive of a tenant that has been opened.
 func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive) http.Handler {
+	shares := dicomweb.NewShares(c.webLimits())
 	return func(a *node.Archive) http.Handler {
-		o := c.webOptions(log, m)
-		o.Tenant = a.Tenant
+		o := c.webOptions(log.With("tenant", string(a.Tenant)), m)
+		o.Tenant, o.Shares = a.Tenant, shares
 		o.Store = func(_ archive.Tenant, study string) dicomweb.StoreRequest {
 			return a.Store.Begin(ingest.RequestOptions{Study: study})
 		}
@@ -43,15 +44,19 @@ func (c *Config) baseHandler(n *node.Node, log *slog.Logger, m *metrics, authori
 
 func (c *Config) webOptions(log *slog.Logger, m *metrics) dicomweb.Options {
 	return dicomweb.Options{
-		Limits:    dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle},
+		Limits:    c.webLimits(),
 		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
 		Log: log, Metrics: m, Version: version,
 	}
 }
 
+func (c *Config) webLimits() dicomweb.Limits {
+	return dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle}
+}
+
 // administration returns the API.
 func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) http.Handler {
-	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Jobs: n.Jobs(), Log: log, Metrics: m}
+	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

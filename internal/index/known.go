@@ -14,8 +14,8 @@ type known struct {
 	sequence   int64 // of the change feed
 	feedTime   int64 // of its newest entry, ms
 	tombstones bool  // there are any
-	closed     int64 // closed keys, and the sequence of the latest
 	loose      int64 // small pages of words
+	closed     int64 // closed keys, and the sequence of the latest
 }
 
 // enter prepares the transaction for the tenant. On PostgreSQL it locks the tenant's
@@ -36,8 +36,8 @@ func (b *batch) enter(t *tenant) error {
 	ask := append([]question{},
 		lastChange(t.id, &now.sequence, &now.feedTime),
 		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
-		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id),
-		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id))
+		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id),
+		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id))
 	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
 		ask = slices.Insert(ask, 0, numberOf(&writes, `UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id))
 	}
@@ -50,13 +50,13 @@ func (b *batch) enter(t *tenant) error {
 	case k != nil && k.writes+1 != writes:
 		w.forgetTenant(t.id)
 	}
-	now.writes, now.tombstones = writes, tombstones != 0
 	if last, ok := w.closings[t.id]; !ok || last != now.closed {
 		// Another node shredded: words that are remembered may be gone.
 		w.recent.forget()
 		w.warm = map[int64]bool{}
 		w.closings[t.id] = now.closed
 	}
+	now.writes, now.tombstones = writes, tombstones != 0
 	w.known[t.id] = now
 	return nil
 }

@@ -53,6 +53,7 @@ type Archive struct {
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
 	closed   closings
+	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
 	cut context.CancelCauseFunc
@@ -87,6 +88,11 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_
 	if err != nil {
 		return nil, fmt.Errorf("opening the tenant's keys: %w", err)
 	}
+	// Not before: who may not be opened must not push out another.
+	if err := n.admit(ctx); err != nil {
+		return nil, err
+	}
+	a.admitted = true
 	a.lease = keys.NewLease(keys.LeaseOptions{Prove: a.prove, TTL: n.o.KeyLease, Grace: n.o.KeyGrace, Now: n.o.Now}, asked)
 	n.lend(t, a.ring)
 	if err := a.openUses(settings); err != nil {
@@ -124,13 +130,14 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, CacheBytes: n.cacheBytes(a.Tenant), Codecs: n.Codecs}
+	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, Codecs: n.Codecs, Shares: n.together.shares}
+	ro.CacheBytes, ro.Together = n.cacheBytes(a.Tenant)
 	if n.near != nil {
 		ro.Ahead = n.near
 	}
 	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
-		MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
+		Together: ro.Together, MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})
 	if err != nil {
 		return err
 	}
@@ -225,6 +232,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 	a.n.takeBack(a.Tenant)
 	if a.ring != nil {
 		a.ring.Close()
+	}
+	if a.admitted {
+		a.n.places.Release(1)
 	}
 	return errors.Join(errs...)
 }

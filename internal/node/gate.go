@@ -25,6 +25,7 @@ type gate struct {
 	busy    chan struct{} // an opening or a closing is under way; closed when it ends
 	pins    int           // holders who keep the archive open though idle
 	used    time.Time     // when the last visit ended
+	leaving bool          // what is under way is a closing
 	dark    error         // why it is being closed, if it is not for want of visitors
 	refused error         // why it could not be opened
 	until   time.Time     // for how long that is believed
@@ -161,6 +162,24 @@ func (g *gate) shut(a *Archive, cause error) chan struct{} {
 	if g.a != a {
 		return g.busy
 	}
+	return g.shutNow(a, cause)
+}
+
+// shutIdle closes the archive if nobody is in it; else it returns nil.
+func (g *gate) shutIdle(a *Archive) chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.a != a || !g.idle() {
+		return nil
+	}
+	return g.shutNow(a, errIdle)
+}
+
+// idle reports whether the archive is open and nobody is in it. The caller holds mu.
+func (g *gate) idle() bool { return g.a != nil && g.a.active == 0 && g.pins == 0 }
+
+// shutNow begins to close the open archive. The caller holds mu.
+func (g *gate) shutNow(a *Archive, cause error) chan struct{} {
 	done := make(chan struct{})
 	drained := make(chan struct{})
 	if a.active == 0 {
@@ -168,7 +187,7 @@ func (g *gate) shut(a *Archive, cause error) chan struct{} {
 	} else {
 		a.drained = drained
 	}
-	g.a, g.busy = nil, done
+	g.a, g.busy, g.leaving = nil, done, true
 	if cause != errIdle {
 		g.dark = cause
 	}
@@ -205,7 +224,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.busy, g.dark, g.closing, g.whole = nil, nil, err, idle && err == nil
+	g.busy, g.leaving, g.dark, g.closing, g.whole = nil, false, nil, err, idle && err == nil
 	close(done)
 }
 
@@ -240,12 +259,12 @@ var errIdle = fault.New(fault.Unavailable, "the archive was not in use; try agai
 func (g *gate) watch(ctx context.Context) {
 	g.mu.Lock()
 	a := g.a
-	idle := a != nil && a.active == 0 && g.pins == 0 && g.n.o.IdleClose > 0 && g.n.o.Now().Sub(g.used) >= g.n.o.IdleClose
+	idle := g.idle() && g.n.o.IdleClose > 0 && g.n.o.Now().Sub(g.used) >= g.n.o.IdleClose
 	g.mu.Unlock()
 	switch {
 	case a == nil:
 	case idle:
-		g.shut(a, errIdle)
+		g.shutIdle(a)
 	default:
 		_ = g.check(ctx, a, 2*watchEvery) // a failure has been told by closing
 	}
@@ -319,9 +338,7 @@ func (n *Node) Pin(ctx context.Context, t archive.Tenant) (*Archive, error) {
 // Shutdown ends what would last as long as its clients, in every open archive.
 // It is to be called before or while the servers shut down.
 func (n *Node) Shutdown() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, g := range n.gates {
+	for _, g := range n.allGates() {
 		g.mu.Lock()
 		if g.a != nil {
 			if h, ok := g.a.Handler.(interface{ Shutdown() }); ok {

@@ -26,6 +26,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/custody"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -74,7 +76,7 @@ type Options struct {
 	KeyBackups time.Duration
 	// Holds says which studies must not be shredded; nil: all may be.
 	Holds shred.Holds
-	// KeyVersions tells which versions of KEKs are retired; nil: nobody can tell.
+	// KeyVersions tells which versions of KEKs are retired; nil: Custody does.
 	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
@@ -87,7 +89,10 @@ type Options struct {
 	Grace          time.Duration // of the reaper, default 24 h
 	StoreMemory    int64         // bytes of sealed data in memory, default 64 MiB
 	CacheBytes     int64         // bytes of decoded metadata in memory, default 32 MiB
-	Slog           *slog.Logger
+	// Open is how many archives may be open at once, default 256. The one that nobody
+	// has been in for longest makes room.
+	Open int
+	Slog *slog.Logger
 
 	// PixelWorkers is the most processes that decode and encode compressed
 	// pixels at once; 0 as many as there are cores. They start when one is needed.
@@ -128,6 +133,9 @@ type Node struct {
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
 
+	together together
+	places   *semaphore.Weighted // for archives that are open
+
 	sessions atomic.Int64 // of the log, that were begun
 	dark     atomic.Int64 // archives that were closed for want of their key
 
@@ -148,6 +156,7 @@ func (o Options) withDefaults() Options {
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
 	o.StoreMemory = cmp.Or(o.StoreMemory, 64<<20)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.Open = cmp.Or(o.Open, defaultOpen)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
@@ -193,6 +202,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
@@ -358,15 +368,6 @@ func (n *Node) session() string {
 		return fmt.Sprintf("%s-%d", n.member.id, k)
 	}
 	return n.member.id
-}
-
-// cacheBytes is how much decoded metadata an archive holds in memory: of a node
-// with many tenants, each but the default one has a share.
-func (n *Node) cacheBytes(t archive.Tenant) int64 {
-	if t == n.Tenant {
-		return n.o.CacheBytes
-	}
-	return max(4<<20, n.o.CacheBytes/8)
 }
 
 // Condition is what a node tells of itself.

@@ -226,7 +226,7 @@ func TestBodyMade(t *testing.T) {
 // TestHeadersWiped: what is held is wiped when the reader closes, and what was
 // used least goes first.
 func TestHeadersWiped(t *testing.T) {
-	c := newHeaders()
+	c := newHeaders(nil)
 	var all []*Header
 	for i := range 20 {
 		h := &Header{Data: headerOf(1 << 20)}

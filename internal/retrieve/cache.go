@@ -10,6 +10,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/held"
 )
 
 const (
@@ -80,18 +81,19 @@ type cached struct {
 // number of bytes. Chunks never change while the index lives; lists are checked
 // by whoever takes them.
 type cache struct {
-	mu    sync.Mutex
-	max   int64
-	used  int64
-	items map[cacheKey]*list.Element
-	lru   list.List // of *cached, the latest first
+	together *held.Budget
+	mu       sync.Mutex
+	max      int64
+	used     int64
+	items    map[cacheKey]*list.Element
+	lru      list.List // of *cached, the latest first
 }
 
-func newCache(limit int64) *cache {
+func newCache(limit int64, together *held.Budget) *cache {
 	if limit == 0 {
 		limit = defaultCacheBytes
 	}
-	return &cache{max: limit, items: make(map[cacheKey]*list.Element)}
+	return &cache{together: together, max: limit, items: make(map[cacheKey]*list.Element)}
 }
 
 func (c *cache) get(k cacheKey) *cached {
@@ -145,6 +147,12 @@ func (c *cache) put(it *cached) {
 	for c.used+it.bytes > c.max {
 		c.drop(c.lru.Back())
 	}
+	for !c.together.Take(it.bytes) {
+		if c.lru.Len() == 0 {
+			return
+		}
+		c.drop(c.lru.Back())
+	}
 	if it.text != nil {
 		it.text.retain()
 	}
@@ -156,6 +164,7 @@ func (c *cache) drop(e *list.Element) {
 	it := c.lru.Remove(e).(*cached)
 	delete(c.items, it.key)
 	c.used -= it.bytes
+	c.together.Give(it.bytes)
 	if it.text != nil {
 		it.text.release()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/held"
 	"github.com/strata-pacs/strata/internal/pixel"
 )
 
@@ -191,10 +192,11 @@ const headerBytes = 16 << 20
 
 // headers keeps headers, those used last, up to a number of bytes.
 type headers struct {
-	mu    sync.Mutex
-	used  int64
-	items map[archive.BlobID]*list.Element
-	lru   list.List // of *heldHeader, the latest first
+	together *held.Budget
+	mu       sync.Mutex
+	used     int64
+	items    map[archive.BlobID]*list.Element
+	lru      list.List // of *heldHeader, the latest first
 }
 
 type heldHeader struct {
@@ -203,7 +205,9 @@ type heldHeader struct {
 	header *Header
 }
 
-func newHeaders() *headers { return &headers{items: make(map[archive.BlobID]*list.Element)} }
+func newHeaders(together *held.Budget) *headers {
+	return &headers{together: together, items: make(map[archive.BlobID]*list.Element)}
+}
 
 func (c *headers) get(id archive.BlobID) *Header {
 	c.mu.Lock()
@@ -231,6 +235,12 @@ func (c *headers) put(id archive.BlobID, h *Header) bool {
 	for c.used+n > headerBytes {
 		c.drop(c.lru.Back())
 	}
+	for !c.together.Take(n) {
+		if c.lru.Len() == 0 {
+			return false
+		}
+		c.drop(c.lru.Back())
+	}
 	c.items[id] = c.lru.PushFront(&heldHeader{id, n, h})
 	c.used += n
 	return true
@@ -240,6 +250,7 @@ func (c *headers) drop(e *list.Element) *Header {
 	it := c.lru.Remove(e).(*heldHeader)
 	delete(c.items, it.blob)
 	c.used -= it.bytes
+	c.together.Give(it.bytes)
 	return it.header
 }
 

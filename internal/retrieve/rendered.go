@@ -10,7 +10,6 @@ import (
 	"image"
 	"io"
 	"iter"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/held"
 	"github.com/strata-pacs/strata/internal/pixel/render"
 )
 
@@ -246,7 +246,8 @@ func (d *drawing) all(ctx context.Context, first image.Image, frames []int) iter
 
 // rendering bounds what is rendered at once and remembers how to render.
 type rendering struct {
-	turns chan *turn
+	turns    chan *turn
+	together *held.Budget
 
 	mu    sync.Mutex
 	items map[archive.BlobID]*list.Element
@@ -265,16 +266,14 @@ type heldRenderer struct {
 	x    *render.Renderer
 }
 
-// maxRenderers bounds the renderers held: each may have lookup tables of some 100 KiB.
-const maxRenderers = 64
+// maxRenderers bounds the renderers held: each may have lookup tables of so many bytes.
+const (
+	maxRenderers  = 64
+	rendererBytes = 100 << 10
+)
 
-func newRendering() *rendering {
-	cores := runtime.GOMAXPROCS(0)
-	q := &rendering{turns: make(chan *turn, cores), items: map[archive.BlobID]*list.Element{}}
-	for range cores {
-		q.turns <- new(turn)
-	}
-	return q
+func newRendering(turns chan *turn, together *held.Budget) *rendering {
+	return &rendering{turns: turns, together: together, items: map[archive.BlobID]*list.Element{}}
 }
 
 // turn waits until there is a core to render on; done gives it back.
@@ -288,6 +287,8 @@ func (q *rendering) turn(ctx context.Context) (*turn, error) {
 }
 
 func (q *rendering) done(t *turn) {
+	// The next may be of another tenant, or this one's key be taken away.
+	clear(t.stored[:cap(t.stored)])
 	if cap(t.stored) > maxScratch {
 		t.stored = nil
 	}
@@ -303,16 +304,29 @@ func (q *rendering) renderer(r *Reader, in *Instance, h *Header) *render.Rendere
 		return e.Value.(*heldRenderer).x
 	}
 	x := render.New(h.Data, func(ctx context.Context, e *dicom.Element) ([]byte, error) { return r.Value(ctx, in, e) })
-	q.items[in.Blob] = q.lru.PushFront(&heldRenderer{in.Blob, x})
-	if q.lru.Len() > maxRenderers {
-		delete(q.items, q.lru.Remove(q.lru.Back()).(*heldRenderer).blob)
+	if q.lru.Len() == maxRenderers {
+		q.drop()
 	}
+	for !q.together.Take(rendererBytes) {
+		if q.lru.Len() == 0 {
+			return x
+		}
+		q.drop()
+	}
+	q.items[in.Blob] = q.lru.PushFront(&heldRenderer{in.Blob, x})
 	return x
+}
+
+// drop forgets the renderer that was used least recently.
+func (q *rendering) drop() {
+	delete(q.items, q.lru.Remove(q.lru.Back()).(*heldRenderer).blob)
+	q.together.Give(rendererBytes)
 }
 
 func (q *rendering) wipe() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	clear(q.items)
-	q.lru.Init()
+	for q.lru.Len() > 0 {
+		q.drop()
+	}
 }

@@ -61,7 +61,7 @@ func TestChoose(t *testing.T) {
 
 // TestTurns: no more are rendered at once than there are cores, and who waits may go.
 func TestTurns(t *testing.T) {
-	q := newRendering()
+	q := newRendering(NewShares().turns, nil)
 	var held []*turn
 	for range cap(q.turns) {
 		one, err := q.turn(t.Context())
@@ -119,7 +119,7 @@ func TestScratch(t *testing.T) {
 
 // TestRenderersAreBounded: those used last are held.
 func TestRenderersAreBounded(t *testing.T) {
-	q := newRendering()
+	q := newRendering(NewShares().turns, nil)
 	h := &Header{Data: &dicom.Dataset{}}
 	id := func(n int) *Instance { return &Instance{Blob: archive.BlobID([]byte(fmt.Sprintf("%032d", n)))} }
 	first := q.renderer(nil, id(0), h)

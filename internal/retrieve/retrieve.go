@@ -11,12 +11,12 @@ package retrieve
 import (
 	"context"
 	"io"
-	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/held"
 	"github.com/strata-pacs/strata/internal/pixel"
 )
 
@@ -58,6 +58,10 @@ type Options struct {
 	// CacheBytes bounds the decoded metadata held in memory; 0 is 48 MiB, less
 	// than 0 keeps none.
 	CacheBytes int64
+	// Shares are those of several Readers; nil: of this one.
+	Shares *Shares
+	// Together, when set, bounds what several Readers and others remember together.
+	Together *held.Budget
 	// Codecs decode and encode pixels; nil are those that need no sandbox.
 	Codecs *pixel.Codecs
 }
@@ -82,10 +86,11 @@ func New(o Options) *Reader {
 	if o.Codecs == nil {
 		o.Codecs = pixel.New(nil)
 	}
-	r := &Reader{o: o, cache: newCache(o.CacheBytes), headers: newHeaders(), rendering: newRendering()}
-	r.reports = make(chan struct{}, 2)
-	r.flight, r.ahead = semaphore.NewWeighted(memoryFlight), semaphore.NewWeighted(memoryAhead)
-	r.work = semaphore.NewWeighted(4 * int64(runtime.GOMAXPROCS(0)))
+	if o.Shares == nil {
+		o.Shares = NewShares()
+	}
+	r := &Reader{o: o, cache: newCache(o.CacheBytes, o.Together), headers: newHeaders(o.Together), rendering: newRendering(o.Shares.turns, o.Together)}
+	r.flight, r.ahead, r.work, r.reports = o.Shares.flight, o.Shares.ahead, o.Shares.work, o.Shares.reports
 	r.warming = newWarming(r)
 	r.revisions, _ = o.Index.(Revisions)
 	// These options cannot fail. Two decoders: as many as chunks are worth decoding at once.

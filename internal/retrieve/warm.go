@@ -45,7 +45,7 @@ func newWarming(r *Reader) *warming {
 	if r.o.Ahead == nil {
 		return nil
 	}
-	w := &warming{r: r, to: r.o.Ahead, flight: semaphore.NewWeighted(warmFlight)}
+	w := &warming{r: r, to: r.o.Ahead, flight: r.o.Shares.warm}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.browsing.series, w.runs.of = make(map[seriesKey]*list.Element), make(map[archive.BlobID]*list.Element)
 	return w

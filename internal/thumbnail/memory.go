@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/held"
 )
 
 // pictureKey is what a picture is of: a frame of a blob, in a size.
@@ -23,11 +24,12 @@ type picture struct {
 
 // lru keeps what was used last, up to a weight.
 type lru[K comparable, V any] struct {
-	mu    sync.Mutex
-	max   int64
-	used  int64
-	items map[K]*list.Element
-	order list.List // of *weighed[K, V], the latest first
+	together *held.Budget
+	mu       sync.Mutex
+	max      int64
+	used     int64
+	items    map[K]*list.Element
+	order    list.List // of *weighed[K, V], the latest first
 }
 
 type weighed[K comparable, V any] struct {
@@ -63,6 +65,12 @@ func (c *lru[K, V]) put(k K, v V, weight int64) {
 	for c.used+weight > c.max {
 		c.drop(c.order.Back())
 	}
+	for !c.together.Take(weight) {
+		if c.order.Len() == 0 {
+			return
+		}
+		c.drop(c.order.Back())
+	}
 	c.items[k] = c.order.PushFront(&weighed[K, V]{k, v, weight})
 	c.used += weight
 }
@@ -84,6 +92,7 @@ func (c *lru[K, V]) drop(e *list.Element) {
 	w := c.order.Remove(e).(*weighed[K, V])
 	delete(c.items, w.key)
 	c.used -= w.weight
+	c.together.Give(w.weight)
 }
 
 func (c *lru[K, V]) clear() {
@@ -98,7 +107,11 @@ func (c *lru[K, V]) clear() {
 // client and are left to the garbage collector.
 type memory struct{ lru *lru[pictureKey, *picture] }
 
-func newMemory(bytes int64) *memory { return &memory{newLRU[pictureKey, *picture](bytes)} }
+func newMemory(bytes int64, together *held.Budget) *memory {
+	m := &memory{newLRU[pictureKey, *picture](bytes)}
+	m.lru.together = together
+	return m
+}
 
 func (c *memory) get(k pictureKey) *picture {
 	p, _ := c.lru.get(k)

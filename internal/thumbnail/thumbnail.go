@@ -27,6 +27,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/held"
 	"github.com/strata-pacs/strata/internal/pixel/render"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/storage"
@@ -95,6 +96,8 @@ type Options struct {
 	Keys   Keys
 	// MemoryBytes bounds the pictures held in memory; 0 is 16 MiB.
 	MemoryBytes int64
+	// Together, when set, bounds what several Makers and others hold together.
+	Together *held.Budget
 	// MemoryOnly keeps pictures out of the store.
 	MemoryOnly bool
 	Log        *slog.Logger     // nil: nobody is told
@@ -135,7 +138,7 @@ func New(o Options) (*Maker, error) {
 		return nil, err
 	}
 	defer secret.Wipe()
-	m := &Maker{o: o, names: newNames(secret), memory: newMemory(o.MemoryBytes), surveys: newSurveys(),
+	m := &Maker{o: o, names: newNames(secret), memory: newMemory(o.MemoryBytes, o.Together), surveys: newSurveys(),
 		refused: newRefusals(o.Now), flights: map[pictureKey]*flight{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m, nil
