@@ -45,7 +45,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			if !aborted && r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) {
 				body.drain()
 			}
-			writer.leave = leave{} // what is wrong may be said
+			writer.free() // what is wrong may be said
 			s.problem(c, err)
 		}
 		writer.finish()

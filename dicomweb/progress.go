@@ -117,7 +117,16 @@ type watchedWriter struct {
 	progress
 	leave
 	rc   *http.ResponseController
+	conn *conn       // nil: not known
 	sent atomic.Bool // the answer has begun
+}
+
+// free lets the rest go without being asked for.
+func (w *watchedWriter) free() {
+	w.leave = leave{}
+	if w.conn != nil {
+		w.conn.leave.Store(nil)
+	}
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -158,6 +167,9 @@ func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *watchedWriter) finish() { w.before() }
 
 func transferError(err error, slow, gone string) error {
+	if refused(err) {
+		return err // by who was asked whether bytes may move
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fault.Wrap(fault.Timeout, err, "%s", slow)
 	}
@@ -181,23 +193,39 @@ func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func()) {
 		body.ReadCloser, body.done = http.NoBody, true
 	}
 	r.Body = body
-	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), leave: may, rc: rc}
+	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(rc.SetWriteDeadline), leave: may, rc: rc, conn: connOf(r.Context())}
 	w.Writer = out
+	if out.conn != nil && r.ProtoMajor < 2 { // by HTTP/2 it is not that of one answer
+		out.conn.leave.Store(&may)
+	}
 	// Who is cut off while it waits for a slow client must not wait on.
 	stop := context.AfterFunc(r.Context(), func() {
 		if !cutOff(r.Context()) {
 			return
 		}
 		_ = rc.SetReadDeadline(time.Unix(1, 0))
-		if out.sent.Load() {
+		switch {
+		case !out.sent.Load():
+		case out.conn != nil:
+			out.conn.drop()
+		default:
 			_ = rc.SetWriteDeadline(time.Unix(1, 0))
 		}
 	})
-	return body, out, func() { stop() }
+	return body, out, func() {
+		stop()
+		out.free()
+	}
 }
 
 // cutOff reports whether the context was ended by a fault, not by the client.
 func cutOff(ctx context.Context) bool {
 	cause := context.Cause(ctx)
-	return cause != nil && fault.KindOf(cause) != fault.Canceled && fault.KindOf(cause) != fault.Timeout && fault.KindOf(cause) != fault.Internal
+	return cause != nil && refused(cause)
+}
+
+// refused reports whether a fault is the reason, not the client or the network.
+func refused(err error) bool {
+	k := fault.KindOf(err)
+	return k != fault.Canceled && k != fault.Timeout && k != fault.Internal
 }

@@ -75,7 +75,8 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		l.Close()
 		return err
 	}
-	public := &http.Server{Handler: front(n, base, authorize), TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
+	l = dicomweb.Conns(l)
+	public := &http.Server{Handler: front(n, base, authorize), TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute, ConnContext: dicomweb.KnowConn,
 		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil)), ReadHeaderTimeout: c.Idle}
 	failed := make(chan error, 2)

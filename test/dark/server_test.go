@@ -33,12 +33,16 @@ type server struct {
 	log              string // path
 }
 
-// built returns the program under test, built once; with cgo where an HSM is to be reached.
+// built returns the program under test, built once, or the one that STRATA_PROGRAM
+// names; with cgo where an HSM is to be reached (STRATA_PROGRAM_CGO).
 func built(t *testing.T, cgo bool) string {
 	t.Helper()
-	once := plain
+	once, given := plain, os.Getenv("STRATA_PROGRAM")
 	if cgo {
-		once = withCgo
+		once, given = withCgo, os.Getenv("STRATA_PROGRAM_CGO")
+	}
+	if given != "" {
+		return given
 	}
 	program, err := once()
 	if err != nil {
