@@ -111,6 +111,7 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	tidy   tidy
 
 	sessions atomic.Int64 // of the log, that were begun
 
@@ -168,13 +169,14 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.wg.Go(func() { n.tidy.run(ctx) })
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 

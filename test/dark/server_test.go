@@ -129,6 +129,7 @@ func alone(t *testing.T, program, dir string, settings map[string]any, env ...st
 		<-ended
 		if t.Failed() {
 			b, _ := os.ReadFile(s.log)
+			os.WriteFile("/tmp/darkbin/log", b, 0o600)
 			t.Logf("end of the server's log:\n%s", b[max(0, len(b)-4000):])
 		}
 	})
