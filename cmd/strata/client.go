@@ -63,7 +63,8 @@ func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) 
 		dir.Close()
 		return nil, errors.Join(err, n.Close(ctx))
 	}
-	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, slog.New(slog.DiscardHandler), newMetrics(), nil), nil))}
+	quiet, m := slog.New(slog.DiscardHandler), newMetrics()
+	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, quiet, m, nil), nil), administration(n, quiet, m, nil))}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	cl.close = func() error {

@@ -151,7 +151,7 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 	}
 	if flags != nil {
 		err := k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
-			if _, ok := known[f.Name]; !ok || !f.Changed {
+			if _, ok := known[f.Name]; !ok || !f.Changed || hasAnnotation(f, notSetting) {
 				return "", nil
 			}
 			return f.Name, posflag.FlagVal(flags, f)
@@ -167,6 +167,14 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 	}
 	c, err := checkConfig(k)
 	return k, c, err
+}
+
+// notSetting marks a flag that has the name of a setting and is none.
+const notSetting = "not a setting"
+
+func hasAnnotation(f *pflag.Flag, name string) bool {
+	_, ok := f.Annotations[name]
+	return ok
 }
 
 func envName(key string) string {

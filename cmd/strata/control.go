@@ -75,9 +75,9 @@ type line struct {
 
 // controlHandler serves the commands beside DICOMweb, for the tenant that the
 // query names.
-func controlHandler(n *node.Node, api http.Handler) http.Handler {
+func controlHandler(n *node.Node, web, admin http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", api)
+	mux.Handle("/", withAPI(admin, web))
 	handle := func(pattern string, f func(http.ResponseWriter, *http.Request, *node.Archive)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := n.Enter(r.Context(), archive.Tenant(r.URL.Query().Get("tenant")))

@@ -47,6 +47,7 @@ each to another person, on another medium, and delete the files.`, cobra.Maximum
 	})
 	f := cmd.Flags()
 	f.StringVar(&kek, "kek", "", `recovery key at a second provider: "provider/key"`)
+	_ = f.SetAnnotation("kek", notSetting, nil) // it is there
 	f.IntVar(&shares, "shares", 0, "make a recovery key of so many shares")
 	f.IntVar(&need, "quorum", 0, "how many shares recover")
 	f.StringVar(&folder, "out", ".", "folder for the files with the shares")
@@ -113,6 +114,7 @@ func gather(files []string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--share: %w", err)
 	}
+	defer private.Wipe()
 	return private.Bytes()
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/dicomweb"
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -46,6 +47,27 @@ func (c *Config) webOptions(log *slog.Logger, m *metrics) dicomweb.Options {
 		PublicURL: c.PublicURL, TrustedProxies: c.TrustedProxies, Origins: c.Origins,
 		Log: log, Metrics: m, Version: version,
 	}
+}
+
+// administration returns the API.
+func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) http.Handler {
+	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Jobs: n.Jobs(), Log: log, Metrics: m}
+	if authorize != nil {
+		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
+	}
+	return api.New(o)
+}
+
+// withAPI serves the API beside what else there is. It decides by the path as it
+// was sent: a mux would answer other spellings with redirections.
+func withAPI(admin, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == api.Root || strings.HasPrefix(r.URL.Path, api.Root+"/") {
+			admin.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }
 
 // front leads requests to the archives of their tenants.

@@ -64,8 +64,9 @@ func runImport(ctx context.Context, c *Config, paths []string, workers int, stdo
 		return err
 	}
 	im := &importer{client: cl, journal: j, tally: tally{reasons: map[string]int{}}}
-	im.bar(ctx, stderr)
+	im.bar(stderr)
 	err = im.run(ctx, paths, workers)
+	im.files.Abort(false) // nothing to a bar that is complete
 	im.bars.Wait()
 	im.tally.print(stdout)
 	if cerr := j.close(err == nil); err == nil {
@@ -86,8 +87,8 @@ type importer struct {
 	files   *mpb.Bar
 }
 
-func (im *importer) bar(ctx context.Context, w io.Writer) {
-	im.bars = mpb.NewWithContext(ctx, mpb.WithOutput(terminal(w)), mpb.WithWidth(40))
+func (im *importer) bar(w io.Writer) {
+	im.bars = mpb.New(mpb.WithOutput(terminal(w)), mpb.WithWidth(40))
 	im.files = im.bars.AddBar(0, mpb.PrependDecorators(decor.Name("importing ")),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d files "), decor.Elapsed(decor.ET_STYLE_GO)))
 }

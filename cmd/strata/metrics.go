@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/strata-pacs/strata/internal/node"
 )
 
 // metrics is the server's Prometheus registry. Labels are routes and outcomes,
@@ -38,6 +40,24 @@ func newMetrics() *metrics {
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// watch adds what the node tells of itself.
+func (m *metrics) watch(n *node.Node) {
+	gauge := func(name, help string, value func(node.Condition) int64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value(n.Condition())) }))
+	}
+	counter := func(name, help string, value func(node.Condition) int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(value(n.Condition())) }))
+	}
+	gauge("strata_archives_open", "Tenants whose keys are in memory.", func(c node.Condition) int64 { return int64(c.Open) })
+	counter("strata_archives_dark_total", "How often an archive was closed because its key was refused or its provider silent.", func(c node.Condition) int64 { return c.Dark })
+	gauge("strata_read_cache_bytes", "Bytes of the read cache.", func(c node.Condition) int64 { return c.Cache.Bytes })
+	counter("strata_read_cache_hits_total", "Blocks that were found in the read cache.", func(c node.Condition) int64 { return c.Cache.Hits })
+	counter("strata_read_cache_misses_total", "Blocks that were fetched from the store.", func(c node.Condition) int64 { return c.Cache.Misses })
+	counter("strata_read_cache_evictions_total", "Blocks that made room in the read cache.", func(c node.Condition) int64 { return c.Cache.Evictions })
 }
 
 // Request implements dicomweb.Metrics.

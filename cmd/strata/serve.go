@@ -61,6 +61,7 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		err = errors.Join(err, n.Close(closing))
 		log.Info("stopped")
 	}()
+	m.watch(n)
 	if err := c.ahead(ctx, n, log); err != nil {
 		return err
 	}
@@ -75,10 +76,18 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		l.Close()
 		return err
 	}
+<<<<<<< HEAD
 	l = dicomweb.Conns(l)
 	public := &http.Server{Handler: front(n, base, authorize), TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute, ConnContext: dicomweb.KnowConn,
+=======
+	served := front(n, base, authorize)
+	if authorize != nil { // without a token any page in a browser of this machine could ask
+		served = withAPI(administration(n, log, m, authorize), served)
+	}
+	public := &http.Server{Handler: served, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
+>>>>>>> main
 		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil)), ReadHeaderTimeout: c.Idle}
+	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil), administration(n, log, m, nil)), ReadHeaderTimeout: c.Idle}
 	failed := make(chan error, 2)
 	go func() { failed <- local.Serve(control) }()
 	go func() {
@@ -91,11 +100,11 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 	greet(stdout, c, l.Addr().String(), tlsConfig != nil)
 	log.Info("serving", "address", l.Addr().String(), "version", version)
 
-	served := 2 // goroutines above that have not ended
+	running := 2 // goroutines above that have not ended
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
-		served--
+		running--
 	}
 	log.Info("stopping: finishing what is in flight")
 	n.Shutdown()
@@ -107,7 +116,7 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 			err = errors.Join(err, fault.Wrap(fault.Timeout, serr, "requests were still running after shutdown-wait and were cut off"))
 		}
 	}
-	for range served {
+	for range running {
 		if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
 			err = errors.Join(err, serr)
 		}

@@ -90,6 +90,7 @@ letters, digits and hyphens. The provider of its key must answer.`,
 		})
 	settings.add(cmd.Flags())
 	cmd.Flags().StringVar(&kek, "kek", "", `its key-encryption key: "provider/key", or "provider/key+provider/key" where two must agree; without it, the server's`)
+	_ = cmd.Flags().SetAnnotation("kek", notSetting, nil) // it is there
 	return cmd
 }
 

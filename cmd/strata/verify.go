@@ -55,7 +55,7 @@ func runVerify(ctx context.Context, c *Config, sample float64, stdout, stderr io
 		return err
 	}
 	defer resp.Body.Close()
-	p := newProgress(ctx, "verifying ", stderr)
+	p := newProgress("verifying ", stderr)
 	for lines := json.NewDecoder(resp.Body); ; {
 		var l line
 		if err := lines.Decode(&l); err != nil {
@@ -80,8 +80,8 @@ type progress struct {
 	bar  *mpb.Bar
 }
 
-func newProgress(ctx context.Context, what string, w io.Writer) *progress {
-	p := &progress{bars: mpb.NewWithContext(ctx, mpb.WithOutput(terminal(w)), mpb.WithWidth(40))}
+func newProgress(what string, w io.Writer) *progress {
+	p := &progress{bars: mpb.New(mpb.WithOutput(terminal(w)), mpb.WithWidth(40))}
 	p.bar = p.bars.AddBar(0, mpb.PrependDecorators(decor.Name(what)),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d facts "), decor.Elapsed(decor.ET_STYLE_GO)))
 	return p
@@ -138,7 +138,7 @@ must be stopped. A PostgreSQL database must hold no index yet: drop its schema b
 			if err != nil {
 				return err
 			}
-			p := newProgress(cmd.Context(), "rebuilding ", cmd.ErrOrStderr())
+			p := newProgress("rebuilding ", cmd.ErrOrStderr())
 			report, err := node.Rebuild(cmd.Context(), o, p.set)
 			p.end()
 			if err != nil {

@@ -24,8 +24,18 @@ type TenantSettings struct {
 	// "provider/key+provider/key" where two providers are needed to unwrap.
 	KEK string `json:"kek"`
 	// Duplicates is the policy for other contents under the same UIDs; empty is the node's.
-	Duplicates string       `json:"duplicates,omitempty"`
-	Limits     TenantLimits `json:"limits,omitzero"`
+	Duplicates string         `json:"duplicates,omitempty"`
+	Limits     TenantLimits   `json:"limits,omitzero"`
+	Recovery   TenantRecovery `json:"recovery,omitzero"`
+}
+
+// TenantRecovery names the recovery key that a tenant's keys are wrapped for too.
+// One of KEK and PublicKey is set, or nothing: there is none.
+type TenantRecovery struct {
+	KEK       string `json:"kek,omitempty"`       // "provider/key"
+	PublicKey string `json:"publicKey,omitempty"` // of package quorum, in base64 (RFC 4648 §4)
+	Since     int64  `json:"since,omitempty"`     // when it was named, ms since 1970
+	Drilled   int64  `json:"drilled,omitempty"`   // the last drill that opened all it tried, ms since 1970
 }
 
 // TenantLimits keep one tenant from starving another; 0 is no limit.

@@ -29,7 +29,7 @@ func benchEngine() engine {
 }
 
 // Benchmarks run on an archive of STRATA_BENCH_STUDIES studies (2,000 when it
-// is not set) of ten instances each. STRATA_BENCH_DIR keeps it from one run to the next.
+// is not set) of STRATA_BENCH_INSTANCES (ten) each. STRATA_BENCH_DIR keeps it from one run to the next.
 
 var (
 	surnames = [...]string{"Müller", "Schmidt", "Schneider", "Fischer", "Weber", "Meyer", "Wagner", "Becker", "Schulz", "Hoffmann", "Koch", "Bauer"}
@@ -140,7 +140,7 @@ func benchIndex(b *testing.B, n int) *Index {
 func fill(b *testing.B, x *Index, from, n int) {
 	err := x.Bulk(context.Background(), hospital, func(add func(archive.Entry) error) error {
 		for i := range n {
-			if err := add(benchStudy(uint64(from+i), 10)); err != nil {
+			if err := add(benchStudy(uint64(from+i), envInt("STRATA_BENCH_INSTANCES", 10))); err != nil {
 				return err
 			}
 		}
@@ -300,4 +300,39 @@ func BenchmarkQuery(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkNodes stores a study of ten instances by 16 clients on one node and on three, to one
+// tenant and to three. It needs PostgreSQL.
+func BenchmarkNodes(b *testing.B) {
+	if os.Getenv("STRATA_BENCH_DSN") == "" {
+		b.Skip("one process alone opens a SQLite index; set STRATA_BENCH_DSN")
+	}
+	var nodes []*Index
+	for range 3 {
+		nodes = append(nodes, openTest(b, benchEngine()))
+	}
+	var next atomic.Uint64
+	next.Store(1<<33 + uint64(rand.Uint32()))
+	for _, n := range []int{1, 3} {
+		for _, tenants := range []uint64{1, 3} {
+			b.Run(fmt.Sprintf("nodes=%d/tenants=%d", n, tenants), func(b *testing.B) {
+				b.SetParallelism(8)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						i := next.Add(1)
+						e := benchStudy(i, 10)
+						x := nodes[int(i)%n]
+						e.Session = fmt.Sprintf("node%d", int(i)%n)
+						name := archive.Tenant(fmt.Sprintf("tenant%d", i/7%tenants))
+						if _, err := x.Apply(context.Background(), name, e); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+				b.ReportMetric(float64(10*b.N)/b.Elapsed().Seconds(), "instances/s")
+			})
+		}
+	}
 }

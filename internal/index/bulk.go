@@ -7,7 +7,8 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
-// secondary are the indexes that a rebuild makes last.
+// secondary are the indexes that a rebuild makes last. studies_day stays meanwhile, since
+// searches name it; it is there to be made where an older rebuild was interrupted.
 var secondary = [...]struct{ name, make string }{
 	{"instances_sop", `CREATE INDEX IF NOT EXISTS instances_sop ON instances (sop)`},
 	{"studies_day", `CREATE INDEX IF NOT EXISTS studies_day ON studies (tenant, skey, mods)`},
@@ -110,7 +111,9 @@ func (w *writer) startBulk() error {
 	// The setting outlives a crash: Open then finishes. A crash loses at most the last transactions, not the database's order.
 	statements := []string{`INSERT OR REPLACE INTO settings (name, value) VALUES ('bulk', '1')`, `PRAGMA synchronous = NORMAL`}
 	for _, s := range secondary {
-		statements = append(statements, `DROP INDEX IF EXISTS `+s.name)
+		if s.name != "studies_day" {
+			statements = append(statements, `DROP INDEX IF EXISTS `+s.name)
+		}
 	}
 	for _, q := range statements {
 		if err := w.run1(q); err != nil {

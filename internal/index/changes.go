@@ -33,12 +33,13 @@ func (b *batch) change(t *tenant, a action, instance int64) error {
 	return b.c.insert(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
 }
 
-func lastChange(c *conn, tenant int64) (sequence, ms int64, err error) {
-	_, err = c.one(`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`, func(v []driver.Value) error {
-		sequence, ms = integer(v[0])&sequenceMask, integer(v[1])
-		return nil
-	}, tenant<<sequenceBits, tenant<<sequenceBits|sequenceMask)
-	return sequence, ms, err
+// lastChange asks for the number and the time, in ms, of a feed's last entry; both stay as they are when there is none.
+func lastChange(tenant int64, sequence, ms *int64) question {
+	return question{`SELECT id, time FROM changes WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1`,
+		[]driver.Value{tenant << sequenceBits, tenant<<sequenceBits | sequenceMask}, func(v []driver.Value) error {
+			*sequence, *ms = integer(v[0])&sequenceMask, integer(v[1])
+			return nil
+		}}
 }
 
 const maxChanges = 10000 // that one query returns
@@ -59,8 +60,8 @@ func (x *Index) Changes(ctx context.Context, name archive.Tenant, q ChangeQuery)
 	}
 	var out []archive.Change
 	err := x.read(ctx, name, func(c *conn, t *tenant) error {
-		last, _, err := lastChange(c, t.id)
-		if err != nil {
+		var last, at int64
+		if err := c.together(lastChange(t.id, &last, &at)); err != nil {
 			return err
 		}
 		lo, hi := max(q.After, 0), last // lo is not included
@@ -210,8 +211,8 @@ func (x *Index) fillChanges(c *conn, t *tenant, rows []changeRow) ([]archive.Cha
 // Last returns the highest sequence number of the tenant's feed, 0 when it is empty.
 func (x *Index) Last(ctx context.Context, name archive.Tenant) (last int64, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		last, _, err = lastChange(c, t.id)
-		return err
+		var at int64
+		return c.together(lastChange(t.id, &last, &at))
 	})
 	return last, err
 }

@@ -23,6 +23,8 @@ type link interface {
 	// alone; row must not use the link. The context interrupts the query where it takes long; a
 	// caller whose query is short passes context.Background(), which costs nothing.
 	query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error
+	// together is query for several, in one round trip on PostgreSQL.
+	together(queries ...question) error
 	// each is query with every one of the numbers, one after another, which are its only argument; on PostgreSQL in one round trip.
 	each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error
 	begin() error
@@ -34,6 +36,18 @@ type link interface {
 	// ping reports whether the database answers, without patience.
 	ping(ctx context.Context) error
 	close() error
+}
+
+// question is one query of several.
+type question struct {
+	q    string
+	args []driver.Value
+	row  func([]driver.Value) error
+}
+
+// numberOf is a question for a single number, which stays as it is when there is none.
+func numberOf(n *int64, q string, args ...driver.Value) question {
+	return question{q, args, func(v []driver.Value) error { *n = integer(v[0]); return nil }}
 }
 
 // insertion adds a row to a table that gets many in a transaction and where none goes. On PostgreSQL
@@ -91,7 +105,12 @@ func text(v driver.Value) string {
 }
 
 // pool hands out reader connections.
-type pool struct{ free chan *conn }
+type pool struct {
+	free   chan *conn
+	closed chan struct{}
+}
+
+func (p *pool) make(n int) { p.free, p.closed = make(chan *conn, n), make(chan struct{}) }
 
 // with runs f with a reader connection that sees the tenant's rows; of no tenant when t is nil. f must not call the index.
 func (p *pool) with(ctx context.Context, t *tenant, f func(*conn) error) error {
@@ -99,6 +118,8 @@ func (p *pool) with(ctx context.Context, t *tenant, f func(*conn) error) error {
 		return err
 	}
 	select {
+	case <-p.closed:
+		return errClosed
 	case c := <-p.free:
 		defer func() { p.free <- c }()
 		c.as(t.rowID())

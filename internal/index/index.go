@@ -175,7 +175,7 @@ func (x *Index) openSQLite(ctx context.Context, o Options) error {
 		return err
 	}
 	readers := cmp.Or(max(o.Readers, 0), 4)
-	x.readers.free = make(chan *conn, readers)
+	x.readers.make(readers)
 	for range readers {
 		c, err := openLite(ctx, dsn(path, readerCache/readers, true))
 		if err != nil {
@@ -205,7 +205,7 @@ func (x *Index) openPostgres(ctx context.Context, o Options) error {
 		x.writers = append(x.writers, newWriter(x, s.open(true)))
 	}
 	readers := cmp.Or(max(o.Readers, 0), pgReaders)
-	x.readers.free = make(chan *conn, readers)
+	x.readers.make(readers)
 	for range readers {
 		x.readers.free <- s.open(false)
 	}
@@ -256,6 +256,7 @@ func (x *Index) Close() error {
 func (x *Index) shut() error {
 	var errs []error
 	if x.readers.free != nil {
+		close(x.readers.closed)
 		for range cap(x.readers.free) {
 			select {
 			case c := <-x.readers.free:

@@ -139,6 +139,9 @@ func testReopen(t *testing.T, e engine) {
 		if err := errors.Join(x.Close(), x.Close()); err != nil {
 			t.Error(err)
 		}
+		if _, err := x.Blobs(context.Background(), hospital, archive.UIDs{Study: "1.2.3"}); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("read after Close: %v", err)
+		}
 		if _, err := x.Apply(context.Background(), hospital, stored(9, ctSpec)); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("after Close: %v", err)
 		}

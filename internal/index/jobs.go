@@ -130,8 +130,8 @@ func (q Jobs) Claim(ctx context.Context, kinds []string, holder string, ttl time
 	return jobs, nil
 }
 
-// Extend makes the claim last for the time from now. It fails with fault.Conflict when the
-// claim has ended, even if nobody took the job since.
+// Extend makes the claim last for the time from now, and keeps the payload that the job has by now. It fails
+// with fault.Conflict when the claim has ended, even if nobody took the job since.
 func (q Jobs) Extend(ctx context.Context, j Job, ttl time.Duration) (Job, error) {
 	err := q.x.inTx(ctx, func(tx *gorm.DB) error {
 		now, err := q.x.clock(tx)
@@ -140,7 +140,7 @@ func (q Jobs) Extend(ctx context.Context, j Job, ttl time.Duration) (Job, error)
 		}
 		until := now + ttl.Milliseconds()
 		j.Until = time.UnixMilli(until).UTC()
-		return oneJob(own(tx, j).Where("until > ?", now).Update("until", until))
+		return oneJob(own(tx, j).Where("until > ?", now).Updates(map[string]any{"until": until, "payload": j.Payload}))
 	})
 	if err != nil {
 		return Job{}, fmt.Errorf("extending the claim on a job: %w", err)
@@ -152,6 +152,26 @@ func (q Jobs) Extend(ctx context.Context, j Job, ttl time.Duration) (Job, error)
 func (q Jobs) Finish(ctx context.Context, j Job) error {
 	if err := q.x.inTx(ctx, func(tx *gorm.DB) error { return oneJob(own(tx, j).Delete(&jobModel{})) }); err != nil {
 		return fmt.Errorf("finishing a job: %w", err)
+	}
+	return nil
+}
+
+// Shelve ends the job and keeps its row, with its payload and under another key, to be looked at: as one that is
+// not to be done. Rows of the tenant and kind that were shelved or given up, and added before the time, go. It fails with
+// fault.Conflict when another took the job.
+func (q Jobs) Shelve(ctx context.Context, j Job, key, reason string, before time.Time) error {
+	if key == "" {
+		return errJob
+	}
+	err := q.x.inTx(ctx, func(tx *gorm.DB) error {
+		err := oneJob(own(tx, j).Updates(map[string]any{"key": key, "payload": j.Payload, "until": 0, "failed": true, "reason": archive.Cut(reason, maxReason)}))
+		if err != nil {
+			return err
+		}
+		return tx.Where("kind = ? AND tenant = ? AND failed AND created < ? AND id <> ?", j.Kind, string(j.Tenant), before.UnixMilli(), j.ID).Delete(&jobModel{}).Error
+	})
+	if err != nil {
+		return fmt.Errorf("shelving a job: %w", err)
 	}
 	return nil
 }

@@ -103,6 +103,60 @@ func testJobs(t *testing.T, e engine) {
 	}
 }
 
+// TestJobsShelved: a job that is over stays to be looked at, and another of its kind and key can be added.
+func TestJobsShelved(t *testing.T) { both(t, testJobsShelved) }
+
+func testJobsShelved(t *testing.T, e engine) {
+	o := e(t)
+	o.Now = time.Now
+	q := openWith(t, o).Jobs()
+	ctx := context.Background()
+	now := time.Now()
+	claim := func() Job {
+		t.Helper()
+		if added, err := q.Enqueue(ctx, hospital, "keys", "rewrap", []byte("0"), now.Add(-time.Minute)); err != nil || !added {
+			t.Fatalf("added %v, %v", added, err)
+		}
+		jobs, err := q.Claim(ctx, []string{"keys"}, "me", time.Minute, 1)
+		if err != nil || len(jobs) != 1 {
+			t.Fatalf("%+v %v", jobs, err)
+		}
+		return jobs[0]
+	}
+	j := claim()
+	j.Payload = []byte("7")
+	if _, err := q.Extend(ctx, j, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := q.List(ctx, JobFilter{Tenant: hospital, Kind: "keys"}); err != nil || len(list) != 1 || string(list[0].Payload) != "7" {
+		t.Errorf("%+v %v", list, err)
+	}
+	j.Payload = []byte("9")
+	if err := q.Shelve(ctx, j, "", "", now); !fault.Is(err, fault.Invalid) {
+		t.Errorf("without a key: %v", err)
+	}
+	if err := q.Shelve(ctx, j, "rewrap/1", "why", now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Shelve(ctx, j, "rewrap/1", "", now); !fault.Is(err, fault.Conflict) {
+		t.Errorf("shelved twice: %v", err)
+	}
+	if _, err := q.Extend(ctx, j, time.Minute); !fault.Is(err, fault.Conflict) {
+		t.Errorf("extended when it is over: %v", err)
+	}
+	k := claim() // and the one before is not claimed
+	list, err := q.List(ctx, JobFilter{Tenant: hospital, Kind: "keys"})
+	if err != nil || len(list) != 2 || list[0].Key != "rewrap/1" || string(list[0].Payload) != "9" || list[0].Reason != "why" || !list[0].Failed || list[1].Failed {
+		t.Errorf("%+v %v", list, err)
+	}
+	if err := q.Shelve(ctx, k, "rewrap/2", "", now.Add(time.Hour)); err != nil { // the older one goes
+		t.Fatal(err)
+	}
+	if list, err := q.List(ctx, JobFilter{Tenant: hospital, Kind: "keys"}); err != nil || len(list) != 1 || list[0].Key != "rewrap/2" {
+		t.Errorf("%+v %v", list, err)
+	}
+}
+
 // TestJobsRace: many claim at once, and each job is done by one.
 func TestJobsRace(t *testing.T) { both(t, testJobsRace) }
 

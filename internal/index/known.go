@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"database/sql/driver"
+	"slices"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -13,6 +14,7 @@ type known struct {
 	sequence   int64 // of the change feed
 	feedTime   int64 // of its newest entry, ms
 	tombstones bool  // there are any
+	loose      int64 // small pages of words
 }
 
 // enter prepares the transaction for the tenant. On PostgreSQL it locks the tenant's
@@ -25,33 +27,30 @@ func (b *batch) enter(t *tenant) error {
 	b.c.as(t.id)
 	w := b.w
 	k := w.known[t.id]
-	writes := int64(0)
-	if w.x.shared {
-		var err error
-		if writes, err = b.c.integer(`UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id); err != nil {
-			return err
-		}
-		if writes == 0 {
-			return errRow
-		}
-		if k != nil && k.writes+1 != writes {
-			w.forgetTenant(t.id)
-			k = nil
-		}
-	}
-	if k != nil {
-		k.writes = writes
+	if k != nil && !w.x.shared {
 		return nil
 	}
-	k = &known{writes: writes}
-	var err error
-	if k.sequence, k.feedTime, err = lastChange(b.c, t.id); err != nil {
+	var writes, tombstones int64
+	now := &known{}
+	ask := append([]question{},
+		lastChange(t.id, &now.sequence, &now.feedTime),
+		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
+		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id))
+	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
+		ask = slices.Insert(ask, 0, numberOf(&writes, `UPDATE tenants SET writes = writes + 1 WHERE id = ? RETURNING writes`, t.id))
+	}
+	if err := b.c.together(ask...); err != nil {
 		return err
 	}
-	n, err := b.c.integer(`SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id)
-	k.tombstones = n != 0
-	w.known[t.id] = k
-	return err
+	switch {
+	case w.x.shared && writes == 0:
+		return errRow
+	case k != nil && k.writes+1 != writes:
+		w.forgetTenant(t.id)
+	}
+	now.writes, now.tombstones = writes, tombstones != 0
+	w.known[t.id] = now
+	return nil
 }
 
 // entomb notes that the tenant has tombstones.

@@ -172,3 +172,12 @@ func (c *lite) each(ctx context.Context, q string, row func([]driver.Value) erro
 	}
 	return nil
 }
+
+func (c *lite) together(queries ...question) error {
+	for _, q := range queries {
+		if err := c.query(context.Background(), q.q, q.row, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -28,16 +28,31 @@ type parent struct {
 func newParents(t *tenant) *parents { return &parents{t: t, by: map[int64]parent{}} }
 
 // of returns what is above the instances of a series.
-func (u *parents) of(c *conn, series int64) (p parent, err error) {
-	if p, ok := u.by[series]; ok {
-		return p, nil
+func (u *parents) of(c *conn, series int64) (parent, error) {
+	err := u.look(c, []int64{series})
+	return u.by[series], err
+}
+
+// look looks up what is above the instances of the series, in one go.
+func (u *parents) look(c *conn, series []int64) error {
+	if len(u.by) > 4096 {
+		clear(u.by)
 	}
-	_, err = c.one(`SELECT e.study, e.sealed, s.tenant, s.sealed FROM series e JOIN studies s ON s.id = e.study WHERE e.id = ?`, func(v []driver.Value) error {
-		p.study, p.tenantID = integer(v[0]), integer(v[2])
+	var ask []int64
+	for _, id := range series {
+		if _, ok := u.by[id]; !ok {
+			u.by[id] = parent{}
+			ask = append(ask, id)
+		}
+	}
+	return c.each(context.Background(), `SELECT e.id, e.study, e.sealed, s.tenant, s.sealed FROM series e JOIN studies s ON s.id = e.study WHERE e.id = ?`, func(v []driver.Value) error {
+		id := integer(v[0])
+		p := parent{study: integer(v[1]), tenantID: integer(v[3])}
 		if p.tenantID != u.t.id {
+			u.by[id] = p
 			return nil
 		}
-		plain, err := u.t.seal.open(blob(v[3]), inStudies, p.study)
+		plain, err := u.t.seal.open(blob(v[4]), inStudies, p.study)
 		if err != nil {
 			return err
 		}
@@ -45,7 +60,7 @@ func (u *parents) of(c *conn, series int64) (p parent, err error) {
 		if err := s.decode(plain); err != nil {
 			return err
 		}
-		if plain, err = u.t.seal.open(blob(v[1]), inSeries, series); err != nil {
+		if plain, err = u.t.seal.open(blob(v[2]), inSeries, id); err != nil {
 			return err
 		}
 		var e seriesRec
@@ -53,13 +68,9 @@ func (u *parents) of(c *conn, series int64) (p parent, err error) {
 			return err
 		}
 		p.uids = archive.UIDs{Study: s.uid, Series: e.uid}
+		u.by[id] = p
 		return nil
-	}, series)
-	if len(u.by) > 4096 {
-		clear(u.by)
-	}
-	u.by[series] = p
-	return p, err
+	}, ask)
 }
 
 func (x *Index) names(c *conn, rows []*row) error {
@@ -102,17 +113,18 @@ func (x *Index) name(c *conn, r *row) error {
 func (x *Index) instancesByID(c *conn, u *parents, ids []int64) ([]*row, error) {
 	out := make([]*row, len(ids))
 	at := make(map[int64]int, len(ids))
-	var own []int64
+	var own, series []int64
 	for i, id := range ids {
-		if _, twice := at[id]; twice {
-			continue
+		if _, twice := at[id]; !twice {
+			at[id] = i
+			series = append(series, id>>ordinalBits)
 		}
-		at[id] = i
-		p, err := u.of(c, id>>ordinalBits)
-		if err != nil {
-			return nil, err
-		}
-		if p.tenantID == u.t.id {
+	}
+	if err := u.look(c, series); err != nil {
+		return nil, err
+	}
+	for id := range at {
+		if u.by[id>>ordinalBits].tenantID == u.t.id {
 			own = append(own, id)
 		}
 	}

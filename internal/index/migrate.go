@@ -45,7 +45,10 @@ func migratePostgres(ctx context.Context, s *server) error {
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "preparing the index migrations")
 	}
-	return migrate(ctx, s.pool(2), goose.DialectPostgres, goose.WithSessionLocker(locker))
+	patient := *s
+	patient.config = s.config.Copy()
+	patient.config.RuntimeParams["statement_timeout"] = "0"
+	return migrate(ctx, patient.pool(2), goose.DialectPostgres, goose.WithSessionLocker(locker))
 }
 
 func migrate(ctx context.Context, db *sql.DB, engine goose.Dialect, o ...goose.ProviderOption) error {

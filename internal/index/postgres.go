@@ -106,7 +106,8 @@ func (c *postgres) full() error {
 	if c.count < mostLater && c.bytes < mostLaterBytes {
 		return nil
 	}
-	return c.send(context.Background(), 0, nil)
+	_, err := c.send(context.Background(), nil)
+	return err
 }
 
 func (c *postgres) insert(in *insertion, args ...driver.Value) error {
@@ -150,30 +151,33 @@ func (c *postgres) drop() {
 	c.later, c.rows, c.count, c.bytes = &pgx.Batch{}, map[*insertion][]any{}, 0, 0
 }
 
-// send sends what was kept; row is called with the rows of the last so many statements, which are queries.
-func (c *postgres) send(ctx context.Context, queries int, row func([]driver.Value) error) error {
+// send sends what was kept, whose last are the queries. It reports whether a row was handed out.
+func (c *postgres) send(ctx context.Context, queries []question) (began bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	b := c.take()
 	br := c.pc.SendBatch(ctx, b)
-	var err error
-	for i := 0; i < b.Len()-queries && err == nil; i++ {
+	for i := 0; i < b.Len()-len(queries) && err == nil; i++ {
 		_, err = br.Exec()
 	}
 	var stopped error
-	for ; queries > 0 && err == nil && stopped == nil; queries-- {
+	for i := 0; i < len(queries) && err == nil && stopped == nil; i++ {
 		var rows pgx.Rows
 		if rows, err = br.Query(); err == nil {
-			stopped, err = c.read(rows, row)
+			stopped, err = c.read(rows, func(v []driver.Value) error {
+				began = true
+				return queries[i].row(v)
+			})
 		}
 	}
 	if e := br.Close(); err == nil {
 		err = e
 	}
 	if err != nil {
-		return c.failed(ctx, err)
+		c.has = unknownTenant // the setting went back with what failed
+		return began, c.failed(ctx, err)
 	}
-	return stopped
+	return began, stopped
 }
 
 // read calls row with each row and returns its error, and that of the database.
@@ -219,42 +223,38 @@ func value(oid uint32, raw []byte) driver.Value {
 }
 
 func (c *postgres) query(ctx context.Context, q string, row func([]driver.Value) error, args ...driver.Value) error {
-	return c.ask(ctx, func() int {
-		c.keep(q, args)
-		return 1
-	}, row)
+	return c.ask(ctx, []question{{q, args, row}})
 }
+
+func (c *postgres) together(queries ...question) error { return c.ask(context.Background(), queries) }
 
 func (c *postgres) each(ctx context.Context, q string, row func([]driver.Value) error, numbers []int64) error {
 	for len(numbers) > 0 {
 		some := numbers[:min(len(numbers), mostLater)]
 		numbers = numbers[len(some):]
-		err := c.ask(ctx, func() int {
-			for _, n := range some {
-				c.keep(q, []driver.Value{n})
-			}
-			return len(some)
-		}, row)
-		if err != nil {
+		queries := make([]question, len(some))
+		for i, n := range some {
+			queries[i] = question{q, []driver.Value{n}, row}
+		}
+		if err := c.ask(ctx, queries); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ask sends the queries that add keeps, so many, and tries again when the connection turns out to be lost.
-func (c *postgres) ask(ctx context.Context, add func() int, row func([]driver.Value) error) error {
+// ask sends the queries, and tries again when the connection turns out to be lost.
+func (c *postgres) ask(ctx context.Context, queries []question) error {
 	for last := time.Now().Add(c.server.patience); ; {
 		if !c.inTx {
 			if err := c.ready(ctx, last); err != nil {
 				return err
 			}
 		}
-		began := false
-		err := c.send(ctx, add(), func(v []driver.Value) error {
-			began = true
-			return row(v)
-		})
+		for _, q := range queries {
+			c.keep(q.q, q.args)
+		}
+		began, err := c.send(ctx, queries)
 		if err == nil || c.inTx || began || !c.lost() || !passes(err) || ctx.Err() != nil || time.Now().After(last) {
 			return err
 		}
@@ -267,7 +267,7 @@ func (c *postgres) ping(ctx context.Context) error {
 		err := c.ready(ctx, time.Now())
 		if err == nil {
 			c.keep(`SELECT 1`, nil)
-			err = c.send(ctx, 0, nil)
+			_, err = c.send(ctx, nil)
 		}
 		if err == nil || made || !c.lost() {
 			return err
@@ -311,7 +311,7 @@ func (c *postgres) begin() error {
 
 func (c *postgres) commit() error {
 	c.keep(`COMMIT`, nil)
-	err := c.send(context.Background(), 0, nil)
+	_, err := c.send(context.Background(), nil)
 	if err == nil {
 		c.inTx = false
 	}

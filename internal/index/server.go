@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -32,7 +33,7 @@ var sessionSettings = map[string]string{
 	"enable_mergejoin": "off", "jit": "off",
 	// A node that sleeps or is cut off holds no lock for longer than this.
 	"idle_in_transaction_session_timeout": "10s", "lock_timeout": "10s", "statement_timeout": "60s",
-	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "3", "tcp_keepalives_count": "3",
+	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "3", "tcp_keepalives_count": "3", "tcp_user_timeout": "10000",
 	"application_name": "strata", "client_encoding": "UTF8", "default_transaction_isolation": "read committed",
 }
 
@@ -62,11 +63,14 @@ func newServer(dsn string, patience time.Duration) (*server, error) {
 			config.RuntimeParams[name] = value
 		}
 	}
-	config.ConnectTimeout = min(max(config.ConnectTimeout, time.Second), 5*time.Second)
+	config.ConnectTimeout = min(cmp.Or(config.ConnectTimeout, 5*time.Second), 10*time.Second)
 	config.StatementCacheCapacity = 512
 	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.AfterConnect = durable
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3}}
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3},
+		Control:         giveUp,
+	}
 	config.DialFunc = dialer.DialContext
 	config.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return s, nil

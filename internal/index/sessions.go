@@ -29,30 +29,22 @@ func (b *batch) session(t *tenant, name string) (*session, error) {
 		return s, nil
 	}
 	s := &session{ahead: map[int64]bool{}}
-	load := func(v []driver.Value) error {
+	err := b.c.query(context.Background(), `SELECT s.id, s.high, a.n FROM sessions s LEFT JOIN ahead a ON a.session = s.id
+		WHERE s.tenant = ? AND s.name = ? LIMIT (?+0)`, func(v []driver.Value) error {
 		s.id, s.high = integer(v[0]), integer(v[1])
+		if n := integer(v[2]); n != 0 {
+			s.ahead[n] = true
+		}
 		return nil
-	}
-	const query = `SELECT id, high FROM sessions WHERE tenant = ? AND name = ?`
-	found, err := b.c.one(query, load, t.id, name)
+	}, t.id, name, int64(maxAhead))
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if s.bound(); s.id == 0 {
 		s.id, err = b.c.integer(`INSERT INTO sessions (tenant, name, high, last, ended) VALUES (?, ?, 0, 0, FALSE) RETURNING id`, t.id, name)
 		if err != nil {
 			return nil, fmt.Errorf("adding a session: %w", err)
 		}
-	}
-	if found {
-		err = b.c.query(context.Background(), `SELECT n FROM ahead WHERE session = ? LIMIT (?+0)`, func(v []driver.Value) error {
-			s.ahead[integer(v[0])] = true
-			return nil
-		}, s.id, int64(maxAhead))
-		if err != nil {
-			return nil, err
-		}
-		s.bound()
 	}
 	if len(b.w.sessions) > 1024 {
 		b.w.dropSessions()

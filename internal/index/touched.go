@@ -39,11 +39,15 @@ func (x *Index) Touched(ctx context.Context, name archive.Tenant, after int64, l
 		if err != nil {
 			return err
 		}
+		ids := make([]int64, len(series))
+		for i, r := range series {
+			ids[i] = r.instance
+		}
+		if err := u.look(c, ids); err != nil {
+			return err
+		}
 		for _, r := range series {
-			p, err := u.of(c, r.instance)
-			if err != nil {
-				return err
-			}
+			p := u.by[r.instance]
 			if p.tenantID != t.id {
 				return errRow
 			}

@@ -54,13 +54,11 @@ func (b *batch) learn(t *tenant, attrs archive.Attrs) {
 // storeWords writes the transaction's new words.
 func (b *batch) storeWords() error {
 	for t, words := range b.words {
-		b.c.as(t.id)
-		n, err := b.c.integer(`SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id)
-		if err != nil {
-			return err
-		}
-		if len(words) > looseWords || n >= loosePages {
+		var err error
+		k := b.w.known[t.id]
+		if len(words) > looseWords || k.loose >= loosePages {
 			err = b.foldWords(t, words)
+			k.loose = 0
 		} else {
 			var p []byte
 			for _, w := range words {
@@ -68,6 +66,7 @@ func (b *batch) storeWords() error {
 				p = appendString(p, w.text)
 			}
 			err = b.putWords(t, 0, p)
+			k.loose++
 		}
 		if err != nil {
 			return err

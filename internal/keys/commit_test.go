@@ -34,8 +34,12 @@ func TestCommit(t *testing.T) {
 	if err := r.Commit(t.Context(), obj); err != nil { // it was there after all
 		t.Errorf("a second attempt: %v", err)
 	}
-	obj.Bytes = append(bytes.Clone(obj.Bytes), 0)
-	if err := r.Commit(t.Context(), obj); !fault.Is(err, fault.Exists) {
+	_, _, other, err := r.NewStudyKey(t.Context(), r.Ref("1.2.3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.move(t, obj.Name, other.Name, nil)
+	if err := r.Commit(t.Context(), other); !fault.Is(err, fault.Exists) {
 		t.Errorf("over another object: %v", err)
 	}
 	if s, err := w.open(t, "a").Secret(t.Context(), id); err != nil || s != secret {

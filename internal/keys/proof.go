@@ -3,6 +3,8 @@ package keys
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -17,8 +19,29 @@ type use struct {
 // proof is when the provider last gave a key under a version, and a key object
 // by which it can be asked again: the stored canary.
 type proof struct {
-	canary object
-	at     time.Time
+	canary  object
+	at      time.Time
+	latency time.Duration
+}
+
+// Proof says when a provider last opened a key under a KEK for a ring.
+type Proof struct {
+	KEK     ID
+	At      time.Time // when it was asked
+	Latency time.Duration
+}
+
+// Proofs returns the last proof of each KEK that keys in memory came from.
+func (r *Ring) Proofs() []Proof {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	last := map[ID]Proof{}
+	for k, p := range r.uses {
+		if have, ok := last[k.kek]; !ok || p.at.After(have.At) {
+			last[k.kek] = Proof{k.kek, p.at, p.latency}
+		}
+	}
+	return slices.Collect(maps.Values(last))
 }
 
 // maxUses bounds the versions that are watched: those of an ordinary rotation
@@ -38,7 +61,7 @@ func (r *Ring) proved(o object, at time.Time) {
 		p.canary = o
 	}
 	if at.After(p.at) {
-		p.at = at
+		p.at, p.latency = at, r.o.Now().Sub(at)
 	}
 	r.uses[k] = p
 }
@@ -71,31 +94,45 @@ func (r *Ring) Prove(ctx context.Context, fresh time.Duration) error {
 	return failed
 }
 
-// proveOne unwraps a canary. One that was rewrapped since, under a version
-// whose predecessor may be gone for good reason, is read again before a
-// refusal is believed.
+// proveOne unwraps a canary. One that was rewrapped since is proved by what it is
+// under now: its former version, or provider, may be gone for good reason. So it is read
+// again where new keys go to another KEK, and before a refusal is believed.
 func (r *Ring) proveOne(ctx context.Context, o object) error {
+	if o.Wrapped.KEK != r.KEK() {
+		if moved, err := r.proveMoved(ctx, o); moved {
+			return err
+		}
+	}
 	s, err := r.unwrap(ctx, o)
 	if err == nil {
 		s.Wipe()
 		return nil
 	}
-	if !fault.Is(err, fault.KeyDenied) {
-		return err
+	if fault.Is(err, fault.KeyDenied) {
+		if moved, merr := r.proveMoved(ctx, o); moved {
+			return merr
+		}
 	}
-	now, rerr := r.object(ctx, o.ID)
-	if errors.Is(rerr, ErrAbsent) {
+	return err
+}
+
+// proveMoved reads a canary again and, where it is under another version by now or
+// was shredded, proves that.
+func (r *Ring) proveMoved(ctx context.Context, o object) (moved bool, err error) {
+	now, err := r.object(ctx, o.ID)
+	if errors.Is(err, ErrAbsent) {
 		r.unuse(o) // shredded: nothing is to be proved by it
-		return nil
+		return true, nil
 	}
-	if rerr != nil || now.Wrapped.KEK == o.Wrapped.KEK && now.Wrapped.Version == o.Wrapped.Version {
-		return err
+	if err != nil || now.Wrapped.version() == o.Wrapped.version() {
+		return false, nil
 	}
-	if s, err = r.unwrap(ctx, now); err == nil {
+	s, err := r.unwrap(ctx, now)
+	if err == nil {
 		s.Wipe()
 		r.unuse(o)
 	}
-	return err
+	return true, err
 }
 
 // unuse forgets a version, and with it every study key in memory: some may

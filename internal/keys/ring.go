@@ -47,6 +47,7 @@ type Ring struct {
 	mu     sync.RWMutex // guards what follows
 	closed bool
 	kek    ID
+	told   time.Time // when kek was last known to be the one; zero: nobody changes it
 	uses   map[use]proof
 	root   archive.Secret
 	fact   archive.Secret
@@ -120,11 +121,24 @@ func (r *Ring) KEK() ID {
 	return r.kek
 }
 
-// SetKEK says which KEK wraps new keys from now on.
-func (r *Ring) SetKEK(kek ID) {
+// SetKEK says which KEK wraps new keys from now on, as whoever decides it was asked
+// at the time. Who changes the KEK of an open ring says so again and again: what
+// was wrapped long after the last time is not believed to be under the right one.
+func (r *Ring) SetKEK(kek ID, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.kek = kek
+	r.kek, r.told = kek, asked
+}
+
+// target returns the KEK that wraps new keys, and since when that is not known any better.
+func (r *Ring) target() (kek ID, since time.Time) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	since = r.o.Now()
+	if !r.told.IsZero() && r.told.Before(since) {
+		since = r.told
+	}
+	return r.kek, since
 }
 
 // KeyName returns the name of a study key's object.
@@ -193,10 +207,7 @@ type object struct {
 // object reads the key object of the id; the zero id names the root. Its errors
 // are fault.Corrupt (wrapping ErrAbsent when it is not there) and those of the store.
 func (r *Ring) object(ctx context.Context, id archive.KeyID) (object, error) {
-	magic, name := keyMagic, KeyName(r.o.Tenant, id)
-	if id == (archive.KeyID{}) {
-		magic, name = rootMagic, RootName(r.o.Tenant)
-	}
+	magic, name := place(r.o.Tenant, id)
 	b, err := r.o.Bucket.Get(ctx, name, maxObject)
 	if fault.Is(err, fault.NotFound) {
 		return object{}, corrupt(ErrAbsent)
@@ -210,7 +221,7 @@ func (r *Ring) object(ctx context.Context, id archive.KeyID) (object, error) {
 // parseObject decodes a key object that was read under the name of the id.
 func parseObject(magic string, t archive.Tenant, id archive.KeyID, b []byte) (object, error) {
 	named, study, w, err := decode(magic, b)
-	if err == nil && (named != id || magic == rootMagic && study != archive.Ref{}) {
+	if err == nil && (named != id || id == archive.KeyID{} && study != archive.Ref{}) {
 		err = corrupt(ErrPlace)
 	}
 	if err != nil {

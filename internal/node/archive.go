@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -136,6 +137,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 // prove asks whoever may take the tenant's keys away: the operator, by the
 // settings in the index, and the key provider.
 func (a *Archive) prove(ctx context.Context) error {
+	asked := a.n.o.Now()
 	settings, err := a.n.settings(ctx, a.Tenant)
 	if err != nil {
 		// Who cannot learn of a revocation must not go on.
@@ -144,18 +146,23 @@ func (a *Archive) prove(ctx context.Context) error {
 	if err := usable(settings); err != nil {
 		return err
 	}
-	old := a.settings.Swap(&settings)
-	if old.KEK != settings.KEK {
-		a.ring.SetKEK(keys.ID(settings.KEK))
-	}
-	if old.Limits != settings.Limits {
-		a.limits.set(settings.Limits)
-	}
+	a.adopt(settings, asked)
 	return a.ring.Prove(ctx, a.n.o.KeyLease/2)
 }
 
 // ErrRevoked says that the tenant's key was revoked from Strata's side.
 var ErrRevoked = fault.New(fault.KeyDenied, "the key of this archive has been revoked; nothing can be read or written until it is granted again")
+
+// adopt takes settings over that held at the time.
+func (a *Archive) adopt(settings archive.TenantSettings, at time.Time) {
+	old := a.settings.Swap(&settings)
+	if settings.KEK != "" { // else what the root is under
+		a.ring.SetKEK(keys.ID(settings.KEK), at)
+	}
+	if old.Limits != settings.Limits {
+		a.limits.set(settings.Limits)
+	}
+}
 
 // usable refuses what a tenant's state forbids.
 func usable(s archive.TenantSettings) error {

@@ -180,6 +180,7 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	a.cut(cause)
 	idle := cause == errIdle || cause == errClosing
 	if !idle {
+		g.n.dark.Add(1)
 		a.ring.Wipe() // at once; the rest when nobody works with it any more
 		if g.n.near != nil {
 			if err := g.n.near.Drop(string(g.tenant)); err != nil {

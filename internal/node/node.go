@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/custody"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
@@ -62,6 +63,11 @@ type Options struct {
 
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
+	// KeySettle is how long after a rotation keys may still appear under an older
+	// version; default: keys.Settle. Less is for tests.
+	KeySettle time.Duration
+	// RewrapRate is how many key objects a second a rotation or a move wraps anew, at most; 0: no limit.
+	RewrapRate float64
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
@@ -104,6 +110,8 @@ type Node struct {
 	Index  *index.Index
 	Bucket *storage.Bucket
 	Codecs *pixel.Codecs
+	// Custody rotates, moves, retires and escrows the keys of tenants.
+	Custody *custody.Custodian
 
 	o      Options
 	member member
@@ -114,6 +122,7 @@ type Node struct {
 	tidy   tidy
 
 	sessions atomic.Int64 // of the log, that were begun
+	dark     atomic.Int64 // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -169,7 +178,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
-	n.wg.Go(func() { n.tidy.run(ctx) })
+	n.openCustody(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
@@ -351,6 +360,29 @@ func (n *Node) cacheBytes(t archive.Tenant) int64 {
 		return n.o.CacheBytes
 	}
 	return max(4<<20, n.o.CacheBytes/8)
+}
+
+// Condition is what a node tells of itself.
+type Condition struct {
+	Open  int              // archives that are open
+	Dark  int64            // how often one was closed for want of its key
+	Cache cachestore.Stats // zero without a read cache
+}
+
+// Condition returns how the node is.
+func (n *Node) Condition() Condition {
+	c := Condition{Dark: n.dark.Load()}
+	for _, g := range n.allGates() {
+		g.mu.Lock()
+		if g.a != nil {
+			c.Open++
+		}
+		g.mu.Unlock()
+	}
+	if n.near != nil {
+		c.Cache = n.near.Stats()
+	}
+	return c
 }
 
 // Ready says why the node cannot work, or nil.

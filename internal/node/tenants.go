@@ -117,6 +117,14 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 	if err := g.state(ctx, &s); err != nil {
 		return archive.TenantInfo{}, fmt.Errorf("changing a tenant: %w", err)
 	}
+	// Here it holds at once, on other nodes when they ask for their leases anew.
+	if err := usable(s); err != nil {
+		if err := g.dismiss(ctx, err); err != nil {
+			return archive.TenantInfo{}, err
+		}
+	} else {
+		g.adopt(s)
+	}
 	return ts.Get(ctx, t)
 }
 
@@ -142,9 +150,6 @@ func (ts Tenants) Revoke(ctx context.Context, t archive.Tenant) error {
 		return nil
 	})
 	if err != nil {
-		return err
-	}
-	if err := ts.n.gateOf(t).dismiss(ctx, ErrRevoked); err != nil {
 		return err
 	}
 	return ts.n.othersNoticed(ctx)
@@ -245,6 +250,15 @@ func (n *Node) withLog(ctx context.Context, t archive.Tenant, f func(*ledger.Log
 		return err
 	}
 	return log.Close(ctx)
+}
+
+// adopt lets settings hold in the archive, if it is open.
+func (g *gate) adopt(s archive.TenantSettings) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.a != nil {
+		g.a.adopt(s, g.n.o.Now())
+	}
 }
 
 // dismiss cuts off who is in the archive, closes it, and returns when that is done.

@@ -68,29 +68,12 @@ func StartPostgres(settings ...string) (*PostgresServer, error) {
 	return p, nil
 }
 
-func (p *PostgresServer) make() (err error) {
-	if p.root, err = os.MkdirTemp("", "pg"); err != nil {
-		return err
-	}
-	p.Dir = filepath.Join(p.root, "data")
-	if err := os.Mkdir(p.Dir, 0o700); err != nil {
-		return err
-	}
-	attr, err := unprivileged()
+func (p *PostgresServer) make() error {
+	attr, err := p.folder()
 	if err != nil {
 		return err
 	}
-	if c := attr.Credential; c != nil {
-		if err := errors.Join(os.Chown(p.root, int(c.Uid), int(c.Gid)), os.Chown(p.Dir, int(c.Uid), int(c.Gid))); err != nil {
-			return err
-		}
-	}
-	initdb := exec.Command(filepath.Join(p.bin, "initdb"), "-D", p.Dir, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.Dir, initdb.SysProcAttr = p.root, attr
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	if p.Port, err = unusedPort(); err != nil {
+	if err := p.command(attr, "initdb", "-D", p.Dir, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
 	if err := p.Start(); err != nil {
@@ -99,9 +82,62 @@ func (p *PostgresServer) make() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for _, q := range []string{`CREATE ROLE strata LOGIN`, `CREATE DATABASE strata OWNER strata`} {
-		if err := p.exec(ctx, q); err != nil {
+		if err := p.Exec(ctx, q); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Standby starts a server that follows this one, until Promote. It answers queries that only read.
+func (p *PostgresServer) Standby(t testing.TB) *PostgresServer {
+	t.Helper()
+	s := &PostgresServer{bin: p.bin}
+	t.Cleanup(s.Close)
+	attr, err := s.folder()
+	if err == nil {
+		err = s.command(attr, "pg_basebackup", "-D", s.Dir, "-h", "127.0.0.1", "-p", strconv.Itoa(p.Port), "-U", "postgres", "-R", "-X", "stream", "-c", "fast")
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		t.Fatalf("starting a standby: %v", err)
+	}
+	return s
+}
+
+// Promote makes a standby the primary.
+func (p *PostgresServer) Promote(ctx context.Context) error {
+	return p.Exec(ctx, `SELECT pg_promote(true)`)
+}
+
+// folder makes the data folder, for the user that the server runs as, and takes a port.
+func (p *PostgresServer) folder() (attr *syscall.SysProcAttr, err error) {
+	if p.root, err = os.MkdirTemp("", "pg"); err != nil {
+		return nil, err
+	}
+	p.Dir = filepath.Join(p.root, "data")
+	if err := os.Mkdir(p.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if attr, err = unprivileged(); err != nil {
+		return nil, err
+	}
+	if c := attr.Credential; c != nil {
+		if err := errors.Join(os.Chown(p.root, int(c.Uid), int(c.Gid)), os.Chown(p.Dir, int(c.Uid), int(c.Gid))); err != nil {
+			return nil, err
+		}
+	}
+	p.Port, err = unusedPort()
+	return attr, err
+}
+
+func (p *PostgresServer) command(attr *syscall.SysProcAttr, name string, args ...string) error {
+	cmd := exec.Command(filepath.Join(p.bin, name), args...)
+	cmd.Dir, cmd.SysProcAttr = p.root, attr
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
 	return nil
 }
@@ -164,7 +200,7 @@ func (p *PostgresServer) start(deadline time.Time) error {
 	p.cmd, p.ended = cmd, ended
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := p.exec(ctx, `SELECT 1`)
+		err := p.Exec(ctx, `SELECT 1`)
 		cancel()
 		if err == nil {
 			return nil
@@ -181,7 +217,8 @@ func (p *PostgresServer) start(deadline time.Time) error {
 	}
 }
 
-func (p *PostgresServer) exec(ctx context.Context, q string) error {
+// Exec runs a statement as the superuser, in the database postgres.
+func (p *PostgresServer) Exec(ctx context.Context, q string) error {
 	c, err := pgx.Connect(ctx, p.URL("postgres", "postgres", ""))
 	if err != nil {
 		return err

@@ -9,13 +9,13 @@ func TestPostgres(t *testing.T) {
 	p := Postgres(t)
 	for _, end := range []func(){p.Stop, p.Kill} {
 		end()
-		if err := p.exec(context.Background(), `SELECT 1`); err == nil {
+		if err := p.Exec(context.Background(), `SELECT 1`); err == nil {
 			t.Fatal("it answers although it was ended")
 		}
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.exec(context.Background(), `SET ROLE strata`); err != nil {
+		if err := p.Exec(context.Background(), `SET ROLE strata`); err != nil {
 			t.Error(err)
 		}
 	}

@@ -4,7 +4,8 @@
 // It keeps fixed blocks of immutable objects. Everything in the store is sealed
 // before it gets there, so the folder holds ciphertext alone and needs no keys;
 // its file names are hashes. What is ever rewritten is not kept: the wrapped
-// keys under {tenant}/key/ and {tenant}/root/, nor what Options.Skip names.
+// keys under {tenant}/key/, {tenant}/root/ and {tenant}/escrow/, nor what
+// Options.Skip names.
 //
 // The folder is bounded in bytes and files; what was used longest ago goes
 // first. It may be lost at any time, whole or in part: a block is written beside
@@ -189,5 +190,5 @@ func (w *writer) Commit(ctx context.Context) (driver.Attrs, error) {
 func rewritten(key string) bool {
 	_, rest, _ := strings.Cut(key, "/")
 	kind, _, below := strings.Cut(rest, "/")
-	return below && (kind == "key" || kind == "root")
+	return below && (kind == "key" || kind == "root" || kind == "escrow")
 }

@@ -9,6 +9,7 @@
 package quorum
 
 import (
+	"bytes"
 	"context"
 	"crypto/hpke"
 	"crypto/rand"
@@ -107,7 +108,15 @@ func (p *Private) Bytes() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing a recovery key: %w", err)
 	}
-	return b, nil
+	return bytes.Clone(b), nil // b is the key's own
+}
+
+// Wipe overwrites the private half; the key is of no use afterwards. What HPKE has
+// made of it stays in memory until that is used anew.
+func (p *Private) Wipe() {
+	if b, err := p.key.Bytes(); err == nil {
+		clear(b)
+	}
 }
 
 // Unwrap implements [keys.Wrapper].

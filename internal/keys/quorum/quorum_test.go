@@ -151,6 +151,31 @@ func TestExam(t *testing.T) {
 	}})
 }
 
+// TestWiped: who wipes what Bytes gave does not wipe the key; Wipe does.
+func TestWiped(t *testing.T) {
+	_, shares, err := New(2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := Combine(shares)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := k.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Clone(first)
+	clear(first)
+	if got, err := k.Bytes(); err != nil || !bytes.Equal(got, want) {
+		t.Error("the key went with the copy of it")
+	}
+	k.Wipe()
+	if got, _ := k.Bytes(); bytes.Equal(got, want) {
+		t.Error("not wiped")
+	}
+}
+
 func TestPublicHalf(t *testing.T) {
 	p, _, err := New(2, 2)
 	if err != nil {

@@ -1,0 +1,82 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TestRowLevelSecurity: without the setting, or with another tenant's, no row is seen or written.
+func TestRowLevelSecurity(t *testing.T) {
+	o := onPostgres(t)
+	x := openWith(t, o)
+	ctx := context.Background()
+	two := ctSpec
+	two.instance, two.desc, two.modality, two.series, two.sopClass = "1.2.3.9.1", "Abdomen", "MR", "1.2.3.9", "1.9"
+	e := stored(1, ctSpec, two)
+	e.Fact.Instances[0].At.Object = "hospital/packs/1"
+	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)))
+	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgx.Connect(ctx, o.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	rows, err := c.Query(ctx, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+		AND c.relname NOT IN ('tenants', 'leases', 'jobs', 'goose_db_version') ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) != 14 {
+		t.Fatal(tables, err)
+	}
+	count := func(tenant, table string) (n int) {
+		t.Helper()
+		if _, err := c.Exec(ctx, `SELECT set_config('strata.tenant', $1, false)`, tenant); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, table := range tables {
+		var n int // before it is ever set
+		if err := c.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%s: %d rows are seen without a tenant: %v", table, n, err)
+		}
+	}
+	for _, table := range tables {
+		if n := count("1", table); n == 0 {
+			t.Errorf("%s: the test has no row there", table)
+		}
+		if n := count("", table) + count("77", table); n != 0 {
+			t.Errorf("%s: %d rows are seen without a tenant, or by another", table, n)
+		}
+	}
+	if ours, all := count("1", "studies"), count("2", "studies"); ours != 1 || all != 1 {
+		t.Errorf("%d and %d studies", ours, all)
+	}
+	count("2", "studies")
+	for _, q := range []string{
+		`INSERT INTO tok VALUES (1::bigint << 44, 5)`,
+		`INSERT INTO chunks (id, tenant, sealed) VALUES (99, 1, '')`,
+		`UPDATE studies SET tenant = 1`,
+	} {
+		var e *pgconn.PgError
+		if _, err := c.Exec(ctx, q); !errors.As(err, &e) || e.Code != "42501" {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+	for _, q := range []string{`UPDATE instances SET state = 2 WHERE tenant = 1`, `DELETE FROM tok WHERE token >> 44 = 1`} {
+		if tag, err := c.Exec(ctx, q); err != nil || tag.RowsAffected() != 0 {
+			t.Errorf("%s: %v %v", q, tag, err)
+		}
+	}
+}
