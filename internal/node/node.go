@@ -178,6 +178,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.wg.Go(func() { n.tidy.run(ctx) })
 	n.openCustody(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
