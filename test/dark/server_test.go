@@ -129,7 +129,6 @@ func alone(t *testing.T, program, dir string, settings map[string]any, env ...st
 		<-ended
 		if t.Failed() {
 			b, _ := os.ReadFile(s.log)
-			os.WriteFile("/tmp/darkbin/log", b, 0o600)
 			t.Logf("end of the server's log:\n%s", b[max(0, len(b)-4000):])
 		}
 	})
@@ -169,7 +168,7 @@ func (r route) String() string {
 }
 
 // client waits longer than any answer takes. It keeps no connections: each request is let in anew.
-var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+var client = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 
 func (s *server) request(ctx context.Context, r route, body io.Reader) (*http.Request, error) {
 	url := s.url + r.path
@@ -276,4 +275,15 @@ func stopped(pid int) bool {
 		}
 	}
 	return true
+}
+
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

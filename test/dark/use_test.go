@@ -16,6 +16,7 @@ const (
 	anyDICOM = `application/dicom; transfer-syntax=*`
 	textJSON = "application/dicom+json"
 	htmlPage = "text/html"
+	jpeg2000 = "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90" // compressed by processes of their own
 )
 
 func pathOf(u archive.UIDs) string {
@@ -37,7 +38,7 @@ func reads() (all []route) {
 	get(anyDICOM, one)
 	get(`multipart/related; type="application/dicom"; transfer-syntax=*`, study, study+"/series/"+utf8Image.Series)
 	get(`multipart/related; type="application/octet-stream"; transfer-syntax=*`, one+"/frames/1", one+"/bulkdata/7FE00010", study+"/bulkdata", one+"/pixeldata")
-	get("application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90", one) // sealed off processes compress it
+	get(jpeg2000, one)
 	get("application/dicom; transfer-syntax=1.2.840.10008.1.2.5", one)
 	get("image/jpeg", one+"/rendered", one+"/frames/1/rendered", one+"/thumbnail", study+"/thumbnail", study+"/series/"+utf8Image.Series+"/thumbnail")
 	get(htmlPage, pathOf(reportOf)+"/rendered")
@@ -65,6 +66,7 @@ func seed(t *testing.T, s *server) {
 	}
 	body, contentType := jsonStore()
 	s.must(t, http.StatusOK, route{method: http.MethodPost, path: "/studies", contentType: contentType, accept: textJSON, body: body})
+	s.must(t, http.StatusOK, route{path: pathOf(utf8Image), accept: jpeg2000}) // the first one waits until the codecs are there
 }
 
 // use asks for everything, and for much that is refused: what is wrong is told and logged, too.
