@@ -23,7 +23,7 @@ import (
 // TestStack takes the key away from nodes that share an archive, in Vault and from
 // Strata's side, and looks for what was seeded wherever any of the servers writes.
 func TestStack(t *testing.T) {
-	st := stacktest.Start(t, stacktest.Options{Nodes: 2, Program: built(t, false), Settings: map[string]any{"pixel-workers": 1, "key-grace": "4s",
+	st := stacktest.Start(t, stacktest.Options{Nodes: 2, Program: built(t, false), Settings: map[string]any{"pixel-workers": 1, "key-grace": "6s",
 		"reconcile-every": "1s", "thumbnail-after": "500ms", "log": map[string]any{"level": "debug"}}})
 	tellAll(t, st)
 	nodes := []*server{of(st, st.Nodes[0]), of(st, st.Nodes[1])}
@@ -101,7 +101,7 @@ func silent(t *testing.T, st *stacktest.Stack, nodes []*server) {
 	since := time.Now()
 	search := route{path: "/studies?PatientName=Quetzlkranich*", accept: textJSON}
 	for _, n := range nodes {
-		for time.Since(since) < 2*time.Second { // the grace is 4 s, the last proof up to 2 s old
+		for time.Since(since) < 3*time.Second { // the grace is 6 s, the last proof up to 2 s old
 			n.must(t, http.StatusOK, search)
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -113,12 +113,12 @@ func silent(t *testing.T, st *stacktest.Stack, nodes []*server) {
 			if err == nil && status == http.StatusServiceUnavailable && problem(b) == "key-unreachable" {
 				break
 			}
-			if err != nil || status != http.StatusOK || time.Since(since) > 10*time.Second {
+			if err != nil || status != http.StatusOK || time.Since(since) > 12*time.Second {
 				t.Fatalf("%s: status %d, %v, %v after Vault went silent: %s", n.name, status, err, time.Since(since), b)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		t.Logf("%s: closed %.1f s after Vault went silent, with a grace of 4 s", n.name, time.Since(since).Seconds())
+		t.Logf("%s: closed %.1f s after Vault went silent, with a grace of 6 s", n.name, time.Since(since).Seconds())
 	}
 	for _, n := range nodes {
 		for _, r := range []route{reads()[0], {path: pathOf(utf8Image), accept: anyDICOM}, {path: pathOf(utf8Image) + "/thumbnail", accept: "image/jpeg"}, writes()[0]} {
@@ -177,4 +177,3 @@ func stackKeys(t *testing.T, st *stacktest.Stack) map[string][]byte {
 	defer set.Close()
 	return keysOf(t, storage.New(splitstore.New(splitstore.Options{Picked: wrapped, Other: objects, Pick: keys.Holds})), set)
 }
-
