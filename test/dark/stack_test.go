@@ -46,6 +46,11 @@ func TestStack(t *testing.T) {
 	for name, b := range filesWith(t, known, st.Dir) {
 		t.Errorf("%s holds the key %v", name, b)
 	}
+	before := map[*server]int{}
+	for _, n := range nodes {
+		f, _ := memory(t, known, n.pid())
+		before[n] = f.places()
+	}
 	ctx := t.Context()
 	t.Run("Vault denies", func(t *testing.T) {
 		revoked(t, func() error { return st.Vault.Deny(ctx) }, func() error { return st.Vault.Allow(ctx) }, nodes...)
@@ -87,7 +92,7 @@ func TestStack(t *testing.T) {
 	})
 	look("revoked")
 	for _, n := range nodes {
-		afterwards(t, n, known, texts)
+		afterwards(t, n, known, texts, before[n])
 	}
 }
 

@@ -205,7 +205,7 @@ func (w *watch) poll(r route) {
 func (w *watch) darkness(t *testing.T, denied time.Time) (latest time.Duration) {
 	t.Helper()
 	select {
-	case <-time.After(time.Until(denied.Add(limit + 4*time.Second))):
+	case <-time.After(time.Until(denied.Add(limit + time.Second))):
 	case <-t.Context().Done():
 	}
 	store := "no answer"
