@@ -25,7 +25,7 @@ func (s *Server) mountHealth() {
 		}
 		if s.o.Ready != nil {
 			if err := s.o.Ready(c.Request().Context()); err != nil {
-				return fault.Wrap(fault.Unavailable, err, "the server is not ready; its log says why")
+				return fault.Wrap(fault.Unavailable, err, "the server is not ready: %s", fault.Message(err))
 			}
 		}
 		return healthy(c)

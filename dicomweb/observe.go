@@ -154,7 +154,7 @@ func (s *Server) record(c echo.Context, err error, aborted bool, d time.Duration
 	if aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
-	if status >= 500 && err != nil {
+	if err != nil && (status >= 500 || fault.Is(err, fault.Canceled)) {
 		attrs = append(attrs, slog.String("kind", fault.KindOf(err).String()), slog.String("error", err.Error()))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)

@@ -48,6 +48,8 @@ func settings() []setting {
 		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
 		{key: "providers", value: map[string]string{}, help: "key providers by name, each as a URL such as vault:https://vault.example:8200/transit/strata?auth=approle&…; in the environment: name=URL, several parted by blanks"},
 		{key: "kek", value: "", help: "the key-encryption key of the default tenant and of new ones: provider/key, or provider/key+provider/key where two providers must open; empty: the local key file"},
+		{key: "node-lease", value: "15s", serving: true, help: "how long the other nodes wait for one that says nothing before they take over what it left; at least 2s"},
+		{key: "store-stall", value: "30s", serving: true, help: "how long the store may move no byte before it is asked again"},
 		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder. A disk of its own needs 24 MiB free, or stores are refused"},
 		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
 		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
@@ -100,6 +102,7 @@ type Config struct {
 	Origins                            []string
 	Duplicates                         ingest.Policy
 	KeyLease, KeyGrace, IdleClose      time.Duration
+	NodeLease, StoreStall              time.Duration
 	KeyBackups                         time.Duration
 	RewrapRate                         int
 	ReconcileEvery, ReapGrace          time.Duration
@@ -263,10 +266,13 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("duplicates", "must be keep-first, replace or refuse"))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
-		"key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
+		"node-lease": &c.NodeLease, "store-stall": &c.StoreStall, "key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
 		}
+	}
+	if c.NodeLease < 2*time.Second {
+		fail(bad("node-lease", "must be at least 2s"))
 	}
 	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes, "read-cache-bytes": &c.ReadCacheBytes} {
 		if *to, err = strconv.ParseInt(k.String(key), 10, 64); err != nil || *to < 0 {

@@ -32,7 +32,8 @@ var sessionSettings = map[string]string{
 	"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off",
 	"enable_mergejoin": "off", "jit": "off",
 	// A node that sleeps or is cut off holds no lock for longer than this.
-	"idle_in_transaction_session_timeout": "10s", "lock_timeout": "10s", "statement_timeout": "60s",
+	// Those who wait for the lock wait longer.
+	"idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s", "statement_timeout": "60s",
 	"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "3", "tcp_keepalives_count": "3", "tcp_user_timeout": "10000",
 	"application_name": "strata", "client_encoding": "UTF8", "default_transaction_isolation": "read committed",
 }

@@ -80,6 +80,9 @@ type Options struct {
 	// Settle bounds how long Append looks, after the context has ended or the
 	// store failed, whether its object was written after all. 0 is 5 s.
 	Settle time.Duration
+	// Fence, if set, is asked before each object is written. Its error says that
+	// others may by now have taken the session for over: nothing is written.
+	Fence func() error
 }
 
 // Log writes one session of one tenant's log. It is safe for concurrent use.

@@ -16,6 +16,9 @@ import (
 // write puts a draft at one place. fault.Exists says that another object is
 // there; after any other error this place has none that is known of.
 func (l *Log) write(ctx context.Context, d *draft, session string, n uint64) (archive.Entry, error) {
+	if err := l.fenced(); err != nil {
+		return archive.Entry{}, err
+	}
 	if d.fact.Kind == archive.FactCheckpoint {
 		d.fact.Sessions = l.ownEnd(d.fact.Sessions, n)
 	}
@@ -49,6 +52,14 @@ func (l *Log) write(ctx context.Context, d *draft, session string, n uint64) (ar
 		}
 	}
 	return e, nil
+}
+
+// fenced returns why nothing may be written any more, or nil.
+func (l *Log) fenced() error {
+	if l.o.Fence == nil {
+		return nil
+	}
+	return l.o.Fence()
 }
 
 // send writes the whole object.
@@ -133,13 +144,14 @@ func (l *Log) void(ctx context.Context, session string, n uint64) error {
 
 // Close waits for writes under way, voids numbers that were taken and not
 // written, and ends the session with a checkpoint, if it has written anything.
-// It may be called again after an error.
+// It may be called again after an error. A session behind its fence is left to
+// those who take it for over.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	l.active.Wait()
-	if l.high == 0 {
+	if l.high == 0 || l.fenced() != nil {
 		return nil
 	}
 	for len(l.free) > 0 {

@@ -121,11 +121,13 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 			return err
 		}
 	}
-	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: n.session(), Now: n.o.Now})
+	session := n.session()
+	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
+		Fence: func() error { return n.writes(session) }})
 	if err != nil {
 		return err
 	}
-	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: fencedLog{a.log, n}, Packs: n.Bucket, Room: n.Index.Room,
+	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
 	if err != nil {
 		return err
@@ -142,7 +144,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, fencedLog{a.log, n}, a.ring)
+	a.Remove = remove.New(n.Index, a.log, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	a.Shred = a.newShredder()
 	return nil

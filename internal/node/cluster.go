@@ -15,7 +15,6 @@ import (
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
-	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/reconcile"
 )
 
@@ -25,12 +24,11 @@ import (
 // over: they index what it left, and write voids into its holes. A node that finds
 // its lease gone writes nothing more under that id, and becomes a member anew.
 
-// How long a membership lasts, how often it is renewed, and how much of it must
-// be left for a fact to be begun. Others wait for all of it.
+// How often a membership is renewed, and how much of it must be left for an object
+// of the log to be begun, as parts of Options.NodeLease. Others wait for all of it.
 const (
-	memberFor   = 15 * time.Second
-	memberRenew = 4 * time.Second
-	memberLeft  = 5 * time.Second
+	renewPart = 4
+	leftPart  = 3
 )
 
 // member is a node's membership. Its time is that of this process, which goes on
@@ -51,7 +49,7 @@ func newID(now time.Time) string { return ulid.MustNew(ulid.Timestamp(now), rand
 func (n *Node) join(ctx context.Context) error {
 	id := newID(n.o.Now())
 	asked := time.Now()
-	lease, ok, err := n.Index.Leases().Acquire(ctx, "node/"+id, id, memberFor)
+	lease, ok, err := n.Index.Leases().Acquire(ctx, "node/"+id, id, n.o.NodeLease)
 	if err == nil && !ok {
 		err = fault.New(fault.Internal, "a fresh id is taken")
 	}
@@ -60,18 +58,18 @@ func (n *Node) join(ctx context.Context) error {
 	}
 	n.member.mu.Lock()
 	defer n.member.mu.Unlock()
-	n.member.id, n.member.lease, n.member.until, n.member.gone = id, lease, asked.Add(memberFor), nil
+	n.member.id, n.member.lease, n.member.until, n.member.gone = id, lease, asked.Add(n.o.NodeLease), nil
 	return nil
 }
 
 // remain renews the membership until ctx ends, and gives it back.
 func (n *Node) remain(ctx context.Context) {
-	tick := time.NewTicker(memberRenew)
+	tick := time.NewTicker(n.o.NodeLease / renewPart)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), memberRenew)
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.o.NodeLease/renewPart)
 			defer cancel()
 			n.member.mu.Lock()
 			lease := n.member.lease
@@ -88,48 +86,61 @@ func (n *Node) remain(ctx context.Context) {
 	}
 }
 
-// renew renews the membership. One that is lost is replaced, and with it every
-// session of the log: their archives are opened anew.
+// renew renews the membership. One that is lost is replaced; archives that write
+// under it are closed, and opened anew under the new one.
 func (n *Node) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, memberRenew)
+	ctx, cancel := context.WithTimeout(ctx, n.o.NodeLease/renewPart)
 	defer cancel()
 	n.member.mu.Lock()
-	lease := n.member.lease
+	lease, gone := n.member.lease, n.member.gone
 	n.member.mu.Unlock()
-	asked := time.Now()
-	lease, err := n.Index.Leases().Renew(ctx, lease, memberFor)
-	if err == nil {
+	if gone == nil {
+		asked := time.Now()
+		lease, err := n.Index.Leases().Renew(ctx, lease, n.o.NodeLease)
+		if err == nil {
+			n.member.mu.Lock()
+			defer n.member.mu.Unlock()
+			n.member.lease, n.member.until = lease, asked.Add(n.o.NodeLease)
+			return nil
+		}
+		if !fault.Is(err, fault.Conflict) {
+			return err
+		}
+		n.o.Slog.Warn("other nodes took this one for dead; it goes on under a new name")
 		n.member.mu.Lock()
-		defer n.member.mu.Unlock()
-		n.member.lease, n.member.until = lease, asked.Add(memberFor)
-		return nil
+		n.member.gone = errNotMember
+		n.member.mu.Unlock()
 	}
-	if !fault.Is(err, fault.Conflict) {
+	if err := n.join(ctx); err != nil {
 		return err
 	}
-	n.o.Slog.Warn("other nodes took this one for dead; it goes on under a new name")
-	n.member.mu.Lock()
-	n.member.gone = errNotMember
-	n.member.mu.Unlock()
+	// One that is being opened at this moment is noticed by those who watch it.
 	for _, g := range n.allGates() {
 		g.mu.Lock()
 		a := g.a
 		g.mu.Unlock()
-		if a != nil {
+		if a != nil && n.former(a) {
 			g.shut(a, errNotMember)
 		}
 	}
-	return n.join(ctx)
+	return nil
 }
 
-// writes returns nil while facts may be written in the session.
+// former reports whether the archive's session is of a membership that was lost.
+func (n *Node) former(a *Archive) bool {
+	n.member.mu.Lock()
+	defer n.member.mu.Unlock()
+	return n.member.gone == nil && nodeOf(a.log.Session()) != n.member.id
+}
+
+// writes returns nil while objects of the log may be written in the session.
 func (n *Node) writes(session string) error {
 	if !n.shared() {
 		return nil
 	}
 	n.member.mu.Lock()
 	defer n.member.mu.Unlock()
-	if n.member.gone != nil || nodeOf(session) != n.member.id || time.Until(n.member.until) < memberLeft {
+	if n.member.gone != nil || nodeOf(session) != n.member.id || time.Until(n.member.until) < n.o.NodeLease/leftPart {
 		return errNotMember
 	}
 	return nil
@@ -154,20 +165,6 @@ func (n *Node) over(ctx context.Context, session string) bool {
 	return err == nil && !held
 }
 
-// fencedLog is an archive's log, in which only a member writes.
-type fencedLog struct {
-	*ledger.Log
-	n *Node
-}
-
-// Append writes a fact; see [ledger.Log.Append].
-func (l fencedLog) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error) {
-	if err := l.n.writes(l.Session()); err != nil {
-		return archive.Entry{}, err
-	}
-	return l.Log.Append(ctx, f, body)
-}
-
 // whileHeld runs f while this node has the lease of the name, so that of all
 // nodes one does the work; it tries again until ctx ends. A node that is alone
 // needs no lease.
@@ -176,7 +173,7 @@ func (n *Node) whileHeld(ctx context.Context, name string, f func(context.Contex
 		f(ctx)
 		return
 	}
-	const ttl = 20 * time.Second
+	ttl := n.o.NodeLease
 	for ctx.Err() == nil {
 		holder := newID(n.o.Now())
 		lease, ok, err := n.Index.Leases().Acquire(ctx, name, holder, ttl)
@@ -223,7 +220,7 @@ func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f
 }
 
 func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, log *ledger.Log) reconcile.Options {
-	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog}
+	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog, Now: n.o.Now}
 	if log == nil {
 		return ro
 	}

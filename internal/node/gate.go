@@ -268,6 +268,8 @@ func (g *gate) watch(ctx context.Context) {
 	case a == nil:
 	case idle:
 		g.shutIdle(a)
+	case g.n.former(a):
+		g.shut(a, errNotMember)
 	default:
 		_ = g.check(ctx, a, 2*watchEvery) // a failure has been told by closing
 	}

@@ -64,6 +64,12 @@ type Options struct {
 	Wrapper        keys.Wrapper // wraps and unwraps under the KEK
 	KEK            keys.ID      // for tenants whose settings name none
 
+	// NodeLease is how long the other nodes wait for one that says nothing before they
+	// take over what it left; default 15 s. Nodes need not agree on it.
+	NodeLease time.Duration
+	// StoreStall is how long a remote store may move no byte before it is asked again; default 30 s.
+	StoreStall time.Duration
+
 	KeyLease time.Duration // how long an answer of the key provider holds; default 2 s
 	KeyGrace time.Duration // how long to go on without any answer; default 30 s, less than 0 is none
 	// KeySettle is how long after a rotation keys may still appear under an older
@@ -138,7 +144,9 @@ type Node struct {
 	places   *semaphore.Weighted // for archives that are open
 
 	sessions atomic.Int64 // of the log, that were begun
-	dark     atomic.Int64 // archives that were closed for want of their key
+	ready    ready
+	stores   map[string]lister // by the setting that names them
+	dark     atomic.Int64      // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -157,6 +165,8 @@ func (o Options) withDefaults() Options {
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
 	o.StoreMemory = cmp.Or(o.StoreMemory, 64<<20)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.NodeLease = cmp.Or(o.NodeLease, 15*time.Second)
+	o.StoreStall = cmp.Or(o.StoreStall, 30*time.Second)
 	o.Open = cmp.Or(o.Open, defaultOpen)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
@@ -204,6 +214,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
 		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
@@ -232,15 +243,19 @@ func (n *Node) openStore() (err error) {
 		d = fs
 	}
 	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
+	n.stores["store"] = n.Bucket
 	return nil
 }
 
 // remote puts together what reads and writes a store that is far away.
 func (n *Node) remote() (driver.Driver, error) {
-	retried := retrystore.Options{Stall: storeStall, Hedge: true}
+	retried := retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
 	d := retrystore.New(n.o.Remote, retried)
+	n.stores["store"] = d
 	if n.o.RemoteKeys != nil {
-		d = splitstore.New(splitstore.Options{Picked: retrystore.New(n.o.RemoteKeys, retried), Other: d, Pick: keys.Holds})
+		k := retrystore.New(n.o.RemoteKeys, retried)
+		n.stores["key-store"] = k
+		d = splitstore.New(splitstore.Options{Picked: k, Other: d, Pick: keys.Holds})
 	}
 	if n.o.ReadCache == "" {
 		return d, nil
@@ -252,9 +267,6 @@ func (n *Node) remote() (driver.Driver, error) {
 	n.near = c
 	return c.Driver, nil
 }
-
-// storeStall is how long a store may move no byte before it is asked again.
-const storeStall = 30 * time.Second
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
 	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
@@ -393,21 +405,6 @@ func (n *Node) Condition() Condition {
 		c.Cache = n.near.Stats()
 	}
 	return c
-}
-
-// Ready says why the node cannot work, or nil.
-func (n *Node) Ready(ctx context.Context) error {
-	if err := n.Index.Ready(ctx); err != nil {
-		return err
-	}
-	n.member.mu.Lock()
-	gone := n.member.gone
-	n.member.mu.Unlock()
-	if gone != nil {
-		return gone
-	}
-	_, err := n.Bucket.List(ctx, string(n.Tenant)+"/root/", "", 1)
-	return err
 }
 
 // Close closes every archive, finishing what is in flight, and lets go of the

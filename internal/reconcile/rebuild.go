@@ -11,7 +11,7 @@ import (
 // Rebuild fills an empty index from the log alone; no pixel is read. The report
 // names what is missing; instances of facts that are there are all indexed.
 func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)) (Report, error) {
-	v := &check{r: r, ends: map[string]uint64{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
+	v := r.check()
 	var adding sync.Mutex // facts are read side by side, and added one at a time
 	err := r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
 		return v.run(ctx, 2, progress, func(e archive.Entry) error {

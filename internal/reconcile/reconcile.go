@@ -75,6 +75,7 @@ type Options struct {
 	Over  func(ctx context.Context, session string) bool
 	Grace time.Duration // of Reap
 	Slog  *slog.Logger
+	Now   func() time.Time // nil is time.Now
 }
 
 // Reconciler does the work. Its methods may run beside stores and reads.
@@ -83,8 +84,13 @@ type Reconciler struct {
 	clocks atomic.Uint64 // objects written to learn the store's time
 
 	mu    sync.Mutex
-	ended map[string]bool // sessions that were over before Catchup listed, indexed and voided all they have
+	ended map[string]time.Time // when sessions that were over before Catchup listed were indexed and voided whole
 }
+
+// lateFor is how long a session that has ended is looked at nevertheless: a process
+// that slept in the middle of a write may complete it when it wakes, and die before
+// it has indexed it. Nobody was told that this is stored, but it is in the log.
+const lateFor = time.Hour
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
@@ -94,7 +100,10 @@ func New(o Options) *Reconciler {
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
-	return &Reconciler{o: o, ended: map[string]bool{}}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Reconciler{o: o, ended: map[string]time.Time{}}
 }
 
 // batch is how many facts are indexed in one call.
@@ -110,6 +119,19 @@ type CaughtUp struct {
 // Catchup brings the index up to the log. Errors of single facts do not stop
 // it; the first is returned at the end.
 func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
+	return r.catchup(ctx, func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) })
+}
+
+// late reports whether a session has ended so recently that more of it may come.
+func (r *Reconciler) late(session string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, ok := r.ended[session]
+	return ok && r.o.Now().Sub(at) < lateFor
+}
+
+// catchup looks at all sessions but those that are to be skipped.
+func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p archive.Progress) bool) (CaughtUp, error) {
 	var done CaughtUp
 	sessions, err := ledger.Sessions(ctx, r.o.Bucket, r.o.Tenant)
 	if err != nil {
@@ -121,7 +143,7 @@ func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
 	}
 	var first error
 	for _, s := range sessions {
-		if settled(progress[s]) {
+		if skip(s, progress[s]) {
 			continue
 		}
 		if err := r.session(ctx, s, progress[s], &done); err != nil {
@@ -230,7 +252,9 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 	if done.Uncommitted == uncommitted {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.ended[session] = true
+		if _, known := r.ended[session]; !known {
+			r.ended[session] = r.o.Now()
+		}
 	}
 	return nil
 }
@@ -305,7 +329,7 @@ func (r *Reconciler) Checkpoint(ctx context.Context) error {
 	r.mu.Unlock()
 	var ends []archive.SessionEnd
 	for s, p := range progress {
-		end := archive.SessionEnd{Session: s, Last: p.Last, Ended: p.Ended || ended[s]}
+		end := archive.SessionEnd{Session: s, Last: p.Last, Ended: p.Ended || !ended[s].IsZero()}
 		if n := len(p.Applied); n > 0 {
 			end.Last = max(end.Last, p.Applied[n-1].To)
 		}

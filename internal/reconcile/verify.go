@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"sync"
 
@@ -59,39 +60,58 @@ type VerifyOptions struct {
 // Verify reads the log and what its facts name, and checks every number, tag
 // and digest, and that the index knows every fact. Whatever is wrong is a gap in
 // the report; the error is for what kept Verify from looking.
+//
+// Sessions that are not over may grow meanwhile, this process's and other nodes': of
+// them it wants what was there when it began. It catches up with all that is over first,
+// so that what was written too late for Catchup is no gap.
 func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
+	v := r.check()
+	v.sample, v.random = o.Sample, rand.New(rand.NewPCG(o.Seed, 1))
+	if r.o.Log != nil {
+		// What it cannot catch up with is found below, and told there.
+		_, err := r.catchup(ctx, func(session string, _ archive.Progress) bool {
+			v.growing[session] = r.grows(ctx, session)
+			return v.growing[session]
+		})
+		if err != nil && len(v.growing) == 0 {
+			return Report{}, err // it did not come so far as to look
+		}
+	}
 	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
 	if err != nil {
 		return Report{}, fmt.Errorf("asking the index how far it is: %w", err)
 	}
-	v := &check{r: r, sample: o.Sample, random: rand.New(rand.NewPCG(o.Seed, 1)), ends: map[string]uint64{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
 	for s, p := range progress {
 		v.end(s, p.Last)
 		if n := len(p.Applied); n > 0 {
 			v.end(s, p.Applied[n-1].To)
 		}
 	}
+	v.first = maps.Clone(v.ends)
 	err = v.run(ctx, o.Workers, o.Progress, func(e archive.Entry) error {
-		if !progress[e.Session].Has(e.N) && e.Session != r.session0() {
-			v.gap("the index does not know this fact; start the server, or run strata rebuild", e.Object)
+		if !progress[e.Session].Has(e.N) && !v.growing[e.Session] {
+			v.gap("the index does not know this fact; run strata rebuild", e.Object)
 		}
 		return v.bodies(ctx, e.Fact)
 	})
 	return v.report, err
 }
 
-// session0 is the session that this process writes: its newest facts may not be indexed yet.
-func (r *Reconciler) session0() string {
-	if r.o.Log == nil {
-		return ""
-	}
-	return r.o.Log.Session()
+func (r *Reconciler) check() *check {
+	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
+}
+
+// grows reports whether a session's process lives, and may write more of it.
+func (r *Reconciler) grows(ctx context.Context, session string) bool {
+	return r.o.Log != nil && (session == r.o.Log.Session() || !r.o.Over(ctx, session))
 }
 
 // check is one pass over the log.
 type check struct {
-	r      *Reconciler
-	sample float64
+	r       *Reconciler
+	sample  float64
+	first   map[string]uint64 // ends, before anything was listed
+	growing map[string]bool   // sessions that were not over at first
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -168,7 +188,7 @@ feed:
 	if err := v.judge(ctx, use); err != nil {
 		return err
 	}
-	v.tails(places)
+	v.tails(ctx, places)
 	return nil
 }
 
@@ -178,9 +198,10 @@ func (v *check) list(ctx context.Context) (places [][]ledger.Place, total int, e
 	if err != nil {
 		return nil, 0, err
 	}
-	present := map[string]bool{}
 	for _, s := range sessions {
-		present[s] = true
+		if _, asked := v.growing[s]; !asked {
+			v.growing[s] = v.r.o.Log != nil // it began only now
+		}
 		var of []ledger.Place
 		for p, err := range ledger.Numbers(ctx, v.r.o.Bucket, v.r.o.Tenant, s, 0) {
 			if err != nil {
@@ -194,26 +215,29 @@ func (v *check) list(ctx context.Context) (places [][]ledger.Place, total int, e
 	return places, total, nil
 }
 
-// tails compares the numbers that are there with those that must be. The
-// session of this very process is still growing: only its index is compared.
-func (v *check) tails(places [][]ledger.Place) {
+// tails compares the numbers that are there with those that must be. In a session
+// that grows, numbers are not written in order: it must have what was known before.
+func (v *check) tails(ctx context.Context, places [][]ledger.Place) {
 	seen := map[string]bool{}
 	for _, of := range places {
 		session, next := of[0].Session, uint64(1)
 		seen[session] = true
-		growing := session == v.r.session0()
+		growing, ends := v.growing[session], v.ends
+		if growing {
+			ends = v.first
+		}
 		for _, p := range of {
 			if p.N > next && !growing {
 				v.missing(session, next, p.N-1)
 			}
 			next = p.N + 1
 		}
-		if last := v.ends[session]; last >= next {
+		if last := ends[session]; last >= next {
 			v.missing(session, next, last)
 		}
 	}
 	for session, last := range v.ends {
-		if !seen[session] && last > 0 {
+		if !seen[session] && last > 0 && (v.first[session] > 0 || !v.r.grows(ctx, session)) {
 			v.missing(session, 1, last)
 		}
 	}

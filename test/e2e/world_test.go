@@ -5,9 +5,11 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
+	"github.com/strata-pacs/strata/storage/s3protocol/s3protocoltest"
 	"github.com/strata-pacs/strata/test/stacktest"
 )
 
@@ -27,21 +30,53 @@ const root = "/dicom-web"
 // prefix begins the UIDs of these tests.
 const prefix = "1.2.826.0.1.3680043.10.1462.9"
 
-// world is a stack and what it has acknowledged.
+// world is a stack, proxies on the way to its servers, and what it has acknowledged.
 type world struct {
 	*stacktest.Stack
-	http *http.Client
-	last atomic.Int64 // number of the last UID
+	program string
+	http    *http.Client
+	store3  *s3protocoltest.Proxy
+	vault   *vaultProxy
+	feed    *feed
+	memory  *memory
+	last    atomic.Int64 // number of the last UID
 
 	mu    sync.Mutex
-	acked map[archive.UIDs][]byte
+	acked map[archive.UIDs]sum
 	tried map[archive.UIDs]bool // sent, acknowledged or not
 }
 
+type sum [sha256.Size]byte
+
+// Ordinarily silence is believed sooner than by default, so that the test need not wait.
+func settings() map[string]any {
+	s := map[string]any{"pixel-workers": 1, "reconcile-every": "2s"}
+	if !*long {
+		s["node-lease"], s["key-grace"], s["store-stall"] = "4s", graceOrdinarily.String(), "2s"
+	}
+	return s
+}
+
+const graceOrdinarily = 6 * time.Second
+
 func newWorld(t *testing.T) *world {
-	return &world{Stack: stacktest.Start(t, stacktest.Options{Nodes: nodes, Settings: map[string]any{"pixel-workers": 1, "reconcile-every": "2s"}}),
-		http:  &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
-		acked: map[archive.UIDs][]byte{}, tried: map[archive.UIDs]bool{}}
+	program, err := stacktest.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{program: program,
+		http:  &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
+		acked: map[archive.UIDs]sum{}, tried: map[archive.UIDs]bool{}}
+	w.Stack = stacktest.Start(t, stacktest.Options{Nodes: nodes, Program: program, Settings: settings(),
+		Network: stacktest.NetworkUnavailable() == nil,
+		Route: func(s *stacktest.Stack) {
+			w.store3 = s3protocoltest.NewProxy(t, s.S3.Endpoint)
+			w.vault = newVaultProxy(t, s.Vault.Address)
+			s.Reach.Store, s.Reach.Vault = w.store3.URL, w.vault.URL
+		}})
+	w.memory = watchMemory(t, w.Nodes)
+	w.feed = w.follow(t)
+	return w
 }
 
 func (w *world) uid() string { return fmt.Sprintf("%s.%d", prefix, w.last.Add(1)) }
@@ -85,7 +120,7 @@ func (w *world) store(ctx context.Context, server string, u archive.UIDs, file [
 	status, body, err := w.do(ctx, "POST", server+root+"/studies", "application/dicom", "application/dicom+json", file)
 	if err == nil && status == http.StatusOK {
 		w.mu.Lock()
-		w.acked[u] = file
+		w.acked[u] = sha256.Sum256(file)
 		w.mu.Unlock()
 	}
 	return status, body, err
@@ -101,9 +136,22 @@ func (w *world) mustStore(t *testing.T, study string, size int) archive.UIDs {
 	return u
 }
 
+// forget forgets a study that was deleted.
+func (w *world) forget(study string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mine := func(u archive.UIDs) bool { return u.Study == study }
+	maps.DeleteFunc(w.acked, func(u archive.UIDs, _ sum) bool { return mine(u) })
+	maps.DeleteFunc(w.tried, func(u archive.UIDs, _ bool) bool { return mine(u) })
+}
+
 // get reads an instance as it was stored.
 func (w *world) get(ctx context.Context, server string, u archive.UIDs) (int, []byte, error) {
-	return w.do(ctx, "GET", server+root+"/studies/"+u.Study+"/series/"+u.Series+"/instances/"+u.Instance, "", "application/dicom; transfer-syntax=*", nil)
+	return w.do(ctx, "GET", server+instance(u), "", "application/dicom; transfer-syntax=*", nil)
+}
+
+func instance(u archive.UIDs) string {
+	return root + "/studies/" + u.Study + "/series/" + u.Series + "/instances/" + u.Instance
 }
 
 // search returns how often each instance of a study is found.
@@ -126,21 +174,26 @@ func (w *world) search(t *testing.T, server, study string) map[string]int {
 	return times
 }
 
-// check holds every node to what was acknowledged: it is found once and read back
-// byte for byte, and nothing is found that was never sent.
-func (w *world) check(t *testing.T) {
+// check holds nodes, all of them unless some are named, to what was acknowledged:
+// each finds it once, one reads it back byte for byte, and nothing is found that
+// was never sent.
+func (w *world) check(t *testing.T, which ...*stacktest.Node) {
 	t.Helper()
+	if which == nil {
+		which = w.Nodes
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	studies := map[string][]archive.UIDs{}
 	for u := range w.tried {
 		studies[u.Study] = append(studies[u.Study], u)
 	}
-	for _, n := range w.Nodes {
-		for study, sent := range studies {
+	turn := 0
+	for study, sent := range studies {
+		for _, n := range which {
 			found := w.search(t, n.URL, study)
 			for _, u := range sent {
-				file, acknowledged := w.acked[u]
+				_, acknowledged := w.acked[u]
 				switch times := found[u.Instance]; {
 				case times > 1:
 					t.Errorf("%s: an instance is found %d times", n.Name(), times)
@@ -148,70 +201,21 @@ func (w *world) check(t *testing.T) {
 					t.Errorf("%s: an acknowledged instance is not found", n.Name())
 				}
 				delete(found, u.Instance)
-				if !acknowledged {
-					continue
-				}
-				if status, b, err := w.get(t.Context(), n.URL, u); err != nil || status != http.StatusOK || !bytes.Equal(b, file) {
-					t.Errorf("%s: an instance of %d bytes comes back as %d, status %d, %v", n.Name(), len(file), len(b), status, err)
-				}
 			}
 			if len(found) > 0 {
 				t.Errorf("%s: %d instances that were never sent", n.Name(), len(found))
 			}
 		}
-	}
-}
-
-// load stores through the load balancer from several clients until it is stopped.
-// What is refused or lost is sent again until it is acknowledged.
-type load struct {
-	stop    context.CancelFunc
-	done    sync.WaitGroup
-	acked   atomic.Int64
-	refused atomic.Int64 // answers other than 200, and lost ones
-}
-
-func (w *world) load(t *testing.T, clients int) *load {
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{stop: cancel}
-	for range clients {
-		study := w.uid()
-		l.done.Go(func() {
-			for ctx.Err() == nil {
-				u, file := w.image(study, 64)
-				for ctx.Err() == nil {
-					// Not cut off by the end of the load: it is to be known what became of it.
-					status, body, err := w.store(t.Context(), w.Balancer.URL, u, file)
-					if err == nil && status == http.StatusOK {
-						l.acked.Add(1)
-						break
-					}
-					l.refused.Add(1)
-					if err == nil && status < 500 {
-						t.Errorf("a store is answered %d: %.300s", status, body)
-						return
-					}
-					time.Sleep(50 * time.Millisecond)
-				}
+		for _, u := range sent {
+			want, acknowledged := w.acked[u]
+			if !acknowledged {
+				continue
 			}
-		})
-	}
-	return l
-}
-
-// more waits until n further instances are acknowledged.
-func (l *load) more(t *testing.T, n int64, when string) {
-	t.Helper()
-	want := l.acked.Load() + n
-	for end := time.Now().Add(90 * time.Second); l.acked.Load() < want; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: only %d of %d stores are acknowledged in 90 s", when, l.acked.Load()-want+n, n)
+			turn++
+			n := which[turn%len(which)]
+			if status, b, err := w.get(t.Context(), n.URL, u); err != nil || status != http.StatusOK || sha256.Sum256(b) != want {
+				t.Errorf("%s: an instance comes back as other %d bytes, status %d, %v", n.Name(), len(b), status, err)
+			}
 		}
 	}
-}
-
-// end stops the load and waits for its clients.
-func (l *load) end() {
-	l.stop()
-	l.done.Wait()
 }

@@ -52,7 +52,8 @@ func newNode(program, dir, log, name string, port int, settings map[string]any, 
 
 // sharing are the settings by which nodes are one archive, and the environment
 // that goes with them.
-func (s *Stack) sharing(ctx context.Context, name, dir string) (map[string]any, []string, error) {
+func (s *Stack) sharing(ctx context.Context, i int, dir string) (map[string]any, []string, error) {
+	name := filepath.Base(dir)
 	secret, err := s.Vault.role(ctx, "strata-"+name, nodePolicy, disabledPolicy)
 	if err != nil {
 		return nil, nil, err
@@ -70,14 +71,14 @@ func (s *Stack) sharing(ctx context.Context, name, dir string) (map[string]any, 
 			return nil, nil, err
 		}
 	}
-	vault := url.URL{Scheme: "vault", Opaque: s.Vault.Address + "/" + Transit + "/" + Key, RawQuery: url.Values{
+	vault := url.URL{Scheme: "vault", Opaque: s.Reach.Vault + "/" + Transit + "/" + Key, RawQuery: url.Values{
 		"auth": {"approle"}, "role-id": {"strata-" + name}, "secret-id-file": {filepath.Join(dir, "vault-secret-id")},
 		"admin-role-id": {"strata-admin-" + name}, "admin-secret-id-file": {filepath.Join(dir, "vault-admin-secret-id")},
 	}.Encode()}
 	return map[string]any{
-		"database":   s.Postgres.DSN,
-		"store":      s.S3.bucket(ObjectBucket),
-		"key-store":  s.S3.bucket(KeyBucket),
+		"database":   s.Reach.Databases[i],
+		"store":      bucket(s.Reach.Store, ObjectBucket),
+		"key-store":  bucket(s.Reach.Store, KeyBucket),
 		"read-cache": filepath.Join(dir, "read-cache"),
 		"providers":  map[string]string{"vault": vault.String()},
 		"kek":        "vault/" + Key,
@@ -86,8 +87,8 @@ func (s *Stack) sharing(ctx context.Context, name, dir string) (map[string]any, 
 }
 
 // bucket is the address of a bucket as a setting names it.
-func (g *S3) bucket(name string) string {
-	return "s3://" + name + "?" + url.Values{"endpoint": {g.Endpoint}, "region": {Region}, "pathstyle": {"true"}}.Encode()
+func bucket(endpoint, name string) string {
+	return "s3://" + name + "?" + url.Values{"endpoint": {endpoint}, "region": {Region}, "pathstyle": {"true"}}.Encode()
 }
 
 // Build builds the program of the nodes into a folder, from the sources that the

@@ -31,6 +31,7 @@ type Postgres struct {
 	*Process
 	bin      string
 	data     string
+	host     string
 	port     int
 	password string // of the superuser
 	DSN      string // by which nodes reach their database
@@ -38,7 +39,8 @@ type Postgres struct {
 	attr     func() *syscall.SysProcAttr
 }
 
-func newPostgres(dir, log string, port int, s *secrets) (*Postgres, error) {
+// newPostgres returns a cluster on loopback, or in a network of its own.
+func newPostgres(dir, log string, port int, s *secrets, network *Network) (*Postgres, error) {
 	initdb, err := installed("initdb", "/usr/lib/postgresql/*/bin/initdb")
 	if err != nil {
 		return nil, err
@@ -46,7 +48,10 @@ func newPostgres(dir, log string, port int, s *secrets) (*Postgres, error) {
 	if initdb, err = filepath.EvalSymlinks(initdb); err != nil { // its neighbours are needed too
 		return nil, err
 	}
-	g := &Postgres{bin: filepath.Dir(initdb), data: filepath.Join(dir, "data"), port: port, password: s.Postgres}
+	g := &Postgres{bin: filepath.Dir(initdb), data: filepath.Join(dir, "data"), host: "127.0.0.1", port: port, password: s.Postgres}
+	if network != nil {
+		g.host = network.Addresses[0].String()
+	}
 	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(databaseRole, s.Database), Host: g.Address(),
 		Path: "/" + databaseName, RawQuery: "sslmode=disable"}
 	g.DSN = dsn.String()
@@ -55,9 +60,13 @@ func newPostgres(dir, log string, port int, s *secrets) (*Postgres, error) {
 	if g.attr, err = unprivileged(dir); err != nil {
 		return nil, err
 	}
-	g.Process = &Process{name: "postgres", log: log, ending: syscall.SIGINT, // a fast shutdown, which waits for no client
+	listen := g.host
+	if network != nil {
+		listen = "*"
+	}
+	g.Process = &Process{name: "postgres", log: log, network: network, ending: syscall.SIGINT, // a fast shutdown, which waits for no client
 		command: func() *exec.Cmd {
-			return g.program("postgres", "-D", g.data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1",
+			return g.program("postgres", "-D", g.data, "-p", strconv.Itoa(port), "-c", "listen_addresses="+listen,
 				"-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "log_connections=off")
 		},
 		ready: func(ctx context.Context) error { return g.query(ctx, "postgres", "SELECT 1") },
@@ -66,7 +75,12 @@ func newPostgres(dir, log string, port int, s *secrets) (*Postgres, error) {
 }
 
 // Address is where the cluster listens, a host and a port.
-func (g *Postgres) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(g.port)) }
+func (g *Postgres) Address() string { return net.JoinHostPort(g.host, strconv.Itoa(g.port)) }
+
+// DSNAt is DSN by another of the addresses that the cluster has in a network of its own.
+func (g *Postgres) DSNAt(host string) string {
+	return strings.Replace(g.DSN, "@"+g.host+":", "@"+host+":", 1)
+}
 
 // program is a program of PostgreSQL, run as the user that owns the cluster.
 func (g *Postgres) program(name string, args ...string) *exec.Cmd {
@@ -92,7 +106,22 @@ func (g *Postgres) create() error {
 	if _, err := output(cmd); err != nil {
 		return fmt.Errorf("making a cluster of PostgreSQL: %w", err)
 	}
+	if g.network != nil {
+		if err := g.admit(filepath.Join(fresh, "pg_hba.conf")); err != nil {
+			return err
+		}
+	}
 	return os.Rename(fresh, g.data)
+}
+
+// admit lets those in, with their password, who come over a network.
+func (g *Postgres) admit(file string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, "host all all samenet scram-sha-256")
+	return errors.Join(err, f.Close())
 }
 
 // vacated waits until the server of a stack that was killed is gone: PostgreSQL
@@ -138,7 +167,7 @@ SELECT 'CREATE DATABASE %[3]s OWNER %[1]s' WHERE NOT EXISTS (SELECT FROM pg_data
 // query runs SQL as the superuser, through psql and a connection of its own.
 func (g *Postgres) query(ctx context.Context, database, sql string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(g.bin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
-		"-h", "127.0.0.1", "-p", strconv.Itoa(g.port), "-U", superuser, "-d", database, "-f", "-")
+		"-h", g.host, "-p", strconv.Itoa(g.port), "-U", superuser, "-d", database, "-f", "-")
 	cmd.Env = []string{"PGPASSWORD=" + g.password, "PGCONNECT_TIMEOUT=5", "PGSSLMODE=disable", "LC_ALL=C.UTF-8"}
 	cmd.Stdin = strings.NewReader(sql)
 	_, err := output(cmd)

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // startWait is how long a part may take until it is ready.
@@ -30,6 +32,7 @@ type Process struct {
 	command func() *exec.Cmd            // made anew for each start
 	ready   func(context.Context) error // nil once it does its work
 	ending  syscall.Signal              // asks it to end well
+	network *Network                    // where it runs; nil: where the caller does
 
 	changing sync.Mutex // held while it is started or ended
 	mu       sync.Mutex // guards what follows
@@ -106,8 +109,15 @@ func (p *Process) launch() error {
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // the child is told when this thread ends, not when the process does
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		var err error
+		if p.network == nil {
+			defer runtime.UnlockOSThread()
+		} else { // the thread stays in that network, and ends with the goroutine
+			err = unix.Setns(int(p.network.namespace.Fd()), unix.CLONE_NEWNET)
+		}
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err != nil {
 			return
@@ -244,6 +254,21 @@ func (p *Process) Tail() string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return "end of " + filepath.Base(p.log) + ":\n" + strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
+
+// Memory returns the bytes of memory that the program and its children occupy, and 0 when it does not run.
+func (p *Process) Memory() (bytes int64) {
+	if !p.Running() {
+		return 0
+	}
+	for _, pid := range append([]int{p.PID()}, children(p.PID())...) {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)) // it may have ended
+		if f := strings.Fields(string(b)); len(f) > 1 {
+			pages, _ := strconv.ParseInt(f[1], 10, 64)
+			bytes += pages * int64(os.Getpagesize())
+		}
+	}
+	return bytes
 }
 
 // children lists the processes that a process started and that still run.

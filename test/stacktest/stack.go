@@ -26,6 +26,11 @@ type Options struct {
 	Nodes int
 	// Program is the binary of the nodes, see [Build].
 	Program string
+	// Network gives PostgreSQL a network of its own, with an address for each node.
+	Network bool
+	// Route, if set, is called when the servers answer and the nodes are not told of
+	// them yet: it may change Reach.
+	Route func(*Stack)
 	// Settings of every node beyond those by which they share an archive; they win.
 	Settings map[string]any
 	// Port is where the load balancer listens; what else there is takes the ports
@@ -44,8 +49,17 @@ type Stack struct {
 	Vault    *Vault
 	Nodes    []*Node
 	Balancer *Balancer // nil without nodes
+	Network  *Network  // of PostgreSQL; nil where it is that of the caller
+	// Reach is where nodes find the servers.
+	Reach Reach
 
 	lock *os.File
+}
+
+// Reach is where nodes find servers: at their own address, or at a proxy's.
+type Reach struct {
+	Databases    []string // of each node, a DSN
+	Store, Vault string   // URLs
 }
 
 // Open starts a stack and returns when all of it is ready. What it started is
@@ -82,8 +96,24 @@ func Open(ctx context.Context, o Options) (_ *Stack, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Network {
+		if s.Network, err = newNetwork(maxNodes); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.openServers(ctx, ports[4:], known, o.Report); err != nil {
 		return nil, err
+	}
+	s.Reach = Reach{Store: s.S3.Endpoint, Vault: s.Vault.Address}
+	for i := range maxNodes {
+		dsn := s.Postgres.DSN
+		if s.Network != nil {
+			dsn = s.Postgres.DSNAt(s.Network.Addresses[i].String())
+		}
+		s.Reach.Databases = append(s.Reach.Databases, dsn)
+	}
+	if o.Route != nil {
+		o.Route(s)
 	}
 	if o.Nodes > 0 {
 		if err := s.openNodes(ctx, ports, o); err != nil {
@@ -100,7 +130,7 @@ func (s *Stack) openServers(ctx context.Context, ports []int, known *secrets, re
 			return err
 		}
 	}
-	if s.Postgres, err = newPostgres(s.path("postgres"), s.log("postgres"), ports[0], known); err != nil {
+	if s.Postgres, err = newPostgres(s.path("postgres"), s.log("postgres"), ports[0], known, s.Network); err != nil {
 		return err
 	}
 	if s.S3, err = newS3(s.path("s3"), s.log("s3"), ports[1], known); err != nil {
@@ -123,7 +153,7 @@ func (s *Stack) openNodes(ctx context.Context, ports []int, o Options) error {
 	var addrs []string
 	for i := range o.Nodes {
 		name := fmt.Sprintf("node%d", i+1)
-		settings, env, err := s.sharing(ctx, name, s.path(name))
+		settings, env, err := s.sharing(ctx, i, s.path(name))
 		if err != nil {
 			return err
 		}
@@ -190,6 +220,10 @@ func (s *Stack) Close() error {
 	}
 	if s.Postgres != nil {
 		stop(s.Postgres.Process)
+	}
+	if s.Network != nil {
+		s.Network.close()
+		s.Network = nil
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

@@ -145,6 +145,21 @@ func (v *Vault) Allow(ctx context.Context) error {
 	return v.Root.Sys().PutPolicyWithContext(ctx, nodePolicy, deploy.VaultPolicy)
 }
 
+// Disable withdraws it as Strata itself does, by a policy that denies the key; Enable
+// gives it back.
+func (v *Vault) Disable(ctx context.Context) error {
+	rules := ""
+	for _, use := range []string{"encrypt", "decrypt"} { // a shorter path would yield to what allows the longer one
+		rules += fmt.Sprintf("path %q { capabilities = [\"deny\"] }\n", Transit+"/"+use+"/"+Key)
+	}
+	return v.Root.Sys().PutPolicyWithContext(ctx, disabledPolicy, rules)
+}
+
+// Enable undoes Disable.
+func (v *Vault) Enable(ctx context.Context) error {
+	return v.Root.Sys().DeletePolicyWithContext(ctx, disabledPolicy)
+}
+
 // open starts Vault and makes engine, key, policy and the way nodes sign in.
 func (v *Vault) open(ctx context.Context) error {
 	if err := v.Start(ctx); err != nil {

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/storage/driver"
+)
+
+// Whether a node can work is asked often, by every load balancer: a good answer
+// of the store is believed for a while, since each costs a request, and none is
+// waited for longer than they wait.
+const (
+	readyFor  = 5 * time.Second
+	readyWait = 1500 * time.Millisecond
+)
+
+// ready is when stores, by the setting that names them, were last seen to answer.
+type ready struct {
+	mu     sync.Mutex
+	stores map[string]time.Time
+}
+
+// Ready says which parts keep the node from working, or nil. The keys of tenants
+// are none of them: a node without one serves all the others.
+func (n *Node) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	type part struct {
+		name string
+		ask  func(context.Context) error
+	}
+	parts := []part{{"database", n.Index.Ready}}
+	for name, store := range n.stores {
+		parts = append(parts, part{name, func(ctx context.Context) error { return n.storeReady(ctx, name, store) }})
+	}
+	if n.shared() {
+		parts = append(parts, part{"membership", func(context.Context) error {
+			n.member.mu.Lock()
+			defer n.member.mu.Unlock()
+			return n.member.gone
+		}})
+	}
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		wg.Go(func() { errs[i] = p.ask(ctx) })
+	}
+	wg.Wait()
+	var wrong []string
+	for i, p := range parts {
+		switch err := errs[i]; {
+		case err == nil:
+		case fault.Is(err, fault.Timeout):
+			wrong = append(wrong, p.name+": it does not answer")
+		default:
+			wrong = append(wrong, p.name+": "+fault.Message(err))
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	slices.Sort(wrong)
+	return fault.Wrap(fault.Unavailable, errors.Join(errs...), "%s", strings.Join(wrong, "; "))
+}
+
+// storeReady asks a store for what it has of the default tenant.
+func (n *Node) storeReady(ctx context.Context, name string, store lister) error {
+	n.ready.mu.Lock()
+	fresh := n.o.Now().Sub(n.ready.stores[name]) < readyFor
+	n.ready.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	asked := n.o.Now()
+	if _, err := store.List(ctx, string(n.Tenant)+"/", "", 1); err != nil {
+		return err
+	}
+	n.ready.mu.Lock()
+	defer n.ready.mu.Unlock()
+	n.ready.stores[name] = asked
+	return nil
+}
+
+// lister is what asking a store takes.
+type lister interface {
+	List(ctx context.Context, prefix, after string, limit int) (driver.Page, error)
+}
