@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -53,21 +55,34 @@ func (c *Config) openProviders(ctx context.Context, warn io.Writer) (*providers.
 	if err != nil {
 		return nil, "", err
 	}
-	if c.KEK != "" && !exists(c.KeyFile) {
-		return set, keys.ID(c.KEK), nil
-	}
-	key, err := c.openKey(warn)
-	if err == nil {
-		err = set.Add(localProvider, providers.Provider{Wrapper: key, KEK: key.ID()})
-	}
+	kek, err := c.openLocal(set, warn)
 	if err != nil {
 		_ = set.Close() // nothing was used yet
 		return nil, "", err
 	}
-	if c.KEK != "" {
-		return set, keys.ID(c.KEK), nil
+	return set, kek, nil
+}
+
+// openLocal adds the local key file to the providers, and returns the KEK.
+func (c *Config) openLocal(set *providers.Set, warn io.Writer) (keys.ID, error) {
+	kek := keys.ID(c.KEK)
+	if kek == "" || exists(c.KeyFile) {
+		key, err := c.openKey(warn)
+		if err == nil {
+			err = set.Add(localProvider, providers.Provider{Wrapper: key, KEK: key.ID()})
+		}
+		if err != nil {
+			return "", err
+		}
+		kek = cmp.Or(kek, key.ID())
 	}
-	return set, key.ID(), nil
+	for part := range strings.SplitSeq(c.KEK, "+") {
+		provider, _, named := strings.Cut(part, "/")
+		if named && !slices.Contains(set.Names(), provider) {
+			return "", fault.New(fault.Invalid, "kek: there is no provider %q; settings below providers name them", provider)
+		}
+	}
+	return kek, nil
 }
 
 // localProvider is the name of the local key file among the providers.

@@ -167,6 +167,8 @@ func (c *Config) ahead(ctx context.Context, n *node.Node, log *slog.Logger) erro
 	case fault.Is(err, fault.KeyUnreachable), errors.Is(err, node.ErrRevoked), fault.Is(err, fault.Forbidden):
 		log.Warn("the default archive is closed", "error", err)
 		err = nil
+	case c.KEK != "" && (fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.Invalid)):
+		err = fmt.Errorf("kek %s, or the settings of its provider: %w", c.KEK, err)
 	}
 	return err
 }

@@ -84,3 +84,13 @@ func (x *Index) Used(ctx context.Context) (used bool, err error) {
 	})
 	return used, err
 }
+
+// Knows reports whether the index has anything of the tenant. It needs no key.
+func (x *Index) Knows(ctx context.Context, name archive.Tenant) (known bool, err error) {
+	err = x.readers.with(ctx, nil, func(c *conn) error {
+		n, err := c.integer(`SELECT id FROM tenants WHERE name = ?`, string(name))
+		known = n != 0
+		return err
+	})
+	return known, err
+}

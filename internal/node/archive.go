@@ -83,6 +83,9 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_
 			_ = a.close(context.WithoutCancel(ctx), false)
 		}
 	}()
+	if err := n.belongs(ctx, t); err != nil {
+		return nil, err
+	}
 	asked := n.o.Now()
 	a.ring, err = keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, KEK: keys.ID(settings.KEK), Tenant: t, Now: n.o.Now})
 	if err != nil {
@@ -110,6 +113,20 @@ func (n *Node) openArchive(ctx context.Context, t archive.Tenant, whole bool) (_
 		a.Handler = n.o.Serve(a)
 	}
 	return a, nil
+}
+
+// belongs refuses a store that has no key of a tenant whom the index knows: it is
+// not the one that the index is of, and a new key would open nothing.
+func (n *Node) belongs(ctx context.Context, t archive.Tenant) error {
+	_, err := n.Bucket.Stat(ctx, keys.RootName(t))
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	known, err := n.Index.Knows(ctx, t)
+	if err == nil && known {
+		err = fault.New(fault.Conflict, "store: it has no key of tenant %s, but the index has instances: the two do not belong together; check store, key-store and database", t)
+	}
+	return err
 }
 
 // openUses opens the use cases.

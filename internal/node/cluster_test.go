@@ -17,6 +17,7 @@ import (
 	"github.com/strata-pacs/strata/internal/testservers"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/memstore"
 )
 
 // house is what nodes share. Nothing of a node's own happens unless the test has it happen.
@@ -229,5 +230,29 @@ func TestReady(t *testing.T) {
 	cancel()
 	if err := n.Ready(ended); err == nil || errors.Is(err, errNotMember) {
 		t.Errorf("asked by who is gone: %v", err)
+	}
+}
+
+// TestAnotherStore: a store that the database does not belong to is not begun to be filled.
+func TestAnotherStore(t *testing.T) {
+	h := newHouse(t)
+	n, a := h.open(t)
+	_, file := image(1, 1)
+	store(t, a, file)
+	h.o.Remote = memstore.New(memstore.Options{})
+	h.o.Data = filepath.Join(t.TempDir(), "data")
+	_, _, err := OpenArchive(t.Context(), h.o)
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(fault.Message(err), "store: it has no key of tenant default") {
+		t.Errorf("an empty store: %v", err)
+	}
+	if page, err := h.o.Remote.List(t.Context(), "", "", 1); err != nil || len(page.Objects) > 0 {
+		t.Errorf("it is empty no more: %+v, %v", page, err)
+	}
+	takes(t, n, 2)
+	// A database that is empty is filled from the store.
+	h.o.Remote, h.o.Database = n.o.Remote, h.DSN("empty")
+	_, fresh := h.open(t)
+	if r, err := fresh.Reconcile.Verify(t.Context(), reconcile.VerifyOptions{Sample: 1}); err != nil || len(r.Gaps) > 0 || r.Instances != 2 {
+		t.Errorf("an empty database: %+v, %v", r, err)
 	}
 }

@@ -270,10 +270,13 @@ func (n *Node) remote() (driver.Driver, error) {
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
 	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
-	if err != nil {
-		return fmt.Errorf("opening the index: %w", err)
+	switch {
+	case err == nil:
+		return nil
+	case n.shared():
+		return fmt.Errorf("database: %w", err)
 	}
-	return nil
+	return fmt.Errorf("opening the index: %w", err)
 }
 
 // lend lets the index use the keys of an open archive.

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/strata-pacs/strata/test/stacktest"
 )
 
 // nodesDie kills, stops and restarts nodes under load, one after another and two at once.
@@ -93,13 +94,17 @@ func (w *world) strata(t *testing.T, command string) {
 	t.Helper()
 	n := w.Nodes[0]
 	cmd := exec.CommandContext(t.Context(), w.program, command, "--config", filepath.Join(n.Folder, "strata.yaml"))
-	cmd.Env = []string{"HOME=" + n.Folder, "PATH=" + os.Getenv("PATH"), "AWS_ACCESS_KEY_ID=" + w.S3.Key, "AWS_SECRET_ACCESS_KEY=" + w.S3.Secret}
+	cmd.Env = w.environment(n)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("strata %s: %v\n%s", command, err, out)
 		return
 	}
 	t.Logf("strata %s: %s", command, strings.Join(strings.Fields(string(out)), " "))
+}
+
+func (w *world) environment(n *stacktest.Node) []string {
+	return []string{"HOME=" + n.Folder, "PATH=" + os.Getenv("PATH"), "AWS_ACCESS_KEY_ID=" + w.S3.Key, "AWS_SECRET_ACCESS_KEY=" + w.S3.Secret}
 }
 
 func (w *world) verify(t *testing.T) { t.Helper(); w.strata(t, "verify") }
@@ -115,23 +120,9 @@ func nothingMissing(t *testing.T, w *world) {
 		}
 	}
 	// As after the loss of the database: an empty schema.
-	n := w.Nodes[0]
-	file := filepath.Join(n.Folder, "strata.yaml")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conf map[string]any
-	if err := json.Unmarshal(b, &conf); err != nil {
-		t.Fatal(err)
-	}
+	n, conf := w.Nodes[0], w.settings(t, 0)
 	conf["database"] = conf["database"].(string) + "&search_path=rebuilt"
-	if b, err = json.Marshal(conf); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(n.Folder, "strata.yaml"), conf)
 	w.strata(t, "rebuild")
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)

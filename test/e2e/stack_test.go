@@ -46,6 +46,7 @@ func TestStack(t *testing.T) {
 		{"the provider is slow", providerSlow},
 		{"the provider is silent", providerSilent},
 		{"the key is denied", keyDenied},
+		{"wrong settings", wrongSettings},
 		{"nothing is missing", nothingMissing},
 	} {
 		t.Run(part.name, func(t *testing.T) {
