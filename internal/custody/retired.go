@@ -12,10 +12,11 @@ import (
 // wrapped a key at the time or earlier has been retired, so that a backup of the
 // key bucket from then opens nothing. It says no where it cannot tell: the
 // provider does not say when versions were made, the tenant's settings, and with
-// them perhaps the KEK, have changed since, or a recovery key opens what is in escrow.
+// them perhaps the KEK, have changed since the oldest of those backups, or a recovery
+// key opens what is in escrow.
 func (c *Custodian) RetiredBefore(ctx context.Context, t archive.Tenant, at time.Time) (bool, error) {
 	info, err := c.o.Tenants.Get(ctx, t)
-	if err != nil || info.Changed.After(at) || info.Recovery != (archive.TenantRecovery{}) {
+	if err != nil || info.Changed.After(at.Add(-c.o.Backups)) || info.Recovery != (archive.TenantRecovery{}) {
 		return false, err
 	}
 	kek, err := c.kek(ctx, t, info.TenantSettings)
