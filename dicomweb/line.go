@@ -10,11 +10,24 @@ import (
 // line is a client's connection as both directions of one request see it. Who
 // takes the tenant's keys away severs it: from then on nobody waits for the client.
 type line struct {
-	rc *http.ResponseController
+	rc   *http.ResponseController
+	conn *conn // nil: not known, or not of this request alone
 
 	mu      sync.Mutex
 	severed bool
 	sent    bool // the answer has begun
+}
+
+// newLine is the connection of a request, on which bytes go as they may.
+func newLine(w http.ResponseWriter, r *http.Request, may *leave) *line {
+	l := &line{rc: http.NewResponseController(w)}
+	if r.ProtoMajor == 1 { // by HTTP/2 it is not that of one answer
+		l.conn = connOf(r.Context())
+	}
+	if l.conn != nil {
+		l.conn.leave.Store(may)
+	}
+	return l
 }
 
 // past is a deadline that ends what waits already.
@@ -27,7 +40,11 @@ func (l *line) sever() {
 	defer l.mu.Unlock()
 	l.severed = true
 	_ = l.rc.SetReadDeadline(past)
-	if l.sent {
+	switch {
+	case !l.sent:
+	case l.conn != nil:
+		l.conn.drop() // with what the kernel holds of the answer
+	default:
 		_ = l.rc.SetWriteDeadline(past)
 	}
 }
@@ -65,9 +82,17 @@ func (l *line) writing(t time.Time) error {
 
 // mend lets the refusal out that ends a request whose line was severed.
 func (l *line) mend() {
+	l.free()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.severed = false
+}
+
+// free lets bytes go without anybody being asked.
+func (l *line) free() {
+	if l.conn != nil {
+		l.conn.leave.Store(nil)
+	}
 }
 
 // watch severs the line when a fault ends the context. The function it returns
@@ -85,6 +110,7 @@ func (l *line) watch(ctx context.Context) func() bool {
 		if !stop() {
 			<-done
 		}
+		l.free()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.severed

@@ -48,8 +48,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			if !cut && drains(r, err) {
 				body.drain()
 			}
-			writer.line.mend()
-			writer.leave = leave{} // what is wrong may be said
+			writer.free() // what is wrong may be said
 			s.problem(c, err)
 		}
 		writer.finish()

@@ -130,6 +130,12 @@ type watchedWriter struct {
 	line *line
 }
 
+// free lets the rest go without being asked for.
+func (w *watchedWriter) free() {
+	w.leave = leave{}
+	w.line.mend()
+}
+
 // WriteHeader implements [http.ResponseWriter].
 func (w *watchedWriter) WriteHeader(status int) {
 	w.line.begin() // a line that is severed takes no more; the first Write says so
@@ -170,6 +176,9 @@ func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *watchedWriter) finish() { w.before() }
 
 func transferError(err error, slow, gone string) error {
+	if refused(err) {
+		return err // by who was asked whether bytes may move
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fault.Wrap(fault.Timeout, err, "%s", slow)
 	}
@@ -184,8 +193,8 @@ func transferError(err error, slow, gone string) error {
 // request was cut off.
 func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func() bool) {
 	r, w := c.Request(), c.Response()
-	l := &line{rc: http.NewResponseController(w.Writer)}
 	may := leave{r.Context(), s.o.Check, s.o.Pace}
+	l := newLine(w.Writer, r, &may)
 	of := func(set func(time.Time) error) progress {
 		return progress{set: set, stall: s.o.Limits.Stall, bytes: s.o.Limits.StallBytes, timer: r.ProtoMajor > 1}
 	}
@@ -200,4 +209,10 @@ func (s *Server) watch(c echo.Context) (*watchedBody, *watchedWriter, func() boo
 	out := &watchedWriter{ResponseWriter: w.Writer, progress: of(l.writing), leave: may, line: l}
 	w.Writer = out
 	return body, out, l.watch(r.Context())
+}
+
+// refused reports whether a fault is the reason, not the client or the network.
+func refused(err error) bool {
+	k := fault.KindOf(err)
+	return k != fault.Canceled && k != fault.Timeout && k != fault.Internal
 }

@@ -157,8 +157,10 @@ func (c *Config) openStores(ctx context.Context, o *node.Options) (err error) {
 }
 
 // ahead opens the default tenant's archive before the first request, so that
-// what a crash left unindexed is indexed. A key that was revoked, or whose
-// provider is silent, must not keep the server from starting; a wrong one must.
+// what a crash left unindexed is indexed. A key that was revoked, here or at its
+// provider, or whose provider is silent, must not keep the server from starting: others
+// than the default tenant have other keys. A wrong one must. A provider's refusal counts as a
+// revocation where it has opened this archive before.
 func (c *Config) ahead(ctx context.Context, n *node.Node, log *slog.Logger) error {
 	v, err := n.Enter(ctx, n.Tenant)
 	switch {
@@ -166,6 +168,9 @@ func (c *Config) ahead(ctx context.Context, n *node.Node, log *slog.Logger) erro
 		v.Leave()
 	case fault.Is(err, fault.KeyUnreachable), errors.Is(err, node.ErrRevoked), fault.Is(err, fault.Forbidden):
 		log.Warn("the default archive is closed", "error", err)
+		err = nil
+	case c.KEK != "" && fault.Is(err, fault.KeyDenied) && n.Made(ctx, n.Tenant):
+		log.Warn("the default archive is closed: its key is refused", "error", err)
 		err = nil
 	case c.KEK != "" && (fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.Invalid)):
 		err = fmt.Errorf("kek %s, or the settings of its provider: %w", c.KEK, err)

@@ -76,11 +76,12 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 		l.Close()
 		return err
 	}
+	l = dicomweb.Conns(l)
 	served := front(n, base, authorize)
 	if authorize != nil { // without a token any page in a browser of this machine could ask
 		served = withAPI(administration(n, log, m, authorize), served)
 	}
-	public := &http.Server{Handler: served, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute,
+	public := &http.Server{Handler: served, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute, ConnContext: dicomweb.KnowConn,
 		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil), administration(n, log, m, nil)), ReadHeaderTimeout: c.Idle}
 	failed := make(chan error, 2)

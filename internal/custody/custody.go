@@ -55,6 +55,8 @@ type Options struct {
 	Lease time.Duration
 	// Follow is how often new keys are wrapped for recovery keys too; 0 is 5 min.
 	Follow time.Duration
+	// Backups is how long backups of the bucket with the keys are kept.
+	Backups time.Duration
 	Slog   *slog.Logger     // nil discards
 	Now    func() time.Time // nil is time.Now
 }

@@ -11,11 +11,12 @@ import (
 // RetiredBefore reports whether every version of the tenant's KEK that may have
 // wrapped a key at the time or earlier has been retired, so that a backup of the
 // key bucket from then opens nothing. It says no where it cannot tell: the
-// provider does not say when versions were made, or the tenant's settings, and with
-// them perhaps the KEK, have changed since.
+// provider does not say when versions were made, the tenant's settings, and with
+// them perhaps the KEK, have changed since the oldest of those backups, or a recovery
+// key opens what is in escrow.
 func (c *Custodian) RetiredBefore(ctx context.Context, t archive.Tenant, at time.Time) (bool, error) {
 	info, err := c.o.Tenants.Get(ctx, t)
-	if err != nil || info.Changed.After(at) {
+	if err != nil || info.Changed.After(at.Add(-c.o.Backups)) || info.Recovery != (archive.TenantRecovery{}) {
 		return false, err
 	}
 	kek, err := c.kek(ctx, t, info.TenantSettings)

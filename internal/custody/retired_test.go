@@ -53,6 +53,10 @@ func TestRetiredBefore(t *testing.T) {
 	}
 	is("retired", d.Versions[0].Created.Add(-time.Second), true)
 	is("closed under the new version", d.Versions[0].Created, false)
+	escrowed := w.tenants.of["a"]
+	escrowed.Recovery.KEK = "one/recovery"
+	w.tenants.of["a"] = escrowed
+	is("a recovery key opens it", d.Versions[0].Created.Add(-time.Second), false)
 
 	// The provider in memory does not say when versions were made.
 	w.tenants.of["a"] = archive.TenantSettings{State: archive.TenantActive, KEK: "one/k"}

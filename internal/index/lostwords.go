@@ -145,6 +145,9 @@ func (b *batch) strike(t *tenant, words map[word]bool) error {
 			return err
 		}
 		if len(p.plain) == 0 {
+			if p.tag == 0 {
+				b.w.known[t.id].loose--
+			}
 			continue
 		}
 		if err := b.putWords(t, p.tag, p.plain); err != nil {

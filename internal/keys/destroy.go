@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/storage"
@@ -16,12 +15,10 @@ func Destroy(ctx context.Context, b *storage.Bucket, t archive.Tenant, id archiv
 	if err := b.Purge(ctx, KeyName(t, id)); err != nil {
 		return fmt.Errorf("destroying a study key: %w", err)
 	}
-	return eachRecovery(ctx, b, t, func(folder string) error {
-		if err := b.Purge(ctx, folder+id.String()); err != nil {
-			return fmt.Errorf("destroying a study key in escrow: %w", err)
-		}
-		return nil
-	})
+	if err := PurgeEscrow(ctx, b, t, id); err != nil {
+		return fmt.Errorf("destroying a study key in escrow: %w", err)
+	}
+	return nil
 }
 
 // Remains reports whether an object of the key can be seen: its own, or one in escrow.
@@ -29,34 +26,12 @@ func Remains(ctx context.Context, b *storage.Bucket, t archive.Tenant, id archiv
 	if yes, err = b.Exists(ctx, KeyName(t, id)); err != nil || yes {
 		return yes, err
 	}
-	err = eachRecovery(ctx, b, t, func(folder string) error {
+	err = eachFolder(ctx, b, t, func(folder string) error {
 		there, err := b.Exists(ctx, folder+id.String())
 		yes = yes || there
 		return err
 	})
 	return yes, err
-}
-
-// eachRecovery calls f with the folder of each recovery key that has anything of the tenant.
-func eachRecovery(ctx context.Context, b *storage.Bucket, t archive.Tenant, f func(folder string) error) error {
-	prefix := string(t) + "/escrow/"
-	for after := ""; ; {
-		page, err := b.List(ctx, prefix, after, 1)
-		if err != nil {
-			return fmt.Errorf("listing escrow objects: %w", err)
-		}
-		if len(page.Objects) == 0 {
-			return nil
-		}
-		name, _, ok := strings.Cut(strings.TrimPrefix(page.Objects[0].Key, prefix), "/")
-		if after = page.Objects[0].Key; !ok {
-			continue
-		}
-		if err := f(prefix + name + "/"); err != nil {
-			return err
-		}
-		after = prefix + name + "/z" // behind every id
-	}
 }
 
 // Drop forgets study keys that were destroyed; a fetch of one that is under way

@@ -12,7 +12,7 @@ import (
 // until the context ends.
 func (n *Node) openCustody(ctx context.Context) {
 	n.Custody = custody.New(custody.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, Tenants: n.Tenants(), Jobs: n.Jobs(), Holder: newID(n.o.Now()),
-		Proofs: n.proofs, Rate: n.o.RewrapRate, Settle: n.o.KeySettle, Slog: n.o.Slog, Now: n.o.Now})
+		Proofs: n.proofs, Rate: n.o.RewrapRate, Backups: n.o.KeyBackups, Settle: n.o.KeySettle, Slog: n.o.Slog, Now: n.o.Now})
 	n.wg.Go(func() { n.Custody.Run(ctx) })
 }
 

@@ -222,6 +222,9 @@ func (g *gate) close(a *Archive, cause error, drained, done chan struct{}) {
 	if err != nil {
 		a.slog.Error("closing the archive", "error", err)
 	}
+	if cause != errClosing {
+		g.n.tidy.ask()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.busy, g.leaving, g.dark, g.closing, g.whole = nil, false, nil, err, idle && err == nil

@@ -138,6 +138,7 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	tidy   tidy
 
 	together together
 	places   *semaphore.Weighted // for archives that are open
@@ -204,6 +205,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.remain(ctx) })
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
+	n.wg.Go(func() { n.tidy.run(ctx) })
 	n.openCustody(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
@@ -211,7 +213,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
 		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}

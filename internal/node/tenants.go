@@ -280,6 +280,12 @@ func (g *gate) dismiss(ctx context.Context, cause error) error {
 	}
 }
 
+// Made reports whether the tenant's root key has been made.
+func (n *Node) Made(ctx context.Context, t archive.Tenant) bool {
+	_, err := n.Bucket.Stat(ctx, keys.RootName(t))
+	return err == nil
+}
+
 // gateOf returns the gate of a tenant that is known, or about to be.
 func (n *Node) gateOf(t archive.Tenant) *gate {
 	n.mu.Lock()

@@ -274,6 +274,9 @@ func (f file) bytes(t testing.TB) []byte {
 
 func (w *world) put(files ...file) {
 	w.t.Helper()
+	if err := w.node.Check(w.t.Context()); err != nil { // as every request does, which matters when the clock has jumped
+		w.t.Fatal(err)
+	}
 	r := w.node.Store.Begin(ingest.RequestOptions{})
 	defer r.Abort()
 	for _, f := range files {

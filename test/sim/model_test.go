@@ -246,7 +246,9 @@ func (m *model) Progress(context.Context, archive.Tenant) (map[string]archive.Pr
 }
 
 // Closed implements index: nothing is shredded in these worlds.
-func (m *model) Closed(context.Context, archive.Tenant, archive.KeyID) (bool, error) { return false, nil }
+func (m *model) Closed(context.Context, archive.Tenant, archive.KeyID) (bool, error) {
+	return false, nil
+}
 
 func (m *model) Referenced(_ context.Context, _ archive.Tenant, object string) (bool, error) {
 	m.mu.Lock()

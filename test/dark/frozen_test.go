@@ -1,0 +1,55 @@
+//go:build linux
+
+package dark
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFrozen stops the whole server while its key is taken away, as a machine
+// does that is suspended or moved. What wakes up must not go on where it was: not one byte.
+func TestFrozen(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key", "local.key")
+	s := alone(t, built(t, false), dir, map[string]any{"key-file": key})
+	seed(t, s)
+	w := begin(t, s)
+	thaw := s.freeze(t)
+	defer thaw()
+	if err := os.Rename(key, key+".away"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Second) // clients read what the network has of what was sent before
+	before := map[*stream]int64{}
+	for _, st := range w.streams {
+		_, before[st], _, _ = st.state()
+	}
+	thaw()
+	time.Sleep(3 * time.Second)
+	for _, st := range w.streams {
+		_, n, done, err := st.state()
+		t.Logf("%s: %d bytes, then %d more, %v", st.what, before[st], n-before[st], err)
+		switch {
+		case st.what == "a store": // its bytes come from the client
+		case n != before[st]:
+			t.Errorf("%s: %d bytes after the server woke up", st.what, n-before[st])
+		case !done && !strings.HasPrefix(st.what, "polling") && !strings.Contains(st.what, "reads nothing"):
+			t.Errorf("%s goes on", st.what)
+		}
+	}
+	w.end()
+	if w.store.status != http.StatusForbidden || problem(w.store.body) != "key-revoked" {
+		t.Errorf("the store under way: status %d: %s", w.store.status, w.store.body)
+	}
+	refused(t, s, http.StatusForbidden, "key-revoked")
+	if err := os.Rename(key+".away", key); err != nil {
+		t.Fatal(err)
+	}
+	back(t, s, time.Now())
+	nothingStored(t, s)
+}
