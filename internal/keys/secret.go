@@ -67,7 +67,7 @@ func (r *Ring) join(id archive.KeyID) (*call, error) {
 			ctx, cancel := context.WithTimeout(r.ctx, patience)
 			defer cancel()
 			c.secret, c.err = r.load(ctx, id)
-			if c.err != nil && fault.Is(ctx.Err(), fault.Timeout) { // nobody who waits was in a hurry
+			if fault.Is(c.err, fault.Timeout) { // nobody who waits was in a hurry
 				c.err = fault.Wrap(fault.Unavailable, c.err, "the store does not give a key in time; try again")
 			}
 			r.mu.Lock()
