@@ -3,11 +3,13 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -76,7 +78,12 @@ func (d *disk) cut(t *testing.T) {
 // again mounts the file system anew, as a machine does that starts. Nothing may use it.
 func (d *disk) again(t *testing.T) {
 	t.Helper()
-	if err := unix.Unmount(d.dir, 0); err != nil {
+	err := unix.Unmount(d.dir, 0)
+	// A process that decodes notices within a second that its server was killed.
+	for end := time.Now().Add(30 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		err = unix.Unmount(d.dir, 0)
+	}
+	if err != nil {
 		t.Fatalf("unmounting: %v", err)
 	}
 	if err := d.mount(); err != nil {
