@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 // marker is the environment variable of a worker; it has no other.
@@ -29,7 +30,9 @@ func Main() {
 // serve greets and does jobs until the parent closes its end.
 func serve(ctx context.Context, r io.Reader, w io.Writer) error {
 	lower()
+	attended := attend()
 	m, hello, err := prepare(ctx, r)
+	attended()
 	if err != nil {
 		_ = send(w, ready{Magic: magicReady, Outcome: broken}) // the exit status tells as well
 		return err
@@ -64,6 +67,31 @@ func serve(ctx context.Context, r io.Reader, w io.Writer) error {
 		if err := kill.after(0); err != nil {
 			return err
 		}
+	}
+}
+
+// attend ends this process when its parent is gone, until the function it
+// returns is called: while codecs are compiled nobody reads the pipe whose end would tell.
+func attend() (end func()) {
+	parent, over, done := os.Getppid(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if os.Getppid() != parent {
+					os.Exit(1)
+				}
+			}
+		}
+	}()
+	return func() {
+		close(over)
+		<-done
 	}
 }
 
