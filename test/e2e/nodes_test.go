@@ -127,6 +127,6 @@ func nothingMissing(t *testing.T, w *world) {
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.check(t, n)
+	w.finds(t, n) // and verify reads
 	w.verify(t)
 }

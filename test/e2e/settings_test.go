@@ -27,25 +27,28 @@ func wrongSettings(t *testing.T, w *world) {
 		change map[string]any
 		env    []string
 		want   string // how what it says begins
+		slow   bool
 	}{
-		{"no address of a database", map[string]any{"database": "postgres://%zz"}, nil, "database: "},
-		{"nobody there", map[string]any{"database": "postgres://strata:x@" + nowhere + "/strata?sslmode=disable"}, nil, "database: "},
-		{"another password", map[string]any{"database": strings.Replace(dsn, "strata:", "strata:x", 1)}, nil, "database: "},
-		{"another database", map[string]any{"database": strings.Replace(dsn, "/strata?", "/nothing?", 1)}, nil, "database: "},
-		{"no such kind of store", map[string]any{"store": "ftp://strata-objects"}, nil, "store: "},
-		{"no such bucket", map[string]any{"store": strings.Replace(store, "strata-objects", "strata-nothing", 1)}, nil, "store: "},
-		{"no store there", map[string]any{"store": "s3://strata-objects?pathstyle=true&region=us-east-1&endpoint=http://" + nowhere}, nil, "store: "},
-		{"another secret", nil, []string{"AWS_SECRET_ACCESS_KEY=wrong"}, "store: "},
-		{"no such bucket for keys", map[string]any{"key-store": strings.Replace(store, "strata-objects", "strata-nothing", 1)}, nil, "key-store: "},
-		{"an empty store", map[string]any{"store": strings.Replace(store, "strata-objects", "strata-objects/empty", 1), "key-store": nil}, nil, "store: "},
-		{"no such provider", providers("safe:" + at), nil, "providers.vault: "},
-		{"no parameters of a provider", providers("vault:http://" + at + "/transit/strata"), nil, "providers.vault: "},
-		{"no secret for the provider", providers(strings.Replace(vault, "vault-secret-id", "nothing", 1)), nil, "kek vault/strata, or the settings of its provider: "},
-		{"no such key at the provider", map[string]any{"kek": "vault/nothing", "tenant": "new"}, nil, "kek vault/nothing, or"},
-		{"a key of no provider", map[string]any{"kek": "safe/strata"}, nil, "kek: "},
+		{"no address of a database", map[string]any{"database": "postgres://%zz"}, nil, "database: ", false},
+		{"nobody there", map[string]any{"database": "postgres://strata:x@" + nowhere + "/strata?sslmode=disable"}, nil, "database: ", true},
+		{"another password", map[string]any{"database": strings.Replace(dsn, "strata:", "strata:x", 1)}, nil, "database: ", false},
+		{"another database", map[string]any{"database": strings.Replace(dsn, "/strata?", "/nothing?", 1)}, nil, "database: ", false},
+		{"no such kind of store", map[string]any{"store": "ftp://strata-objects"}, nil, "store: ", false},
+		{"no such bucket", map[string]any{"store": strings.Replace(store, "strata-objects", "strata-nothing", 1)}, nil, "store: ", false},
+		{"no store there", map[string]any{"store": "s3://strata-objects?pathstyle=true&region=us-east-1&endpoint=http://" + nowhere}, nil, "store: ", false},
+		{"another secret", nil, []string{"AWS_SECRET_ACCESS_KEY=wrong"}, "store: ", false},
+		{"no such bucket for keys", map[string]any{"key-store": strings.Replace(store, "strata-objects", "strata-nothing", 1)}, nil, "key-store: ", false},
+		{"an empty store", map[string]any{"store": strings.Replace(store, "strata-objects", "strata-objects/empty", 1), "key-store": nil}, nil, "store: ", false},
+		{"no such provider", providers("safe:" + at), nil, "providers.vault: ", false},
+		{"no parameters of a provider", providers("vault:http://" + at + "/transit/strata"), nil, "providers.vault: ", false},
+		{"no secret for the provider", providers(strings.Replace(vault, "vault-secret-id", "nothing", 1)), nil, "providers.vault: vault: secret-id-file names a file", false},
+		{"no such key at the provider", map[string]any{"kek": "vault/nothing", "tenant": "new"}, nil, "kek vault/nothing, or", false},
+		{"a key of no provider", map[string]any{"kek": "safe/strata"}, nil, "kek: ", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // one waits, ten seconds, for a database to come up
+			if c.slow && !*long {
+				t.Skip("waits for ten seconds; -e2e.long does")
+			}
 			dir := t.TempDir()
 			wrong := w.settings(t, 0)
 			wrong["data"], wrong["listen"], wrong["read-cache"] = filepath.Join(dir, "data"), "127.0.0.1:0", filepath.Join(dir, "cache")

@@ -174,23 +174,35 @@ func (w *world) search(t *testing.T, server, study string) map[string]int {
 	return times
 }
 
-// check holds nodes, all of them unless some are named, to what was acknowledged:
-// each finds it once, one reads it back byte for byte, and nothing is found that
-// was never sent.
-func (w *world) check(t *testing.T, which ...*stacktest.Node) {
+// check holds the nodes to what was acknowledged: each finds it, and one of them
+// reads it back byte for byte.
+func (w *world) check(t *testing.T) {
 	t.Helper()
-	if which == nil {
-		which = w.Nodes
+	w.finds(t, w.Nodes...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	turn := 0
+	for u, want := range w.acked {
+		turn++
+		n := w.Nodes[turn%len(w.Nodes)]
+		if status, b, err := w.get(t.Context(), n.URL, u); err != nil || status != http.StatusOK || sha256.Sum256(b) != want {
+			t.Errorf("%s: an instance comes back as other %d bytes, status %d, %v", n.Name(), len(b), status, err)
+		}
 	}
+}
+
+// finds holds each of the nodes to what was acknowledged: it is found once, and
+// nothing is found that was never sent.
+func (w *world) finds(t *testing.T, which ...*stacktest.Node) {
+	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	studies := map[string][]archive.UIDs{}
 	for u := range w.tried {
 		studies[u.Study] = append(studies[u.Study], u)
 	}
-	turn := 0
-	for study, sent := range studies {
-		for _, n := range which {
+	for _, n := range which {
+		for study, sent := range studies {
 			found := w.search(t, n.URL, study)
 			for _, u := range sent {
 				_, acknowledged := w.acked[u]
@@ -204,17 +216,6 @@ func (w *world) check(t *testing.T, which ...*stacktest.Node) {
 			}
 			if len(found) > 0 {
 				t.Errorf("%s: %d instances that were never sent", n.Name(), len(found))
-			}
-		}
-		for _, u := range sent {
-			want, acknowledged := w.acked[u]
-			if !acknowledged {
-				continue
-			}
-			turn++
-			n := which[turn%len(which)]
-			if status, b, err := w.get(t.Context(), n.URL, u); err != nil || status != http.StatusOK || sha256.Sum256(b) != want {
-				t.Errorf("%s: an instance comes back as other %d bytes, status %d, %v", n.Name(), len(b), status, err)
 			}
 		}
 	}

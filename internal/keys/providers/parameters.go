@@ -97,6 +97,20 @@ func (p *parameters) secret(name string) []byte {
 	return b
 }
 
+// readable fails unless the file that a parameter names, if it does, can be read.
+func (p *parameters) readable(name string) {
+	path := p.get(name)
+	if path == "" {
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		p.fail(name, "names a file that cannot be read")
+		return
+	}
+	_ = f.Close() // nothing was read
+}
+
 // done returns the first error; a parameter that nobody took is one.
 func (p *parameters) done() error {
 	var unknown []string

@@ -12,6 +12,7 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strings"
 
@@ -104,6 +105,13 @@ func openVault(address string, p *parameters) (Provider, error) {
 	t, err := vaultkeys.Open(o)
 	if err != nil {
 		return Provider{}, err
+	}
+	// They are read again and again, but one that is not there at first is a mistake.
+	for _, name := range []string{"token-file", "secret-id-file", "jwt-file", "admin-token-file", "admin-secret-id-file"} {
+		p.readable(name)
+	}
+	if p.err != nil {
+		return Provider{}, errors.Join(p.err, t.Close())
 	}
 	return Provider{t, keys.ID(path[i+1:]), t.Close}, nil
 }

@@ -161,6 +161,7 @@ func TestWrong(t *testing.T) {
 		"gcpkms:x":                     `no key provider "gcpkms"`,
 		vault + "&x=%zz":               "by a URL",
 		vault + "&colour=hunter2":      `"colour"`,
+		vault:                          "token-file names a file that cannot be read",
 		vault + "&token-file=/hunter2": "token-file is given twice",
 		vault + "&namespace=":          "namespace is empty",
 		vault + "&timeout=hunter2":     "timeout is a time",
