@@ -57,8 +57,8 @@ type Options struct {
 	Follow time.Duration
 	// Backups is how long backups of the bucket with the keys are kept.
 	Backups time.Duration
-	Slog   *slog.Logger     // nil discards
-	Now    func() time.Time // nil is time.Now
+	Slog    *slog.Logger     // nil discards
+	Now     func() time.Time // nil is time.Now
 }
 
 // Custodian tends the keys of all tenants. It is safe for concurrent use.
