@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 )
 
 // Commit makes what the request stored durable and visible. It returns the
@@ -106,7 +108,16 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 		defer cancel()
 	}
 	st.fact.ID = o.Log.NewFactID()
-	return o.Log.Append(ctx, &st.fact, &body)
+	entry, err := o.Log.Append(ctx, &st.fact, &body)
+	if errors.Is(err, keys.ErrAbsent) {
+		// Its key object is gone. Where the index knows no such key either, it was
+		// destroyed on purpose; otherwise it is lost.
+		if id, known, ierr := o.Index.StudyKey(ctx, o.Tenant, st.ref); ierr == nil && (!known || id != st.key.id) {
+			st.r.s.keys.forget(st.ref, st.key) // the next attempt is not to meet it again
+			err = errShredded
+		}
+	}
+	return entry, err
 }
 
 // index applies the facts that were written and settles the results.
