@@ -84,8 +84,9 @@ func retrying(d *s3protocol.Store) driver.Driver {
 
 // overFaults injects faults between the driver and its retries, too.
 func overFaults(d *s3protocol.Store) driver.Driver {
+	// A large object is read by hundreds of calls, and read whole, in one go, to tell whether it is one's own.
 	rates := map[faultstore.Name]float64{faultstore.Create: .1, faultstore.Commit: .2, faultstore.Open: .1,
-		faultstore.Read: .1, faultstore.Stat: .1, faultstore.List: .1, faultstore.Delete: .1}
+		faultstore.Read: .0005, faultstore.Stat: .1, faultstore.List: .1, faultstore.Delete: .1}
 	f := faultstore.New(d, faultstore.Random(1, rates, faultstore.FailBefore, faultstore.FailAfter, faultstore.Cut))
 	return retrystore.New(f.Driver, retrystore.Options{Attempts: 20, First: time.Microsecond, Replay: 32 << 20})
 }
