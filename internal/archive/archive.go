@@ -154,6 +154,10 @@ type Instance struct {
 	// Replaces names blobs of the same UIDs that this one supersedes, under
 	// the policy that a newer version is the one shown.
 	Replaces []BlobID
+
+	// Stated is the stored fact that first stated the instance. Zero in a stored
+	// fact, which states it itself; a settled fact restates what others did.
+	Stated FactID
 }
 
 // FactKind says what a fact states.
@@ -168,11 +172,13 @@ const (
 	FactCheckpoint FactKind = 5  // every session and its last number
 	FactKeyClosed  FactKind = 19 // study keys are destroyed: what they sealed counts as never stored
 	FactTenant     FactKind = 20 // the tenant's settings
+	FactSettled    FactKind = 16 // a study is restated, its blobs in few packs
+	FactHeld       FactKind = 17 // a study or a patient must be kept
+	FactReleased   FactKind = 18 // a person says that a hold may go
+	FactRule       FactKind = 21 // the tenant's rules of a kind
+	FactMoved      FactKind = 26 // packs of a study are in another tier
+	FactTagged     FactKind = 27 // the tags of a study
 	// Reserved from the first day; a reader that meets one of them stops and says so.
-	FactSettled   FactKind = 16
-	FactHeld      FactKind = 17
-	FactReleased  FactKind = 18
-	FactRule      FactKind = 21
 	FactUser      FactKind = 22
 	FactCorrected FactKind = 23
 	FactLinked    FactKind = 24
@@ -212,6 +218,23 @@ type Fact struct {
 	Until  time.Time
 	// Closing: FactKeyClosed, what is to be known of it later.
 	Closing Closing
+
+	// Packs: FactSettled and FactMoved, where packs of the study are. Of all facts
+	// that name a pack the one with the largest identity tells its tier.
+	Packs []PackPlace
+	// Supersedes: FactSettled, the entries of the log that this fact stands for
+	// from now on; their objects may go. Dropped are blobs that they stated and this
+	// one does not: deleted longer ago than a deletion can be undone.
+	Supersedes []LogRange
+	Dropped    []BlobID
+
+	// Hold: FactHeld. Release: FactReleased.
+	Hold    *Hold
+	Release *Release
+	// Rules: FactRule; the newest of a name holds.
+	Rules *RuleSet
+	// Tags: FactTagged, all tags of the study, ascending; the newest fact holds.
+	Tags []string
 }
 
 // Chunk is a zstd frame of DICOM JSON texts one after another.
