@@ -19,7 +19,7 @@ func (s Suite) tiers(t *testing.T) {
 	class, restore := "", ""
 	var asked []string
 	p.Answer(func(w http.ResponseWriter, r *http.Request) bool {
-		switch kind(r) {
+		switch Kind(r) {
 		case "head":
 			if class != "" {
 				w.Header().Set("x-amz-storage-class", class)
@@ -94,7 +94,7 @@ func (s Suite) tiers(t *testing.T) {
 	// An address's class and encryption go with every object.
 	var got http.Header
 	p.Answer(func(_ http.ResponseWriter, r *http.Request) bool {
-		if k := kind(r); k == "put" || k == "start" {
+		if k := Kind(r); k == "put" || k == "start" {
 			got = r.Header.Clone()
 		}
 		return false
