@@ -38,6 +38,21 @@ func (s S3) NewBucket(t testing.TB, name string, versioned bool) {
 	}
 }
 
+// NewLockedBucket makes a bucket with object lock, whose objects are each retained for some
+// days (mode COMPLIANCE: nobody can shorten it); for none unless they say so if that is 0.
+func (s S3) NewLockedBucket(t testing.TB, name string, days uint) {
+	t.Helper()
+	c := s.client(t)
+	err := c.MakeBucket(t.Context(), name, minio.MakeBucketOptions{Region: s.Region, ObjectLocking: true})
+	if err == nil && days > 0 {
+		mode, unit := minio.Compliance, minio.Days
+		err = c.SetObjectLockConfig(t.Context(), name, &mode, &days, &unit)
+	}
+	if err != nil {
+		t.Fatalf("making bucket %s: %v", name, err)
+	}
+}
+
 // Versions returns how many versions of an object a bucket has, marks of its deletion included.
 func (s S3) Versions(t testing.TB, bucket, key string) int {
 	t.Helper()

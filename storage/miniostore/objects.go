@@ -168,7 +168,9 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string) error {
 
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
 	var r minio.RestoreRequest
-	r.SetDays(days)
+	if days > 0 {
+		r.SetDays(days)
+	}
 	if speed != "" {
 		r.SetGlacierJobParameters(minio.GlacierJobParameters{Tier: minio.TierType(speed)})
 	}

@@ -85,7 +85,7 @@ type Versions interface {
 type Tiers interface {
 	// SetClass copies the object onto itself, if it has the ETag still.
 	SetClass(ctx context.Context, key, etag, class string) error
-	// Restore asks for a readable copy.
+	// Restore asks for a readable copy; without days, where it stays for good.
 	Restore(ctx context.Context, key string, days int, speed string) error
 }
 

@@ -209,7 +209,10 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string) error {
 }
 
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
-	r := &types.RestoreRequest{Days: aws.Int32(int32(days))}
+	r := &types.RestoreRequest{}
+	if days > 0 {
+		r.Days = aws.Int32(int32(days))
+	}
 	if speed != "" {
 		r.GlacierJobParameters = &types.GlacierJobParameters{Tier: types.Tier(speed)}
 	}

@@ -30,8 +30,9 @@
 // InvalidArgument.
 //
 // Object Lock is the server's own behind: versitygw has it, with the real clock, not with
-// the test's. Only addresses in path style work. A restore's signature is not verified. What
-// is stored past this proxy counts as STANDARD.
+// the test's. Operations not named here go to the server behind as they are. Only addresses in
+// path style work. The signatures of a restore and of a copy onto itself are not verified. What is
+// stored past this proxy counts as STANDARD.
 package glaciertest
 
 import (
@@ -55,7 +56,7 @@ type Options struct {
 	// Delay is how long a restore takes from a class at a tier; [AmazonDelay] if nil.
 	Delay func(class, tier string) time.Duration
 	// File keeps classes and restores, so that another Start with the same file and
-	// server goes on with them; nothing is kept if empty.
+	// server goes on with them, but for uploads that are not complete; nothing is kept if empty.
 	File string
 }
 
@@ -112,8 +113,9 @@ func Start(t testing.TB, server testservers.S3, o Options) *Server {
 	return s
 }
 
-// URL returns the address of a bucket for package s3store; objects that say nothing else are
-// stored with the class, which is STANDARD if empty. For package miniostore "s3" becomes "minio".
+// URL returns the address of a bucket, which a prefix may follow ("bucket/prefix"), for package
+// s3store; objects that say nothing else are stored with the class, which is STANDARD if empty.
+// For package miniostore "s3" becomes "minio".
 func (s *Server) URL(bucket, class string) string {
 	u := "s3://" + bucket + "?pathstyle=true&region=" + s.Region + "&endpoint=" + s.Endpoint
 	if class != "" {

@@ -135,7 +135,10 @@ func (s *Server) complete(r *http.Request, n name) (*http.Response, error) {
 		return resp, err
 	}
 	n.Version = version(resp.Header.Get(versionHeader))
-	return resp, s.remember(n, class)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uploads, upload)
+	return resp, s.set(n, record{Class: class})
 }
 
 // delete forgets what is gone; a mark of deletion leaves the versions.
