@@ -53,6 +53,40 @@ func (s S3) NewLockedBucket(t testing.TB, name string, days uint) {
 	}
 }
 
+// Lock retains the newest version of an object in a locked bucket (mode COMPLIANCE), where until is
+// not zero, and puts it under a legal hold where hold is set.
+func (s S3) Lock(t testing.TB, bucket, key string, until time.Time, hold bool) {
+	t.Helper()
+	c := s.client(t)
+	var err error
+	if !until.IsZero() {
+		mode := minio.Compliance
+		err = c.PutObjectRetention(t.Context(), bucket, key, minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &until})
+	}
+	if on := minio.LegalHoldEnabled; err == nil && hold {
+		err = c.PutObjectLegalHold(t.Context(), bucket, key, minio.PutObjectLegalHoldOptions{Status: &on})
+	}
+	if err != nil {
+		t.Fatalf("locking an object in %s: %v", bucket, err)
+	}
+}
+
+// Locked returns until when the newest version of an object is retained, zero if it is not, and
+// whether there is a legal hold.
+func (s S3) Locked(t testing.TB, bucket, key string) (until time.Time, hold bool) {
+	t.Helper()
+	o, err := s.client(t).StatObject(t.Context(), bucket, key, minio.StatObjectOptions{})
+	if err != nil {
+		t.Fatalf("looking for a lock: %v", err)
+	}
+	if date := o.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"); date != "" {
+		if until, err = time.Parse(time.RFC3339, date); err != nil {
+			t.Fatalf("looking for a lock: %v", err)
+		}
+	}
+	return until, o.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == "ON"
+}
+
 // Versions returns how many versions of an object a bucket has, marks of its deletion included.
 func (s S3) Versions(t testing.TB, bucket, key string) int {
 	t.Helper()

@@ -25,7 +25,8 @@ const (
 
 // Options configure a store. The zero value is useful.
 type Options struct {
-	// Now is compared with the store's times to tell how old an upload is; time.Now if nil.
+	// Now is compared with the store's times to tell how old an upload is, and whether a
+	// retention is over; time.Now if nil.
 	Now func() time.Time
 }
 
@@ -189,7 +190,7 @@ func (s *Store) Purge(ctx context.Context, key string) error {
 
 // SetClass implements driver.Classer: the object is copied onto itself, with its metadata,
 // which works up to 5 GiB; a larger one is fault.TooLarge. Where the bucket keeps versions the
-// object gets one more, which does not have the lock of the one before.
+// object gets one more, under the same object lock; the one before stays in the class it was in.
 func (s *Store) SetClass(ctx context.Context, key, class string) error {
 	class = cmp.Or(class, s.at.Class, standard)
 	h, err := s.head(ctx, key)
@@ -199,7 +200,10 @@ func (s *Store) SetClass(ctx context.Context, key, class string) error {
 	if h.Size > copyMost {
 		return fault.New(fault.TooLarge, "an object above 5 GiB cannot change its class: move it to another store")
 	}
-	return s.client.SetClass(ctx, s.key(key), h.ETag, class)
+	if !h.Lock.Until.After(s.now()) { // over, and no store takes a date that is past
+		h.Lock.Mode, h.Lock.Until = "", time.Time{}
+	}
+	return s.client.SetClass(ctx, s.key(key), h.ETag, class, h.Lock)
 }
 
 // Thaw implements driver.Thawer. The speeds are "Expedited", "Standard" and "Bulk". One that

@@ -75,6 +75,13 @@ func (s *Server) rewrite(r *http.Request, n name, etag, class string) (*http.Res
 		put.UserMetadata["x-amz-checksum-crc32c"] = header.Get("X-Amz-Checksum-Crc32c")
 	}
 	put.SetMatchETag(info.ETag)
+	put.Mode = minio.RetentionMode(r.Header.Get("X-Amz-Object-Lock-Mode"))
+	put.LegalHold = minio.LegalHoldStatus(r.Header.Get("X-Amz-Object-Lock-Legal-Hold"))
+	if until := r.Header.Get("X-Amz-Object-Lock-Retain-Until-Date"); until != "" {
+		if put.RetainUntilDate, err = time.Parse(time.RFC3339, until); err != nil {
+			return refuse(r, http.StatusBadRequest, "InvalidArgument", "The retain until date must be provided in ISO 8601 format"), nil
+		}
+	}
 	done, err := s.own.PutObject(r.Context(), n.Bucket, n.Key, body, info.Size, "", "", put)
 	if err != nil {
 		return s.failed(r, err)

@@ -25,7 +25,7 @@
 // CopyObject) and the User Guide (Working with archived objects, Upgrading the speed of an
 // in-progress restore): see the tests. Restores take as long as the guide says at most; a
 // copy onto itself writes the object anew, so that its ETag changes where it was uploaded in
-// parts, and a bucket with versions gets one more, without the lock of the old one. Where
+// parts, and a bucket with versions gets one more, with the lock that the copy asks for. Where
 // the documents give an error's words but no code (Expedited for DEEP_ARCHIVE), it is
 // InvalidArgument.
 //
