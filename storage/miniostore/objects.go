@@ -175,7 +175,7 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3p
 	h.Set("x-amz-copy-source-if-match", `"`+etag+`"`)
 	if lock.Mode != "" {
 		h.Set(lockMode, lock.Mode)
-		h.Set(lockUntil, lock.Until.UTC().Format(time.RFC3339))
+		h.Set(lockUntil, lock.Until.UTC().Format(time.RFC3339Nano))
 	}
 	if lock.Hold != "" {
 		h.Set(lockHold, lock.Hold)

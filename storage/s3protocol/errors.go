@@ -78,7 +78,7 @@ func Classify(ctx context.Context, status int, code string, err error, doing str
 	}
 	// Amazon's words for it have no code of their own.
 	if code == "AccessDenied" && strings.Contains(err.Error(), "protected by object lock") {
-		return fault.Wrap(fault.Conflict, err, "%s: the bucket's object lock keeps it until the date of its retention", doing)
+		return fault.Wrap(fault.Conflict, err, "%s: the bucket's object lock keeps it, for its retention or a legal hold", doing)
 	}
 	if c, ok := codes[code]; ok {
 		return fault.Wrap(c.kind, err, "%s: %s", doing, c.advice)
