@@ -130,6 +130,40 @@ func TestTiers(t *testing.T) {
 	}
 }
 
+// TestVerifyOfAnArchive: what is archived is no gap, and neither is it lost; what is gone is.
+func TestVerifyOfAnArchive(t *testing.T) {
+	p, cold := newTieredPlace(t)
+	p.o.Tiers[1].Restore = true
+	n := p.open()
+	defer p.close(n)
+	for i := range 3 {
+		_, file := image(i, 1)
+		store(t, n, file)
+		if i == 1 {
+			carry(t, p.host, "hot", "cold")
+		}
+	}
+	archived := func(op faultstore.Op) faultstore.Decision {
+		if op.Name == faultstore.Open {
+			return faultstore.Decision{Action: faultstore.FailBefore, Err: fault.New(fault.Archived, "it must be restored first")}
+		}
+		return faultstore.Decision{}
+	}
+	cold.Script(archived)
+	if r := p.verify(n); len(r.Gaps) > 0 || r.Packs != 3 || r.Archived != 2 || r.Instances != 3 {
+		t.Errorf("archived: %+v", r)
+	}
+	cold.Script(nil)
+	b, _, _ := p.host.Tier("cold")
+	if err := b.Delete(t.Context(), packsIn(t, b)[0]); err != nil {
+		t.Fatal(err)
+	}
+	cold.Script(archived)
+	if r := p.verify(n); len(r.Gaps) == 0 || r.Archived != 1 {
+		t.Errorf("one is gone: %+v", r)
+	}
+}
+
 // TestImpaired: a tier whose store fails is named, and the node goes on without it.
 func TestImpaired(t *testing.T) {
 	p, cold := newTieredPlace(t)
