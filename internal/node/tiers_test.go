@@ -10,6 +10,8 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/faultstore"
@@ -127,6 +129,100 @@ func TestTiers(t *testing.T) {
 		p.wants(n, u, file)
 		p.wants(n, w, hot)
 		p.close(n)
+	}
+}
+
+// TestMoveOfAStudy: a study moves while it is read, is found in its tier by the index, and by
+// one that is made anew.
+func TestMoveOfAStudy(t *testing.T) {
+	for _, remote := range []bool{false, true} {
+		p, _ := newTieredPlace(t)
+		p.o.Tiers = append(p.o.Tiers, archive.Tier{Name: "attic", Store: "file:///attic", Restore: true})
+		attic, err := filestore.New(filepath.Join(t.TempDir(), "attic"), filestore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.o.TierStores["file:///attic"] = attic
+		if remote {
+			if p.o.Remote, err = filestore.New(filepath.Join(t.TempDir(), "objects"), filestore.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := p.open()
+		u, file := image(1, 1)
+		store(t, n, file)
+		hot, _, _ := p.host.Tier("hot")
+		name := packsIn(t, hot)[0]
+		study := n.ring.Ref(u.Study)
+		moves := func(to archive.TierName, availability archive.Availability) {
+			t.Helper()
+			// What is in one study's pack here is far less than what moves by itself.
+			m := move.New(move.Options{Index: n.Index, Log: n.log, Tiers: p.host.tiers, Pace: p.host.paceMoves, Least: 1})
+			if moved, err := m.Move(t.Context(), n.Tenant, study, to); err != nil || moved == 0 {
+				t.Fatalf("to %s: %d, %v", to, moved, err)
+			}
+			if at, ok, err := n.Index.Where(t.Context(), n.Tenant, name); at != to || !ok || err != nil {
+				t.Errorf("it is in %s by the index, want %s: %v, %v", at, to, ok, err)
+			}
+			found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+			if err != nil || len(found) != 1 || found[0].Tier != availability {
+				t.Errorf("to %s: %+v, %v; want %s", to, found, err, availability)
+			}
+			p.wants(n, u, file)
+		}
+		moves("cold", archive.Online)
+		if err := hot.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		p.wants(n, u, file)
+		moves("attic", archive.Nearline)
+		if _, err := n.Move.Move(t.Context(), n.Tenant, study, "nowhere"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("no such tier: %v", err)
+		}
+		if remote && p.host.Condition().WrongHints != 0 {
+			t.Errorf("%d wrong hints", p.host.Condition().WrongHints)
+		}
+		p.close(n)
+
+		if report, err := Rebuild(t.Context(), p.o, nil); err != nil || len(report.Gaps) != 0 || report.Instances != 1 {
+			t.Errorf("rebuild: %+v, %v", report, err)
+		}
+		n = p.open()
+		if at, ok, err := n.Index.Where(t.Context(), n.Tenant, name); at != "attic" || !ok || err != nil {
+			t.Errorf("after a rebuild it is in %s: %v, %v", at, ok, err)
+		}
+		p.wants(n, u, file)
+		if r := p.verify(n); len(r.Gaps) > 0 {
+			t.Errorf("%+v", r)
+		}
+		p.close(n)
+		p.o.Tiers = p.o.Tiers[:2] // what is there cannot be read any more, and is not lost
+		n = p.open()
+		found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+		if err != nil || len(found) != 1 || found[0].Tier != archive.Unavailable {
+			t.Errorf("its tier is not configured: %+v, %v", found, err)
+		}
+		p.close(n)
+	}
+}
+
+func TestMoveRate(t *testing.T) {
+	p := newPlace(t)
+	p.o.MoveRate = 1 << 20
+	n := p.open()
+	defer p.close(n)
+	// What is more than one gulp waits for the rest: 256 KiB at once, then a mebibyte a second.
+	began := time.Now()
+	if err := p.host.paceMoves(t.Context(), 512<<10); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("half a mebibyte took %v", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.host.paceMoves(ctx, 1<<20); !fault.Is(err, fault.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 
