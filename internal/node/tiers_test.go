@@ -11,11 +11,15 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/retrieve"
+	"github.com/strata-pacs/strata/internal/testservers"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/faultstore"
 	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/s3protocol/glaciertest"
+	"github.com/strata-pacs/strata/storage/s3store"
 )
 
 const coldStore = "file:///cold"
@@ -204,6 +208,67 @@ func TestMoveOfAStudy(t *testing.T) {
 		}
 		p.close(n)
 	}
+}
+
+// TestArchiveClass: the tiers of a preset in one bucket. What is archived says so
+// until it has been restored.
+func TestArchiveClass(t *testing.T) {
+	clock := glaciertest.NewClock()
+	s := glaciertest.Start(t, testservers.Versitygw(t), glaciertest.Options{Now: clock.Now})
+	s.NewBucket(t, "strata", false)
+	p := newPlace(t)
+	bucket, err := s3store.Open(t.Context(), s.URL("strata", ""), s3store.Options{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.o.Tiers, err = tiers.Read("aws", s.URL("strata", ""), "USD"); err != nil {
+		t.Fatal(err)
+	}
+	p.o.Remote, p.o.StoreMemory = bucket, 1
+	n := p.open()
+	defer p.close(n)
+	u, file := image(1, 1)
+	store(t, n, file)
+	study := n.ring.Ref(u.Study)
+	is := func(want archive.Availability) {
+		t.Helper()
+		found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+		if err != nil || len(found) != 1 || found[0].Tier != want {
+			t.Errorf("%+v, %v; want %s", found, err, want)
+		}
+	}
+	for _, c := range []struct {
+		to   archive.TierName
+		want archive.Availability
+	}{{"cold", archive.Online}, {"archive", archive.Nearline}} {
+		if moved, err := mover(p.host, n).Move(t.Context(), n.Tenant, study, c.to); err != nil || moved == 0 {
+			t.Fatal(moved, err)
+		}
+		if is(c.want); c.want == archive.Online {
+			p.wants(n, u, file)
+		}
+	}
+	packs, err := n.Index.Packs(t.Context(), n.Tenant, study)
+	if err != nil || len(packs) != 1 {
+		t.Fatal(packs, err)
+	}
+	if _, err := n.Bucket.Get(t.Context(), packs[0].Object, 1<<20); !fault.Is(err, fault.Archived) {
+		t.Errorf("it is read from the archive: %v", err)
+	}
+	if r := p.verify(n); len(r.Gaps) > 0 || r.Archived != 1 {
+		t.Errorf("%+v", r)
+	}
+	b, tier, _ := p.host.Tier("archive")
+	if err := b.Thaw(t.Context(), packs[0].Object, storage.ThawOptions{For: 24 * time.Hour, Speed: tier.Speeds[0].Word}); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(tier.Speeds[0].Longest + time.Minute)
+	p.wants(n, u, file)
+	if moved, err := mover(p.host, n).Move(t.Context(), n.Tenant, study, "hot"); err != nil || moved == 0 {
+		t.Fatal(moved, err)
+	}
+	is(archive.Online)
+	p.wants(n, u, file)
 }
 
 func TestMoveRate(t *testing.T) {
