@@ -22,6 +22,7 @@ import (
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
@@ -37,6 +38,7 @@ type Archive struct {
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
 	Shred     *shred.Shredder
+	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -164,7 +166,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Remove = remove.New(n.Index, a.log, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	a.Shred = a.newShredder()
-	return nil
+	a.Settle, err = a.newSettler()
+	return err
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -238,6 +241,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
+	}
+	if a.Settle != nil {
+		a.Settle.Close()
 	}
 	if a.Thumbnail != nil {
 		a.Thumbnail.Close()
