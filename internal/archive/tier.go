@@ -103,6 +103,7 @@ type LogEntry struct {
 	N       uint64
 	Fact    FactID
 	Kind    FactKind
+	Key     KeyID // of the fact; zero where the tenant root seals it
 	Size    int64 // bytes of the log object, bodies included
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/storage"
 )
@@ -190,8 +192,9 @@ func TestPurge(t *testing.T) {
 	q.reads("rebuilt")
 }
 
-// TestPurgeShredded: what is left of a shredded study goes, too.
-func TestPurgeShredded(t *testing.T) {
+// TestSettleShredded: the packs of a shredded study go, and what is stored of it later
+// settles as if there had been nothing.
+func TestSettleShredded(t *testing.T) {
 	q := newQuiet(t, Settling{})
 	defer func() { q.close(q.a) }()
 	q.fill(6)
@@ -199,7 +202,7 @@ func TestPurgeShredded(t *testing.T) {
 	q.stores(1, 8)
 	shreds(t, q.a, archive.ShredTarget{Study: quietStudy})
 	clear(q.want)
-	if r := q.settles(); !r.Settled || r.Instances != 0 || r.Dropped != 0 {
+	if r := q.settles(); r.Settled {
 		t.Errorf("%+v", r)
 	}
 	q.passes(2 * time.Hour)
@@ -220,6 +223,56 @@ func TestPurgeShredded(t *testing.T) {
 	q.sweeps()
 	q.reads("stored again")
 	q.rebuilt("stored again")
+}
+
+// TestSettleTwoKeys: a study that two nodes began at once has two keys, and a settled fact for each.
+func TestSettleTwoKeys(t *testing.T) {
+	q := newQuiet(t, Settling{})
+	defer func() { q.close(q.a) }()
+	other, err := ingest.New(ingest.Options{Tenant: q.a.Tenant, Index: q.a.Index, Keys: q.a.ring, Log: q.a.log, Packs: q.a.Bucket, Now: q.o.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var requests []*ingest.Request
+	for i, s := range []*ingest.Store{q.a.Store, other} {
+		r := s.Begin(ingest.RequestOptions{})
+		defer r.Abort()
+		for k := range 3 {
+			u, file := slice(1+k%2, 2*k+i, "Fern^Ada")
+			r.Add(t.Context(), bytes.NewReader(file))
+			q.want[u] = file
+		}
+		requests = append(requests, r)
+	}
+	keys := map[archive.KeyID]bool{}
+	for _, r := range requests {
+		r.Commit(t.Context())
+	}
+	for _, row := range rows(t, q.a, quietStudy) {
+		keys[row.Key] = true
+	}
+	q.stores(1, 9)
+	if len(keys) != 2 {
+		t.Fatalf("%d keys", len(keys))
+	}
+	if r := q.settles(); !r.Settled || r.Made != 2 || r.After != 4 || r.Instances != 7 {
+		t.Errorf("%+v", r)
+	}
+	if r := q.settles(); r.Settled {
+		t.Errorf("again: %+v", r)
+	}
+	q.passes(2 * time.Hour)
+	q.sweeps()
+	q.reads("swept")
+	q.rebuilt("swept")
+	q.reads("rebuilt")
+	shreds(t, q.a, archive.ShredTarget{Study: quietStudy})
+	clear(q.want)
+	q.passes(2 * time.Hour)
+	q.sweeps()
+	q.reads("shredded")
+	q.rebuilt("shredded")
 }
 
 // TestSettleDamaged: damage is not copied, and what is damaged stays as it is.
@@ -291,4 +344,29 @@ func TestSettleNothing(t *testing.T) {
 	if err != nil || r.Settled || strings.Contains(fmt.Sprint(r), "true") {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// TestSettleReap: the reaper leaves a pack alone that was let go of, however old it is, until its grace has passed.
+func TestSettleReap(t *testing.T) {
+	q := newQuiet(t, Settling{})
+	defer func() { q.close(q.a) }()
+	q.o.Grace = time.Second // by the store's clock, which is not put forward
+	q.close(q.a)
+	q.a = q.open()
+	q.fill(4)
+	q.settles()
+	q.stores(1, 9)
+	q.settles()
+	time.Sleep(1100 * time.Millisecond)
+	if n := len(q.objects("pack")); n != 2 {
+		t.Fatalf("%d packs", n)
+	}
+	if n, err := q.a.Reconcile.Reap(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d packs were reaped, %v", n, err)
+	}
+	q.passes(2 * time.Hour)
+	if w := q.sweeps(); w.Objects != 7 { // five log objects, the first settled fact and its pack
+		t.Errorf("%+v", w)
+	}
+	q.reads("swept")
 }

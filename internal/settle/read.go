@@ -3,6 +3,7 @@ package settle
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -32,6 +33,7 @@ type Objects interface {
 // feed reads places one after another, several requests at once and ahead of
 // its user. It ends when its context does.
 type feed struct {
+	ctx     context.Context
 	windows <-chan window
 	rest    [][]byte
 }
@@ -45,7 +47,7 @@ type window struct {
 // newFeed begins to read. run is to be run by a goroutine that the caller waits for.
 func newFeed(ctx context.Context, o Objects, places []archive.Location) (f *feed, run func()) {
 	windows := make(chan window)
-	return &feed{windows: windows}, func() {
+	return &feed{ctx: ctx, windows: windows}, func() {
 		defer close(windows)
 		for pieces := cutPieces(places); len(pieces) > 0; {
 			n, size := 0, int64(0)
@@ -76,6 +78,9 @@ func (f *feed) Read(p []byte) (int, error) {
 			continue
 		}
 		w, ok := <-f.windows
+		if err := f.ctx.Err(); err != nil {
+			return 0, context.Cause(f.ctx)
+		}
 		if !ok {
 			return 0, io.ErrUnexpectedEOF
 		}
@@ -158,8 +163,8 @@ func read(ctx context.Context, o Objects, at archive.Location) ([]byte, error) {
 	}
 	defer r.Close()
 	b := make([]byte, at.Length)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
+	if _, err = io.ReadFull(r, b); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fault.Wrap(fault.Corrupt, err, "an object is shorter than the index says; check the store with strata verify")
 	}
-	return b, nil
+	return b, err
 }

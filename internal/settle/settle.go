@@ -30,8 +30,8 @@
 //
 // A deletion can be undone within the hold window. Until then deleted blobs are
 // carried along; later they are dropped: the fact names them as such, and their
-// bytes go with the objects that held them, but for packs that must not be read. A study of which nothing is left, or only what was shredded, becomes a settled fact without
-// instances, and no object keeps any of it. Its keys stay, because what comes of the study later is sealed under them;
+// bytes go with the objects that held them, but for packs that must not be read. A
+// study of which nothing is left becomes a settled fact without instances. Its keys stay, because what comes of the study later is sealed under them;
 // to destroy them is package shred's.
 package settle
 
@@ -60,8 +60,6 @@ type Index interface {
 	StudyInstances(ctx context.Context, t archive.Tenant, study archive.Ref, yield func(*archive.InstanceRow, archive.State) bool) error
 	// Deletions returns every deleted blob below sel, with the deletions that hold it.
 	Deletions(ctx context.Context, t archive.Tenant, sel archive.UIDs) ([]archive.Deletion, error)
-	// Closed reports whether a key-closed fact names the key.
-	Closed(ctx context.Context, t archive.Tenant, id archive.KeyID) (bool, error)
 	// Apply indexes facts and returns after the commit, one Applied an entry.
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,8 +46,8 @@ func (s *Settler) settle(ctx context.Context, study archive.Ref) (Result, error)
 }
 
 // settleKey settles what a key seals of a study.
-func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.KeyID, rest bool) (Result, error) {
-	v, err := s.look(ctx, study, key, rest)
+func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.KeyID, root bool) (Result, error) {
+	v, err := s.look(ctx, study, key, root)
 	if err != nil {
 		return Result{}, err
 	}
@@ -78,6 +79,9 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 		p, err := s.copyPack(ctx, list)
 		if err != nil {
 			s.discard(ctx, f.Packs[len(l.keep):])
+			if herr := s.holds(ctx, v); errors.Is(herr, errChanged) {
+				err = herr // which is why: what was to be copied is gone, or its key
+			}
 			return r, err
 		}
 		if began.IsZero() {

@@ -3,14 +3,12 @@ package settle
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
 )
 
@@ -37,17 +35,18 @@ type view struct {
 	objects   map[string]bool // where blobs lie, those to be dropped too
 }
 
-// keys returns the keys that seal what is stored of a study, ascending. A study
-// normally has one, and none when all of it was shredded or dropped: then one that is zero.
-func (s *Settler) keys(ctx context.Context, study archive.Ref) (all []archive.KeyID, err error) {
-	err = s.o.Index.StudyInstances(ctx, s.o.Tenant, study, func(r *archive.InstanceRow, _ archive.State) bool {
-		if !slices.Contains(all, r.Key) {
-			all = append(all, r.Key)
-		}
-		return true
-	})
+// keys returns the keys that seal what is stored of a study, ascending; it
+// normally has one. The zero key, of facts about a study of which nothing is left, comes with the first.
+func (s *Settler) keys(ctx context.Context, study archive.Ref) ([]archive.KeyID, error) {
+	entries, err := s.o.Index.Entries(ctx, s.o.Tenant, study)
 	if err != nil {
-		return nil, fmt.Errorf("reading the instances of a study: %w", err)
+		return nil, fmt.Errorf("asking what is in the log of a study: %w", err)
+	}
+	var all []archive.KeyID
+	for _, e := range entries {
+		if e.Key != (archive.KeyID{}) && !slices.Contains(all, e.Key) {
+			all = append(all, e.Key)
+		}
 	}
 	slices.SortFunc(all, func(a, b archive.KeyID) int { return bytes.Compare(a[:], b[:]) })
 	if len(all) == 0 {
@@ -57,8 +56,8 @@ func (s *Settler) keys(ctx context.Context, study archive.Ref) (all []archive.Ke
 }
 
 // look reads the index. The entries come first: what a later one states is then not
-// superseded unseen. With rest the view has the entries, too, of which nothing is left.
-func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID, rest bool) (*view, error) {
+// superseded unseen. With root the view has the facts, too, that the tenant root seals.
+func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID, root bool) (*view, error) {
 	v := &view{study: study, key: key, packs: map[string]archive.PackState{}, objects: map[string]bool{}}
 	entries, err := s.o.Index.Entries(ctx, s.o.Tenant, study)
 	if err != nil {
@@ -70,9 +69,7 @@ func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID
 	}
 	var bad error
 	var deleted []bool
-	stated := map[archive.FactID]archive.KeyID{}
 	err = s.o.Index.StudyInstances(ctx, s.o.Tenant, study, func(r *archive.InstanceRow, state archive.State) bool {
-		stated[r.Source.Fact] = r.Key
 		switch {
 		case r.Key != key:
 			return true
@@ -99,8 +96,19 @@ func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID
 			v.packs[p.Object] = p
 		}
 	}
-	if err := s.sort(ctx, v, entries, stated, rest); err != nil {
-		return nil, err
+	for _, e := range entries {
+		if e.Key != key && (!root || e.Key != archive.KeyID{}) {
+			continue
+		}
+		v.entries = append(v.entries, e)
+		if e.Kind != archive.FactSettled {
+			continue
+		}
+		old, err := ledger.Read(ctx, s.o.Bucket, s.o.Tenant, e.Session, e.N, s.o.Keys.Secret, ledger.Index)
+		if err != nil {
+			return nil, err
+		}
+		v.old = append(v.old, old.Fact)
 	}
 	if slices.Contains(deleted, true) {
 		return v, s.drop(ctx, v, deleted)
@@ -109,63 +117,6 @@ func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID
 }
 
 var errLarge = fault.New(fault.TooLarge, "the study has more than %d instances: it stays as it was stored", MaxInstances)
-
-// sort takes the entries that are about what the key seals; stated says which key that was of each fact of which something is left.
-func (s *Settler) sort(ctx context.Context, v *view, entries []archive.LogEntry, stated map[archive.FactID]archive.KeyID, rest bool) error {
-	gone := map[archive.BlobID]bool{}
-	for _, e := range entries {
-		if e.Kind != archive.FactSettled {
-			continue
-		}
-		f, dead, err := s.read(ctx, e)
-		if err != nil {
-			return err
-		}
-		for _, b := range f.Dropped {
-			gone[b] = true
-		}
-		if f.Key == v.key || rest && (dead || f.Key == archive.KeyID{}) {
-			v.entries, v.old = append(v.entries, e), append(v.old, f)
-		}
-	}
-	for _, e := range entries {
-		key, left := stated[e.Fact]
-		switch {
-		case e.Kind == archive.FactSettled:
-			continue
-		case e.Kind == archive.FactMoved && rest, left && key == v.key:
-		case left || !rest || e.Kind != archive.FactStored:
-			continue
-		default:
-			f, dead, err := s.read(ctx, e)
-			if err != nil {
-				return err
-			}
-			if !dead && slices.ContainsFunc(f.Instances, func(in archive.Instance) bool { return !gone[in.Blob] }) {
-				continue // why nothing is left of it is for others to find out
-			}
-		}
-		v.entries = append(v.entries, e)
-	}
-	return nil
-}
-
-// read reads a fact and reports whether its key was destroyed: then it has
-// what its clear header says.
-func (s *Settler) read(ctx context.Context, e archive.LogEntry) (f *archive.Fact, dead bool, err error) {
-	got, err := ledger.Read(ctx, s.o.Bucket, s.o.Tenant, e.Session, e.N, s.o.Keys.Secret, ledger.Index)
-	var u *ledger.Unopened
-	if errors.As(err, &u) && errors.Is(err, keys.ErrAbsent) {
-		closed, cerr := s.o.Index.Closed(ctx, s.o.Tenant, u.Fact.Key)
-		if cerr != nil {
-			return nil, false, fmt.Errorf("asking whether a key was destroyed: %w", cerr)
-		}
-		if closed {
-			return &u.Fact, true, nil
-		}
-	}
-	return got.Fact, false, err
-}
 
 // add takes a row over.
 func (v *view) add(r *archive.InstanceRow) {
