@@ -68,7 +68,7 @@ func TestSettle(t *testing.T) {
 	}
 
 	// Undeleted within the hold window, it comes out of the pack.
-	if err := q.a.Remove.Undelete(t.Context(), q.a.Tenant, gone); err != nil {
+	if _, err := q.a.Remove.Undelete(t.Context(), q.a.Tenant, gone); err != nil {
 		t.Fatal(err)
 	}
 	_, q.want[gone] = slice(1, 99, "Fern^Ada")
@@ -146,7 +146,7 @@ func TestPurge(t *testing.T) {
 	if !r.Settled || r.Dropped != 1 || r.DroppedBytes < size/2 || r.Instances != 6 || !r.Next.IsZero() {
 		t.Errorf("after the hold: %+v", r)
 	}
-	if err := q.a.Remove.Undelete(t.Context(), q.a.Tenant, gone); !fault.Is(err, fault.NotFound) {
+	if _, err := q.a.Remove.Undelete(t.Context(), q.a.Tenant, gone); !fault.Is(err, fault.NotFound) {
 		t.Errorf("undeleted what is gone: %v", err)
 	}
 	q.reads("dropped")

@@ -68,7 +68,7 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 	}
 	f, err := s.fact(ctx, v, l)
 	if err != nil {
-		return r, err
+		return r, s.because(ctx, v, err)
 	}
 	var began time.Time // when the first pack was there
 	for _, g := range l.fresh {
@@ -79,10 +79,7 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 		p, err := s.copyPack(ctx, list)
 		if err != nil {
 			s.discard(ctx, f.Packs[len(l.keep):])
-			if herr := s.holds(ctx, v); errors.Is(herr, errChanged) {
-				err = herr // which is why: what was to be copied is gone, or its key
-			}
-			return r, err
+			return r, s.because(ctx, v, err)
 		}
 		if began.IsZero() {
 			began = s.o.Now()
@@ -95,6 +92,15 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 	}
 	r.Settled, r.After = true, 1+len(f.Packs)
 	return r, nil
+}
+
+// because returns why settling failed: where what was seen does not hold any more, what was
+// to be read is gone for that reason.
+func (s *Settler) because(ctx context.Context, v *view, err error) error {
+	if changed := s.holds(ctx, v); errors.Is(changed, errChanged) {
+		return changed
+	}
+	return err
 }
 
 // before counts the objects that the study lies in.
