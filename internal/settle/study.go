@@ -241,10 +241,10 @@ func (s *Settler) state(ctx context.Context, v *view, f *archive.Fact, began tim
 		s.discard(ctx, f.Packs[kept:])
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, left)
+	inTime, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	// From here on the packs stay: the fact may have been written, whatever the error says.
-	e, err := s.o.Log.Append(ctx, f, nil)
+	e, err := s.o.Log.Append(inTime, f, nil)
 	if err != nil {
 		return err
 	}
@@ -282,18 +282,15 @@ func (s *Settler) factID(v *view) (archive.FactID, error) {
 	return id, nil
 }
 
-// discard removes packs that no fact names nor will.
+// discard removes packs of a settling that failed, which no fact names nor will. What it
+// cannot remove, or has no time for, is left to the reaper.
 func (s *Settler) discard(ctx context.Context, packs []archive.PackPlace) {
-	for _, p := range packs {
-		s.remove(ctx, p.Object)
-	}
-}
-
-// remove removes a pack of a settling that failed; what it cannot is left to the reaper.
-func (s *Settler) remove(ctx context.Context, object string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := s.o.Bucket.Delete(ctx, object); err != nil {
-		s.o.Slog.Warn("a pack of a settling that failed could not be removed; the reaper will", "object", object, "error", err)
+	for _, p := range packs {
+		if err := s.o.Bucket.Delete(ctx, p.Object); err != nil {
+			s.o.Slog.Warn("a pack of a settling that failed could not be removed; the reaper will", "object", p.Object, "error", err)
+			return
+		}
 	}
 }
