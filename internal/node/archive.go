@@ -23,6 +23,7 @@ import (
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
@@ -39,6 +40,7 @@ type Archive struct {
 	Remove    *remove.Remover
 	Shred     *shred.Shredder
 	Move      *move.Mover
+	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -171,7 +173,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
-	return nil
+	a.Settle, err = a.newSettler()
+	return err
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -248,6 +251,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
+	}
+	if a.Settle != nil {
+		a.Settle.Close()
 	}
 	if a.Thumbnail != nil {
 		a.Thumbnail.Close()
