@@ -109,6 +109,10 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 	}
 	st.fact.ID = o.Log.NewFactID()
 	entry, err := o.Log.Append(ctx, &st.fact, &body)
+	if err == nil && body.Object != "" {
+		// The log need not say what the store does; the index counts it.
+		entry.Fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.ObjectSize(), Tier: archive.HotTier}}
+	}
 	if errors.Is(err, keys.ErrAbsent) {
 		// Its key object is gone. Where the index knows no such key either, it was
 		// destroyed on purpose; otherwise it is lost.

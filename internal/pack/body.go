@@ -28,6 +28,11 @@ func (b *Body) Find(id archive.BlobID) (Entry, bool) {
 	return Entry{}, false
 }
 
+// ObjectSize returns the bytes of the pack that the body is: header, blobs, table and trailer.
+func (b *Body) ObjectSize() int64 {
+	return HeaderSize + b.Size + int64(len(b.Blobs))*entrySize + TrailerSize
+}
+
 // CopyTo writes header, which stands for the first HeaderSize bytes, and the
 // blobs that are in memory. It may be called again.
 func (b *Body) CopyTo(w io.Writer, header [HeaderSize]byte) (int64, error) {

@@ -116,6 +116,9 @@ func TestStage(t *testing.T) {
 				}
 			} else {
 				b := object(t, store, body.Object)
+				if body.ObjectSize() != int64(len(b)) {
+					t.Errorf("a pack of %d bytes, not %d", len(b), body.ObjectSize())
+				}
 				if !bytes.HasPrefix(b, append([]byte(magic), all...)) {
 					t.Error("the pack does not begin with header and blobs")
 				}
