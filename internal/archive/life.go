@@ -51,13 +51,16 @@ type LifeMark struct {
 
 // NextDue says when a study that was looked at is to be looked at again.
 type NextDue struct {
+	ID    int64 // of its row
 	Study Ref
 	At    time.Time
 	Mark  LifeMark // of what was looked at: if the study changed since, At does not hold
 }
 
 // Next returns the NextDue of the study, of which this is the state that was looked at.
-func (l *StudyLife) Next(at time.Time) NextDue { return NextDue{Study: l.Study, At: at, Mark: l.Mark} }
+func (l *StudyLife) Next(at time.Time) NextDue {
+	return NextDue{ID: l.ID, Study: l.Study, At: at, Mark: l.Mark}
+}
 
 const (
 	// MaxTags bounds the tags of a study.

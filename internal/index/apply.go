@@ -19,7 +19,8 @@ type batch struct {
 	unsettled []*series // series that the entry changed
 	changed   []*series // series whose rows are to be written
 	entered   map[*tenant]bool
-	grew      map[*tenant]bool // their change feeds
+	grew      map[*tenant]bool  // their change feeds
+	studies   map[*tenant]int64 // of them, how many are visible more
 	words     map[*tenant][]word
 	posts     []posting
 	lost      []lost    // words of studies that were taken out

@@ -237,6 +237,9 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 		sealed.PatientID, sealed.Issuer = "", "" // of a deleted study, those that it showed last
 		fmt.Fprintln(&out, study, sealed, ok)
 	}
+	n, err := x.StudyCount(ctx, name)
+	check(err)
+	fmt.Fprintln(&out, n, "studies")
 	p, err := x.Progress(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, p)

@@ -203,14 +203,40 @@ func dueNumber(at time.Time) int64 {
 	return max(1, min(at.UnixMilli(), never))
 }
 
+// countStudy notes a study that is visible now, or no longer.
+func (b *batch) countStudy(t *tenant, before, after int64) {
+	switch {
+	case before == 0 && after != 0:
+		b.studies[t]++
+	case before != 0 && after == 0:
+		b.studies[t]--
+	}
+}
+
+// storeCounts writes how many studies are visible more, or less.
+func (b *batch) storeCounts() error {
+	for t, n := range b.studies {
+		if n == 0 {
+			continue
+		}
+		err := b.c.exec(`INSERT INTO lifecycles (tenant, generation, studies) VALUES (?, 1, ?)
+			ON CONFLICT (tenant) DO UPDATE SET studies = lifecycles.studies + excluded.studies`, t.id, n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // allDue has every study of the tenant looked at anew.
 func (b *batch) allDue(t *tenant) error {
-	return b.c.exec(`INSERT INTO generations (tenant, generation) VALUES (?, 2) ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1`, t.id)
+	return b.c.exec(`INSERT INTO lifecycles (tenant, generation, studies) VALUES (?, 2, 0)
+		ON CONFLICT (tenant) DO UPDATE SET generation = lifecycles.generation + 1`, t.id)
 }
 
 // generation returns the generation of the tenant's rules.
 func (t *tenant) generation(c *conn) (int64, error) {
-	n, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, t.id)
+	n, err := c.integer(`SELECT generation FROM lifecycles WHERE tenant = ?`, t.id)
 	return max(n, 1), err
 }
 

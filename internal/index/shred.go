@@ -164,6 +164,7 @@ func (x *excision) cut() error {
 	if st.skey != 0 && !b.bulk {
 		b.posts = append(b.posts, posting{old: st.skey, was: st.posted})
 	}
+	b.countStudy(t, st.skey, 0)
 	st.dirty = false
 	b.w.studies.drop(func(s *study) bool { return s == st })
 	b.grew[t] = true // who waits for the feed looks again

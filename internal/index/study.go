@@ -184,6 +184,7 @@ func (b *batch) storeStudy(s *study) error {
 	if s.instances > 0 {
 		skey = studyDay(s.set.get(tagStudyDate))<<b.w.x.idBits | s.id
 	}
+	b.countStudy(s.t, s.skey, skey)
 	mods := modalityMask(s.modes.values)
 	err := b.post(s, skey)
 	if err != nil {
