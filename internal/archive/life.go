@@ -33,6 +33,13 @@ type StudyLife struct {
 	// Bytes are those of all its sealed blobs, hidden versions and deleted ones included: what moving it moves.
 	Bytes int64
 
+	// Tiers are those that packs of it are in, sorted; none where all of it still lies in entries of the log, which are hot.
+	Tiers []TierName
+	// Loose counts live stored entries of the log: what is not settled yet. Settled: there are none, and a settled
+	// fact stands for them. A study that an older version of Strata indexed is not settled before it is settled anew.
+	Loose   int
+	Settled bool
+
 	// Due is when the study is to be looked at next: set by facts about it, and by SetDue.
 	Due time.Time
 	// Outdated: the rules changed since Due was set, so the study is due whatever Due says.
