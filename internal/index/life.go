@@ -265,8 +265,8 @@ func (b *batch) storeCounts() error {
 		if n == 0 {
 			continue
 		}
-		err := b.c.exec(`INSERT INTO lifecycles (tenant, generation, studies) VALUES (?, 1, ?)
-			ON CONFLICT (tenant) DO UPDATE SET studies = lifecycles.studies + excluded.studies`, t.id, n)
+		err := b.c.exec(`INSERT INTO generations (tenant, generation, studies) VALUES (?, 1, ?)
+			ON CONFLICT (tenant) DO UPDATE SET studies = generations.studies + excluded.studies`, t.id, n)
 		if err != nil {
 			return err
 		}
@@ -276,13 +276,13 @@ func (b *batch) storeCounts() error {
 
 // allDue has every study of the tenant looked at anew.
 func (b *batch) allDue(t *tenant) error {
-	return b.c.exec(`INSERT INTO lifecycles (tenant, generation, studies) VALUES (?, 2, 0)
-		ON CONFLICT (tenant) DO UPDATE SET generation = lifecycles.generation + 1`, t.id)
+	return b.c.exec(`INSERT INTO generations (tenant, generation, studies) VALUES (?, 2, 0)
+		ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1`, t.id)
 }
 
 // generation returns the generation of the tenant's rules.
 func (t *tenant) generation(c *conn) (int64, error) {
-	n, err := c.integer(`SELECT generation FROM lifecycles WHERE tenant = ?`, t.id)
+	n, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, t.id)
 	return max(n, 1), err
 }
 

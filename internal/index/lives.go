@@ -93,36 +93,10 @@ func (x *Index) Due(ctx context.Context, name archive.Tenant, now time.Time, aft
 // StudyCount returns how many studies of the tenant are visible. It needs no keys, and costs one look-up.
 func (x *Index) StudyCount(ctx context.Context, name archive.Tenant) (n int64, err error) {
 	err = x.keyless(ctx, name, func(c *conn, tenant int64) error {
-		n, err = c.integer(`SELECT studies FROM lifecycles WHERE tenant = ?`, tenant)
+		n, err = c.integer(`SELECT studies FROM generations WHERE tenant = ?`, tenant)
 		return err
 	})
 	return n, err
-}
-
-// Pending reports whether any study of the tenant is due. It needs no keys, so that nobody opens a tenant to find
-// that there is nothing to do.
-func (x *Index) Pending(ctx context.Context, name archive.Tenant, now time.Time) (pending bool, err error) {
-	err = x.keyless(ctx, name, func(c *conn, tenant int64) error {
-		generation, err := c.integer(`SELECT generation FROM lifecycles WHERE tenant = ?`, tenant)
-		if err != nil {
-			return err
-		}
-		first, err := c.integer(`SELECT judged FROM lives WHERE tenant = ? AND judged > 0 ORDER BY judged LIMIT 1`, tenant)
-		if err != nil {
-			return err
-		}
-		if pending = first != 0 && first < generation; pending {
-			return nil
-		}
-		for _, judged := range [...]int64{0, first} {
-			n, err := c.integer(`SELECT id FROM lives WHERE tenant = ? AND judged = ? AND due <= ? ORDER BY due, id LIMIT 1`, tenant, judged, now.UnixMilli())
-			if pending = n != 0; pending || err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return pending, err
 }
 
 // keyless runs f with a connection that sees the tenant's rows; not at all when the index has nothing of the tenant.

@@ -85,13 +85,6 @@ func BenchmarkLives(b *testing.B) {
 			}
 		}
 	})
-	b.Run("pending", func(b *testing.B) {
-		for b.Loop() {
-			if p, err := x.Pending(ctx, hospital, time.UnixMilli(1)); err != nil || p {
-				b.Fatal(p, err)
-			}
-		}
-	})
 	b.Run("accessed-1000", func(b *testing.B) {
 		ls, err := x.Lives(ctx, hospital, 0, page)
 		if err != nil {

@@ -196,14 +196,6 @@ func TestDue(t *testing.T) {
 			}
 		}
 		same("before its time", dueUIDs(t, x, quiet.Add(-1), 3))
-		pending := func(when string, now time.Time, want bool) {
-			t.Helper()
-			if got, err := x.Pending(ctx, hospital, now); err != nil || got != want {
-				t.Errorf("%s: pending %v: %v", when, got, err)
-			}
-		}
-		pending("before its time", quiet.Add(-1), false)
-		pending("the first", quiet, true)
 		same("a millisecond each", dueUIDs(t, x, quiet.Add(2*time.Millisecond), 2), all[:3]...)
 		later := quiet.Add(time.Hour)
 		for page := 1; page < 9; page++ {
@@ -223,10 +215,7 @@ func TestDue(t *testing.T) {
 
 		newest := lifeOf(t, x, all[6])
 		setDue(t, x, newest.Next(later.Add(5*time.Hour)))
-		pending("the first that was judged", later, true)
-		pending("the one before", later.Add(-1), false)
 		apply(t, x, tags(900, all[6], "x"))
-		pending("tagged", later.Add(-1), true)
 
 		stale := lifeOf(t, x, all[0])
 		s := ctSpec
@@ -242,7 +231,6 @@ func TestDue(t *testing.T) {
 		}
 		newest = lifeOf(t, x, all[6])
 		setDue(t, x, newest.Next(later.Add(5*time.Hour)))
-		pending("other rules", time.UnixMilli(2), true)
 		apply(t, x, tags(901, all[6], "y"))
 		same("other rules", dueUIDs(t, x, later, 2), "5.6", "5.0", "5.4", "5.3", "5.2", "5.1", "5.5")
 		if l := lifeOf(t, x, all[5]); !l.Outdated {
@@ -256,9 +244,6 @@ func TestDue(t *testing.T) {
 		l := lifeOf(t, x, all[2])
 		setDue(t, x, old.Next(later.Add(time.Hour)), l.Next(later.Add(time.Hour)))
 		same("rules that changed meanwhile", dueUIDs(t, x, later, 2), "5.6", "5.0", "5.4", "5.3", "5.5", "5.1")
-		if p, err := x.Pending(ctx, "practice", later); err != nil || p {
-			t.Errorf("another tenant: %v %v", p, err)
-		}
 		if ls, err := x.Due(ctx, "practice", later, nil, 9); err != nil || len(ls) != 0 {
 			t.Errorf("another tenant: %v %v", ls, err)
 		}

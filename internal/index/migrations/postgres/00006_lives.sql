@@ -18,12 +18,12 @@ INSERT INTO lives (tenant, id, judged, due, accessed, sealed)
     SELECT tenant, id, 0, 0, extract(epoch FROM now())::bigint / 86400, ''::bytea FROM studies;
 CREATE INDEX lives_due ON lives (tenant, judged, due, id);
 
-CREATE TABLE lifecycles (
+CREATE TABLE generations (
     tenant     INTEGER PRIMARY KEY,
     generation BIGINT NOT NULL,
     studies    BIGINT NOT NULL
 ) WITH (fillfactor = 25);
-INSERT INTO lifecycles (tenant, generation, studies)
+INSERT INTO generations (tenant, generation, studies)
     SELECT tenant, 1, count(*) FROM studies WHERE skey IS NOT NULL GROUP BY tenant;
 ALTER TABLE studies FORCE ROW LEVEL SECURITY;
 
@@ -41,7 +41,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['lives', 'lifecycles', 'tags']
+    FOREACH name IN ARRAY ARRAY['lives', 'generations', 'tags']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY tenant ON %I USING (tenant = (SELECT NULLIF(current_setting(''strata.tenant'', true), '''')::integer))', name);
@@ -53,4 +53,4 @@ END $$;
 ALTER TABLE facets NO FORCE ROW LEVEL SECURITY;
 DELETE FROM facets WHERE kind = 2;
 ALTER TABLE facets FORCE ROW LEVEL SECURITY;
-DROP TABLE tags, lifecycles, lives;
+DROP TABLE tags, generations, lives;

@@ -18,12 +18,12 @@ INSERT INTO lives (tenant, id, judged, due, accessed, sealed)
     SELECT tenant, id, 0, 0, CAST(strftime('%s', 'now') AS INTEGER) / 86400, x'' FROM studies;
 
 -- The generation of rules of a tenant, and how many studies of it are visible; 1 and 0 where there is no row.
-CREATE TABLE lifecycles (
+CREATE TABLE generations (
     tenant     INTEGER PRIMARY KEY,
     generation INTEGER NOT NULL,
     studies    INTEGER NOT NULL
 );
-INSERT INTO lifecycles (tenant, generation, studies)
+INSERT INTO generations (tenant, generation, studies)
     SELECT tenant, 1, count(*) FROM studies WHERE skey IS NOT NULL GROUP BY tenant;
 
 -- The tags of studies as the newest fact of each states them. A row may come before the study.
@@ -38,5 +38,5 @@ CREATE TABLE tags (
 -- +goose Down
 DELETE FROM facets WHERE kind = 2;
 DROP TABLE tags;
-DROP TABLE lifecycles;
+DROP TABLE generations;
 DROP TABLE lives;
