@@ -1,7 +1,6 @@
 package index
 
 import (
-	"context"
 	"database/sql/driver"
 	"encoding/binary"
 	"math"
@@ -153,16 +152,15 @@ func (b *batch) lookAgain(t *tenant, study archive.Ref) error {
 }
 
 // findPlaces finds that out.
-func (b *batch) findPlaces(s *study) (err error) {
-	s.life.moved, s.life.tiers = false, nil
-	s.life.loose, err = b.c.integer(`SELECT count(*) FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, s.t.id, s.ref[:], int64(archive.FactStored))
-	if err != nil {
-		return err
-	}
-	return b.c.query(context.Background(), `SELECT DISTINCT tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0 ORDER BY tier`, func(v []driver.Value) error {
-		s.life.tiers = append(s.life.tiers, strings.Clone(text(v[0])))
-		return nil
-	}, s.t.id, s.ref[:])
+func (b *batch) findPlaces(s *study) error {
+	s.life.moved, s.life.loose, s.life.tiers = false, 0, nil
+	const tiers = `SELECT DISTINCT tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0 ORDER BY tier`
+	return b.c.together(
+		numberOf(&s.life.loose, `SELECT count(*) FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, s.t.id, s.ref[:], int64(archive.FactStored)),
+		question{tiers, []driver.Value{s.t.id, s.ref[:]}, func(v []driver.Value) error {
+			s.life.tiers = append(s.life.tiers, strings.Clone(text(v[0])))
+			return nil
+		}})
 }
 
 // lookAt has the study looked at when it has been quiet after the fact.
