@@ -61,6 +61,7 @@ var layers = []struct {
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/shred", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
+	{pkg: "internal/lifecycle/access", may: []string{"internal/archive"}, alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
 	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},

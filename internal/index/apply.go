@@ -21,7 +21,8 @@ type batch struct {
 	unsettled []*series // series that the entry changed
 	changed   []*series // series whose rows are to be written
 	entered   map[*tenant]bool
-	grew      map[*tenant]bool // their change feeds
+	grew      map[*tenant]bool  // their change feeds
+	studies   map[*tenant]int64 // of them, how many are visible more
 	words     map[*tenant][]word
 	posts     []posting
 	lost      []lost    // words of studies that were taken out
@@ -68,6 +69,10 @@ func check(e *archive.Entry) error {
 	case archive.FactKeyClosed:
 		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
 			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
+		}
+	case archive.FactTagged:
+		if e.Fact.Study == (archive.Ref{}) || !archive.ValidTags(e.Fact.Tags) {
+			return fault.New(fault.Invalid, "a tagged fact without a study, or with tags that none may have, cannot be indexed")
 		}
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
@@ -177,6 +182,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.settings(t, e.Fact)
 	case archive.FactKeyClosed:
 		err = b.keyClosed(t, e.Fact)
+	case archive.FactTagged:
+		err = b.tagged(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err
@@ -291,6 +298,11 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 			return nil, err
 		}
 	}
+	if st != nil {
+		st.life.loose++
+		st.life.moved = st.life.moved || len(packs) > 0
+		st.dirty = true
+	}
 	if len(lie) == 0 {
 		return placed, nil
 	}
@@ -308,6 +320,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	e.next++
 	b.unsettle(e)
 	st.counts(r)
+	st.life.stored += r.At.Length
 
 	p.ID = r.ID
 	if p.Conflicts, err = b.attributes(e, r); err != nil {
@@ -329,6 +342,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	switch {
 	case gone:
 		r.state, p.Outcome = StateDeleted, Deleted
+		st.life.gone++
 	case len(others) > 0:
 		r.state = StateHidden
 	}

@@ -2,14 +2,15 @@
 // instances in SQL, sealed row by row, looked up by tokens. It is a pure
 // function of the set of facts applied to it, whatever their order (row
 // identities and the change feed apart, which tell in what order it was), and
-// may be dropped and rebuilt from the log at any time.
+// may be dropped and rebuilt from the log at any time. No fact says when a study is due and when it was last
+// accessed: after a rebuild all are due, and were accessed that day.
 //
 // # What is where
 //
 // Plain columns hold keyed hashes of UIDs, the study day, a set of modalities,
-// states, counts of variants and facets, tenants, sessions and object names. All else is one sealed
-// value a row: XChaCha20-Poly1305 under a key of the tenant, bound to table and
-// row. Search goes by tokens, keyed hashes of words, in posting lists ordered by
+// states, counts of variants and facets, tenants, sessions, object names, days of
+// last access and times at which studies are due. All else is one sealed value a
+// row: XChaCha20-Poly1305 under a key of the tenant, bound to table and row. Search goes by tokens, keyed hashes of words, in posting lists ordered by
 // study day; wildcards run over the vocabulary (Words), whose matches name the tokens.
 //
 // # Use
@@ -78,6 +79,8 @@ type Options struct {
 	Now func() time.Time
 	// Rand is the source of nonces; crypto/rand when nil.
 	Rand io.Reader
+	// Quiet is how long nothing was stored or deleted of a study before it is due (Due); 30 min when 0.
+	Quiet time.Duration
 	// Nearline says how fast a tier answers: Nearline where objects are to be restored, Unavailable where it is
 	// not configured any more. Nil: all are Online.
 	Nearline func(archive.TierName) archive.Availability
@@ -96,6 +99,7 @@ type Index struct {
 	postings postings
 	idBits   int // of a study's row in its key
 	patience time.Duration
+	quiet    int64 // ms
 
 	tenants tenants
 	readers pool
@@ -137,6 +141,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 			x.lookups[a.Tag] = a.Lookup
 		}
 	}
+	x.quiet = cmp.Or(max(o.Quiet, 0), 30*time.Minute).Milliseconds()
 	x.tenants = tenants{x: x, byName: map[archive.Tenant]*tenant{}, wake: make(chan struct{})}
 	open := x.openSQLite
 	if o.DSN != "" {

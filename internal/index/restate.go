@@ -219,6 +219,11 @@ func (x *restating) remove(l lying) error {
 	if err := b.c.exec(`DELETE FROM instances WHERE id = ?`, l.r.ID); err != nil {
 		return err
 	}
+	life := &l.e.st.life
+	if life.stored -= l.r.At.Length; l.r.state == StateDeleted {
+		life.gone--
+	}
+	l.e.st.dirty = true
 	if x.old[l.r.ChunkID] = true; !shown || b.bulk {
 		return nil
 	}
@@ -389,6 +394,9 @@ func (x *restating) finish() error {
 			}
 		}
 	}
+	st := x.st
+	st.life.moved, st.dirty = true, true
+	st.settled = st.settled || len(x.f.Instances) > 0
 	lie := map[*series]map[string]bool{}
 	for _, l := range x.rows {
 		if lie[l.e] == nil {

@@ -34,10 +34,11 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 		t.Fatal(err)
 	}
 	secrets := []string{"Wolkenstein", "wolkenstein", "Eberhardine", "eberhardine", "GEHEIM4711", "geheim4711", "Pankreaskopf", "pankreaskopf",
-		"1.2.826.0.1.77777", "19391224", "ZAHNSTEIN", "Kurzbauch", "SOPCLASS9"}
+		"1.2.826.0.1.77777", "19391224", "ZAHNSTEIN", "Kurzbauch", "SOPCLASS9", "LEBERLAPPEN", "leberlappen", "Sonderfall"}
 	s := spec{study: "1.2.826.0.1.77777.1", series: "1.2.826.0.1.77777.1.2", instance: "1.2.826.0.1.77777.1.2.3", name: "Wolkenstein^Eberhardine",
-		id: "GEHEIM4711", date: "20240305", desc: "Pankreaskopf", modality: "ZAHNSTEIN", seriesDesc: "Kurzbauch", sopClass: "1.2.SOPCLASS9"}
+		id: "GEHEIM4711", date: "20240305", desc: "Pankreaskopf", modality: "ZAHNSTEIN", seriesDesc: "Kurzbauch", sopClass: "1.2.SOPCLASS9", body: "LEBERLAPPEN"}
 	two := s
+	two.body = "LEBERLAPPEN2"
 	two.instance, two.name, two.modality, two.series, two.sopClass = s.instance+".1", "Wolkenstein^Kurzbauch", "ZAHNSTEIN2", s.series+".9", "1.2.SOPCLASS9.2"
 	e := stored(1, s, two) // with conflicts: variants and facets have rows
 	for i := range e.Fact.Instances {
@@ -54,7 +55,7 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 	settled := settles(4, e)
 	settled.Fact.Chunks[0].Data = e.Fact.Chunks[0].Data
 	settled.Fact.Dropped = []archive.BlobID{{7}}
-	apply(t, x, settled, moves(5, settled.Fact.Study, "hot", "cold", "hospital/pack/4"))
+	apply(t, x, settled, moves(5, settled.Fact.Study, "hot", "cold", "hospital/pack/4"), tags(6, s.study, "Sonderfall"))
 	for i := range uint64(80) { // enough for pages of words to be folded
 		n := two
 		n.instance = "1.2.826.0.1.77777.5." + strings.Repeat("7", int(i+1))

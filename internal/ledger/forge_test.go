@@ -164,6 +164,8 @@ func writeVectors(t *testing.T) {
 			Study: archive.Ref{7}, Supersedes: settledFact(1).Supersedes, Dropped: []archive.BlobID{{1}, {2}}}), nil},
 		{"moved", "A pack is copied to another store, another one changes its class.", plain(archive.Fact{Kind: archive.FactMoved, Study: archive.Ref{7}, Packs: []archive.PackPlace{
 			{Object: "default/pack/A", Size: 4096, Digest: archive.Digest{1}, Tier: "cold", From: "hot"}, {Object: "default/pack/B", Size: 300, Digest: archive.Digest{2}, Tier: "archive"}}}), nil},
+		{"tagged", "A study has two tags.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}, Tags: []string{"Lehre Kopf", "research"}}), nil},
+		{"tagged-none", "A study has no tags any more.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}), nil},
 	} {
 		f, body := g.fact()
 		later := ""
@@ -251,6 +253,10 @@ func writeVectors(t *testing.T) {
 	forged("kind-reserved", "A kind that this version does not know.", "kind", plain(archive.Fact{Kind: archive.FactVoid}), func(d *draft) { d.head.kind = archive.FactHeld })
 	forged("tenant-no-settings", "A tenant fact whose payload is not settings.", "record", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{State: archive.TenantActive}}), func(d *draft) { d.payload = []byte("{}") })
 	forged("key-closed-none", "A key-closed fact that names no key.", "record", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}}), nil)
+	forged("tagged-order", "A tagged fact whose tags are not in ascending order.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
+		func(d *draft) { d.payload = []byte("\x02\x01b\x01a") })
+	forged("tagged-no-study", "A tagged fact about no study.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
+		func(d *draft) { d.head.study = archive.Ref{} })
 	forged("kind-with-study-key", "A deletion under a study key.", "header", plain(archive.Fact{Kind: archive.FactDeleted, Blobs: []archive.BlobID{{1}}}), func(d *draft) {
 		d.fact.Key, d.head.key = studyKey, studyKey
 		d.secret, _ = secrets(context.Background(), studyKey)
