@@ -109,11 +109,12 @@ func (b *batch) dropBlobs(t *tenant, f *archive.Fact) error {
 	if len(f.Dropped) == 0 {
 		return nil
 	}
-	b.entomb(t)
 	k := b.w.known[t.id]
+	k.tombstones = true
 	k.dropped++
 	b.w.closings[t.id] = k.losses()
 	for i := range f.Dropped {
+		delete(b.fresh.blobs, f.Dropped[i])
 		err := b.c.exec(`INSERT INTO dropped (tenant, blob, seq) VALUES (?, ?, ?) ON CONFLICT (tenant, blob) DO UPDATE SET seq = excluded.seq`, t.id, f.Dropped[i][:], k.dropped)
 		if err != nil {
 			return err
@@ -294,7 +295,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved. Each takes the identity of a row of its own that no chunk that stays has.
+// chunksOf puts the chunks of rows that are moved, under identities that were never used: readers remember what a chunk holds.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -305,16 +306,19 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		if at := &x.chunk[in.JSON.Chunk]; *at == 0 && !x.used[l.r.ID] {
-			*at = l.r.ID
+		at := &x.chunk[in.JSON.Chunk]
+		if *at != 0 {
+			continue
 		}
-	}
-	for i, id := range x.chunk {
-		if id != 0 {
-			x.used[id] = true
-			if err := x.b.replaceChunk(x.t, id, &x.f.Chunks[i]); err != nil {
-				return err
-			}
+		if l.e.next > ordinalMask {
+			return errTooMany
+		}
+		*at = l.e.id<<ordinalBits | l.e.next
+		l.e.next++
+		x.b.unsettle(l.e)
+		x.used[*at] = true
+		if err := x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -324,10 +328,8 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 func (x *restating) relocate(r *row, in *archive.Instance) error {
 	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
-	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
+	if len(x.chunk) > 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]
-	} else {
-		x.used[r.ChunkID] = true
 	}
 	return x.b.rewrite(x.t, r)
 }
@@ -352,7 +354,7 @@ func (x *restating) make(made []int, placed []Placed) error {
 			at := &x.chunk[in.JSON.Chunk]
 			if *at == 0 {
 				*at = r.ID
-				if err := b.replaceChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
+				if err := b.putChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
 					return err
 				}
 			}
