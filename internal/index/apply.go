@@ -75,6 +75,8 @@ func check(e *archive.Entry) error {
 		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
 			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
 		}
+	case archive.FactHeld, archive.FactReleased, archive.FactRule:
+		return checkOrdered(e.Fact)
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
 			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
@@ -117,6 +119,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.settings(t, e.Fact)
 	case archive.FactKeyClosed:
 		err = b.keyClosed(t, e.Fact)
+	case archive.FactHeld, archive.FactReleased, archive.FactRule:
+		err = b.ordered(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err

@@ -24,6 +24,9 @@ const (
 	inVariants  table = 5
 	inFacets    table = 6
 	inWords     table = 7
+	inRules     table = 16
+	inHolds     table = 17
+	inReleases  table = 18
 )
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192
