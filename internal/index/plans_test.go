@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -240,6 +241,18 @@ func useAll(t *testing.T, x *Index) {
 	_, err = x.HoldOf(ctx, hospital, factID(70))
 	check(err)
 	_, err = x.HeldBy(ctx, hospital, fakeKeys(hospital).Ref("6.0"), fakeKeys(hospital).Ref(archive.PatientRef("P1")))
+	check(err)
+	_, _, err = x.Kept(ctx, hospital, fakeKeys(hospital).Ref("6.0"))
+	check(err)
+	_, err = x.KeptAfter(ctx, hospital, archive.Ref{}, 3)
+	check(err)
+	_, err = x.Exams(ctx, hospital, "PAT-77", "", 3)
+	check(err)
+	for _, limit := range []int{1, 100} {
+		_, _, err = x.DeletionsSince(ctx, hospital, time.Time{}, archive.Ref{}, archive.FactID{}, limit)
+		check(err)
+	}
+	_, err = x.CreatedSince(ctx, hospital, time.UnixMilli(1_600_000_000_000))
 	check(err)
 	check(x.look(ctx))
 }

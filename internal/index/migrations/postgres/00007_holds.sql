@@ -36,7 +36,11 @@ CREATE POLICY tenant ON holds USING (tenant = (SELECT NULLIF(current_setting('st
 ALTER TABLE releases ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON releases USING (tenant = (SELECT NULLIF(current_setting('strata.tenant', true), '')::integer));
 
+-- What was deleted since a moment.
+CREATE INDEX tombstones_fact ON tombstones (tenant, fact, blob) WHERE NOT void;
+
 -- +goose Down
+DROP INDEX tombstones_fact;
 DROP TABLE releases;
 DROP TABLE holds;
 DROP TABLE rule_sets;

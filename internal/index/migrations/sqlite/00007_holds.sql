@@ -31,7 +31,11 @@ CREATE TABLE releases (
     PRIMARY KEY (tenant, hold, fact)
 ) WITHOUT ROWID;
 
+-- What was deleted since a moment.
+CREATE INDEX tombstones_fact ON tombstones (tenant, fact, blob) WHERE NOT void;
+
 -- +goose Down
+DROP INDEX tombstones_fact;
 DROP TABLE releases;
 DROP TABLE holds;
 DROP TABLE rule_sets;
