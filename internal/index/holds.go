@@ -156,14 +156,15 @@ func (x *Index) Holds(ctx context.Context, name archive.Tenant, after archive.Fa
 
 // HoldOf returns a hold; fault.NotFound when there is none.
 func (x *Index) HoldOf(ctx context.Context, name archive.Tenant, id archive.FactID) (h archive.Held, err error) {
+	found := false
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
 		list, err := listHolds(ctx, c, t, `fact = ?`, id[:])
-		if len(list) > 0 {
+		if found = len(list) > 0; found {
 			h = list[0]
 		}
 		return err
 	})
-	if err == nil && h.ID != id {
+	if err == nil && !found {
 		err = fault.New(fault.NotFound, "there is no such hold")
 	}
 	return h, err
