@@ -239,6 +239,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.KeyStore != "" && c.Store == "" {
 		fail(bad("key-store", "needs store: without it keys lie with the objects in the data folder"))
 	}
+	if strings.Contains(c.KeyStore, "lock=") {
+		fail(bad("key-store", "must lock nothing: a key that cannot be destroyed cannot be shredded"))
+	}
 	if c.Store != "" && c.ReadCache == "" {
 		c.ReadCache = filepath.Join(c.Data, "read-cache")
 	}

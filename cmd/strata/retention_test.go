@@ -269,3 +269,11 @@ func TestPeer(t *testing.T) {
 		t.Errorf("%q asks, not %q", got, me.Username)
 	}
 }
+
+// TestKeysAreNotLocked: keys in a bucket that locks could never be destroyed.
+func TestKeysAreNotLocked(t *testing.T) {
+	_, _, err := loadConfig("", []string{"STRATA_DATA=" + t.TempDir(), "STRATA_KEY_FILE=/elsewhere/kek", "STRATA_STORE=s3://objects?lock=compliance", "STRATA_KEY_STORE=s3://keys?lock=governance"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "key-store: must lock nothing") {
+		t.Error(err)
+	}
+}

@@ -61,6 +61,12 @@ func TestRetention(t *testing.T) {
 	if free, _, err := a.Keep.Until(ctx, a.Tenant, a.ring.Ref("9.9")); err != nil || !free.IsZero() {
 		t.Errorf("what is not there: %v %v", free, err)
 	}
+	if lock, err := a.Keep.LockUntil(ctx, a.Tenant, a.ring.Ref("1.2.1")); err != nil || !lock.Equal(time.Date(2030, 3, 5, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("locked until %v, %v", lock, err)
+	}
+	if lock, err := a.Keep.LockUntil(ctx, a.Tenant, a.ring.Ref("9.9")); err != nil || !lock.IsZero() {
+		t.Errorf("what is not there is locked until %v, %v", lock, err)
+	}
 	// A tenant's rule lengthens, and no rule shortens.
 	if _, err := a.Keep.SetRules(ctx, []byte(`{"rules":[{"name":"house","years":12},{"name":"short","years":1}]}`), "alice"); err != nil {
 		t.Fatal(err)

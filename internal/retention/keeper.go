@@ -180,6 +180,19 @@ func (k *Keeper) Until(ctx context.Context, t archive.Tenant, study archive.Ref)
 	return time.Time{}, "", nil
 }
 
+// LockUntil returns until when the store should lock what it has of a study, where it can: until its period
+// ends, by what is known of it now. Zero: it need not. Holds do not count, as no lock can be lifted.
+func (k *Keeper) LockUntil(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, error) {
+	if t != k.o.Tenant {
+		return time.Time{}, fault.New(fault.Internal, "asking how long to lock a study of another tenant")
+	}
+	c, err := k.Check(ctx, study)
+	if fault.Is(err, fault.NotFound) {
+		return time.Time{}, nil
+	}
+	return c.Verdict.Free(), err
+}
+
 // Held returns why a study must not be destroyed, as a sentence for the user, and "" where it may.
 func (k *Keeper) Held(ctx context.Context, t archive.Tenant, study archive.Ref) (string, error) {
 	_, reason, err := k.Until(ctx, t, study)
