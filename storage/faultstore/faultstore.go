@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage/driver"
