@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/remove"
 )
 
@@ -22,5 +23,8 @@ func (r Rewinder) Rewind(ctx context.Context, t archive.Tenant, w remove.Rewind)
 	defer v.Leave()
 	ctx, cancel := v.Within(ctx)
 	defer cancel()
+	if v.Partial() {
+		return remove.Rewound{}, fault.New(fault.Unavailable, "the index is being filled; what was there at the moment is known when it is whole: try again later")
+	}
 	return v.Remove.Rewind(ctx, v.Index, t, w)
 }

@@ -54,7 +54,7 @@ type Log interface {
 // Refs gives the keyed hash of a UID.
 type Refs interface{ Ref(uid string) archive.Ref }
 
-// Options are the parts of a Keeper. All are required, but Set.
+// Options are the parts of a Keeper. All are required, but Set and Whole.
 type Options struct {
 	Tenant archive.Tenant
 	Index  Index
@@ -62,6 +62,9 @@ type Options struct {
 	Refs   Refs
 	Set    string // for a tenant whose rules name none; empty is None
 	Now    func() time.Time
+	// Whole reports whether the index has all of the log; nil: always. While it has not, the
+	// patient's later examinations may be missing, so nothing that has a period is free.
+	Whole func() bool
 }
 
 // Keeper says what must be kept of a tenant. It is safe for concurrent use.
@@ -107,15 +110,25 @@ func (k *Keeper) Check(ctx context.Context, study archive.Ref) (Check, error) {
 	switch {
 	case err != nil:
 		return Check{}, fmt.Errorf("asking how long a study must be kept: %w", err)
+	case !ok && !k.whole():
+		return Check{}, errPartial
 	case !ok:
 		return Check{}, fault.New(fault.NotFound, "there is no such study")
 	}
 	p, err := k.Policy(ctx)
+	if err == nil && len(p.Set.Rules)+len(p.Rules) > 0 && !k.whole() {
+		err = errPartial
+	}
 	if err != nil {
 		return Check{}, err
 	}
 	return k.check(ctx, &p, s, time.Time{})
 }
+
+// errPartial is the answer while the index is being filled.
+var errPartial = fault.New(fault.Unavailable, "the index is being filled; how long this must be kept is known when it is whole: try again later")
+
+func (k *Keeper) whole() bool { return k.o.Whole == nil || k.o.Whole() }
 
 // check evaluates a study. One whose period, counted from itself alone, ends later than enough need not be looked at further.
 func (k *Keeper) check(ctx context.Context, p *Policy, s archive.KeptStudy, enough time.Time) (c Check, err error) {

@@ -28,6 +28,9 @@ type Page struct {
 // of which nothing is visible are left out.
 func (k *Keeper) Report(ctx context.Context, r Report) (p Page, err error) {
 	policy, err := k.Policy(ctx)
+	if err == nil && !k.whole() {
+		err = errPartial
+	}
 	if err != nil {
 		return p, err
 	}
