@@ -8,6 +8,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 )
@@ -201,5 +202,33 @@ func TestReport(t *testing.T) {
 		if got := fmt.Sprint(all(tt.ask)); got != tt.want {
 			t.Errorf("%+v: %s", tt.ask, got)
 		}
+	}
+}
+
+// TestRetentionOfAPartialIndex: what is not known of a patient frees nothing.
+func TestRetentionOfAPartialIndex(t *testing.T) {
+	p := newPlace(t)
+	a := p.open()
+	defer p.close(a)
+	ctx := t.Context()
+	stores(t, a, dated(1, "20000304", "19600101", "CT"), dated(2, "20000304", "19600101", "CT"))
+	a.partial.is.Store(true)
+	if err := a.Remove.Delete(ctx, a.Tenant, archive.UIDs{Study: "1.2.2"}); err != nil {
+		t.Errorf("where nothing is demanded: %v", err)
+	}
+	if _, err := a.Keep.SetRules(ctx, []byte(`{"set":"de"}`), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	_, checked := a.Keep.Check(ctx, a.ring.Ref("9.9"))
+	_, reported := a.Keep.Report(ctx, retention.Report{Limit: 1})
+	_, rewound := p.host.Rewinder().Rewind(ctx, a.Tenant, remove.Rewind{At: time.Now().Add(-time.Hour)})
+	for i, err := range []error{a.Remove.Delete(ctx, a.Tenant, archive.UIDs{Study: "1.2.1"}), checked, reported, rewound} {
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	a.partial.is.Store(false)
+	if err := a.Remove.Delete(ctx, a.Tenant, archive.UIDs{Study: "1.2.1"}); err != nil {
+		t.Error(err)
 	}
 }
