@@ -401,7 +401,7 @@ type ClientInterface interface {
 	// UndeleteWithBody Bring back what there was at a moment, a page at a time
 	//
 	// What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-	// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+	// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 	// is made again does nothing twice.
 	//
 	// Takes any type of body and a specified content type.
@@ -412,7 +412,7 @@ type ClientInterface interface {
 	// Undelete Bring back what there was at a moment, a page at a time
 	//
 	// What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-	// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+	// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 	// is made again does nothing twice.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1112,7 +1112,7 @@ func (c *Client) SuspendTenant(ctx context.Context, tenant TenantPath, reqEditor
 // UndeleteWithBody Bring back what there was at a moment, a page at a time
 //
 // What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 // is made again does nothing twice.
 //
 // Takes any type of body and a specified content type.
@@ -1133,7 +1133,7 @@ func (c *Client) UndeleteWithBody(ctx context.Context, tenant TenantPath, conten
 // Undelete Bring back what there was at a moment, a page at a time
 //
 // What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 // is made again does nothing twice.
 //
 // Takes a body of the `application/json` content type.
@@ -2767,7 +2767,7 @@ type ClientWithResponsesInterface interface {
 	// UndeleteWithBodyWithResponse Bring back what there was at a moment, a page at a time
 	//
 	// What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-	// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+	// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 	// is made again does nothing twice.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2778,7 +2778,7 @@ type ClientWithResponsesInterface interface {
 	// UndeleteWithResponse Bring back what there was at a moment, a page at a time
 	//
 	// What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-	// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+	// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 	// is made again does nothing twice.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4626,7 +4626,7 @@ func (c *ClientWithResponses) SuspendTenantWithResponse(ctx context.Context, ten
 // UndeleteWithBodyWithResponse Bring back what there was at a moment, a page at a time
 //
 // What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 // is made again does nothing twice.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4643,7 +4643,7 @@ func (c *ClientWithResponses) UndeleteWithBodyWithResponse(ctx context.Context, 
 // UndeleteWithResponse Bring back what there was at a moment, a page at a time
 //
 // What was deleted since is shown again, and so is each version that was replaced since; the newer version is deleted in its
-// place, and can be brought back like anything that was deleted. What was stored since stays. Call again with the answer's `next` in `after` until there is none. A call that
+// place, and can be brought back like anything that was deleted. What was stored since stays. What was purged since, after the time that deletions are kept, does not come. Call again with the answer's `next` in `after` until there is none. A call that
 // is made again does nothing twice.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -116,11 +116,7 @@ func operatorToken(path string) (string, error) {
 		return "", fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
 	}
 	for _, line := range strings.Fields(string(b)) {
-		t, secret, err := parseToken(line)
-		if err != nil {
-			return "", err
-		}
-		if t.tenant == "" {
+		if _, _, secret, ofTenant := splitToken(line); !ofTenant {
 			return secret, nil
 		}
 	}

@@ -230,13 +230,13 @@ func TestNamedTokens(t *testing.T) {
 		{secret, "", ""}, {"alice=" + secret, "alice", ""}, {"alice=north:" + secret, "alice", "north"}, {"north:" + secret, "", "north"},
 		{"north:alice=" + secret, "", "north"}, {"Alice=" + secret, "", ""}, {"=" + secret, "", ""},
 	} {
-		got, _, err := parseToken(tt.line)
+		got, err := parseToken(tt.line)
 		if err != nil || got.person != tt.person || string(got.tenant) != tt.tenant {
 			t.Errorf("%s: %+v, %v", tt.line, got, err)
 		}
 	}
 	for _, line := range []string{"alice=short", "alice=north:short", "alice=North:" + secret} {
-		if _, _, err := parseToken(line); err == nil {
+		if _, err := parseToken(line); err == nil {
 			t.Errorf("%s is a token", line)
 		}
 	}

@@ -18,22 +18,29 @@ type token struct {
 	person string         // "": nobody in particular
 }
 
-// parseToken reads a line of the token file. A name is lower-case letters, digits, points, hyphens and underscores, a
-// letter first, so that an equals sign in a token makes no name.
-func parseToken(line string) (t token, secret string, err error) {
+// splitToken parts a line of the token file. A name is lower-case letters, digits, points, hyphens and underscores, a
+// letter first, and what follows it is long enough, so that an equals sign in a token makes no name.
+func splitToken(line string) (person, tenant, secret string, ofTenant bool) {
 	if name, rest, ok := strings.Cut(line, "="); ok && validPerson(name) && len(rest) >= minToken {
-		t.person, line = name, rest
+		person, line = name, rest
 	}
-	if tenant, rest, ok := strings.Cut(line, ":"); ok {
-		if t.tenant, line = archive.Tenant(tenant), rest; !t.tenant.Valid() {
-			return t, "", fault.New(fault.Invalid, "token-file: what stands before a colon must be a tenant's name")
-		}
+	if tenant, secret, ofTenant = strings.Cut(line, ":"); !ofTenant {
+		return person, "", line, false
 	}
-	if len(line) < minToken {
-		return t, "", fault.New(fault.Invalid, "token-file: a token is shorter than %d characters; make one with: openssl rand -hex 32", minToken)
+	return person, tenant, secret, true
+}
+
+// parseToken reads a line of the token file.
+func parseToken(line string) (t token, err error) {
+	person, tenant, secret, ofTenant := splitToken(line)
+	t = token{sum: sha256.Sum256([]byte(secret)), tenant: archive.Tenant(tenant), person: person}
+	switch {
+	case ofTenant && !t.tenant.Valid():
+		return t, fault.New(fault.Invalid, "token-file: what stands before a colon must be a tenant's name")
+	case len(secret) < minToken:
+		return t, fault.New(fault.Invalid, "token-file: a token is shorter than %d characters; make one with: openssl rand -hex 32", minToken)
 	}
-	t.sum = sha256.Sum256([]byte(line))
-	return t, line, nil
+	return t, nil
 }
 
 const minToken = 16
@@ -59,7 +66,7 @@ func (c *Config) readTokens() (tokens, error) {
 	}
 	var ts tokens
 	for _, line := range strings.Fields(string(b)) {
-		t, _, err := parseToken(line)
+		t, err := parseToken(line)
 		if err != nil {
 			return nil, err
 		}
