@@ -41,11 +41,15 @@ func (k *Keeper) Report(ctx context.Context, r Report) (p Page, err error) {
 	if err != nil {
 		return p, fmt.Errorf("reading studies for a report: %w", err)
 	}
+	enough := r.Before
+	if r.Held {
+		enough = time.Time{} // the whole period is told
+	}
 	for _, s := range list {
 		if s.Instances == 0 {
 			continue
 		}
-		c, err := k.check(ctx, &policy, s, r.Before)
+		c, err := k.check(ctx, &policy, s, enough)
 		if err != nil {
 			return p, err
 		}

@@ -34,7 +34,8 @@
 // ListBucket and ListBucketMultipartUploads; for purges ListBucketVersions and
 // DeleteObjectVersion; for archives RestoreObject; for changes of class in a bucket with object lock
 // GetObjectRetention, GetObjectLegalHold, PutObjectRetention and PutObjectLegalHold, or the lock
-// does not go along; to lock objects PutObjectRetention and GetObjectRetention. Without ListBucket a store says
+// does not go along; to lock objects PutObjectRetention and GetObjectRetention, and
+// BypassGovernanceRetention where a server wants it to prolong a lock of mode governance. Without ListBucket a store says
 // 403 of what is not there, and nothing works.
 package s3protocol
 
