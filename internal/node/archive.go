@@ -17,12 +17,14 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
@@ -39,6 +41,8 @@ type Archive struct {
 	Remove    *remove.Remover
 	Keep      *retention.Keeper
 	Shred     *shred.Shredder
+	Move      *move.Mover
+	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -157,8 +161,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	}
 	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, Codecs: n.Codecs, Shares: n.together.shares}
 	ro.CacheBytes, ro.Together = n.cacheBytes(a.Tenant)
-	if n.near != nil {
-		ro.Ahead = n.near
+	if w, ok := n.warmer(); ok {
+		ro.Ahead = w
 	}
 	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
@@ -172,7 +176,9 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Remove = remove.New(n.Index, a.controls, a.ring, a.Keep)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
-	return nil
+	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
+	a.Settle, err = a.newSettler()
+	return err
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -249,6 +255,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
+	}
+	if a.Settle != nil {
+		a.Settle.Close()
 	}
 	if a.Thumbnail != nil {
 		a.Thumbnail.Close()
