@@ -2,10 +2,41 @@ package node
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/retention"
 )
+
+// kept reports whether nothing of a study may be let go of, deleted or not: it is held, or its period goes on.
+func (a *Archive) kept(ctx context.Context, study archive.Ref) (bool, error) {
+	reason, err := a.Keep.Held(ctx, a.Tenant, study)
+	return reason != "", err
+}
+
+// LockPacks has the stores that lock objects keep the packs of a study, each where it lies, as long as the study must be
+// kept by what is known of it now. It is for after a study was settled or moved; again does no harm.
+func (a *Archive) LockPacks(ctx context.Context, study archive.Ref) error {
+	until, err := a.Keep.LockUntil(ctx, a.Tenant, study)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	packs, err := a.Index.Packs(ctx, a.Tenant, study)
+	if err != nil {
+		return fmt.Errorf("looking up packs to lock: %w", err)
+	}
+	for _, p := range packs {
+		b, _, ok := a.n.tiers.Tier(p.Tier)
+		if !ok {
+			return fault.New(fault.Unavailable, "tier %s is not configured: its packs cannot be locked", string(p.Tier))
+		}
+		if err := b.Lock(ctx, p.Object, until); err != nil {
+			return fmt.Errorf("locking a study's packs: %w", err)
+		}
+	}
+	return nil
+}
 
 // Retention shows and changes what must be kept, of any tenant.
 type Retention struct{ n *Node }
