@@ -6,12 +6,12 @@
 // [New] returns the handler. Each request is authorised, checked against the
 // contract, and passed to one of the small interfaces of [Options] by a handler
 // that only translates. Errors become problem documents (RFC 9457) by their
-// [fault.Kind], as those of DICOMweb do.
+// [fault.Kind], as those of DICOMweb do. Who asks, where that matters, is what [Options.Person] says.
 //
 // No byte of a key leaves through this package, wrapped or not. What cannot be
 // taken back wants the tenant's name in the request's body once more, so that a
-// slip in a path destroys nothing. Nothing that is logged or answered holds a
-// UID or anything of a patient.
+// slip in a path destroys nothing. Nothing that is logged holds a UID or anything of a patient, and
+// nothing of a patient is answered; studies are named by their UIDs where an answer is about them.
 //
 // [Client], with [NewClientWithResponses], is the other side; the command line
 // uses it.
@@ -40,10 +40,16 @@ type Options struct {
 	Escrows  Escrows
 	Shredder Shredder
 	Jobs     Jobs
+	// Retention keeps, Rewinder brings back.
+	Retention Retention
+	Rewinder  Rewinder
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
 	Authorize func(*http.Request) error
+	// Person returns the name of the person who sends a request that was authorised, "" when it is nobody in
+	// particular. Nil: it is always nobody.
+	Person func(*http.Request) string
 
 	Log     *slog.Logger // nil discards
 	Metrics Metrics      // nil measures nothing

@@ -17,6 +17,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for HoldOf.
+const (
+	HoldOfPatient HoldOf = "patient"
+	HoldOfStudy   HoldOf = "study"
+)
+
+// Valid indicates whether the value is a known member of the HoldOf enum.
+func (e HoldOf) Valid() bool {
+	switch e {
+	case HoldOfPatient:
+		return true
+	case HoldOfStudy:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobState.
 const (
 	JobStateDone    JobState = "done"
@@ -104,6 +122,9 @@ func (e State) Valid() bool {
 // Confirm The tenant's name again
 type Confirm = string
 
+// Day A day, YYYY-MM-DD
+type Day = string
+
 // DrillReport defines model for DrillReport.
 type DrillReport struct {
 	At     time.Time `json:"at"`
@@ -159,6 +180,36 @@ type EscrowStatus struct {
 type Grant struct {
 	// EnableKey Enable the KEK at its provider as well
 	EnableKey *bool `json:"enableKey,omitempty"`
+}
+
+// HexId 32 hexadecimal digits
+type HexId = string
+
+// Hold defines model for Hold.
+type Hold struct {
+	At time.Time `json:"at"`
+	By string    `json:"by"`
+
+	// Id 32 hexadecimal digits
+	Id     HexId  `json:"id"`
+	Lifted bool   `json:"lifted"`
+	Of     HoldOf `json:"of"`
+	Reason string `json:"reason"`
+
+	// Reference The keyed hash of what is held
+	Reference string    `json:"reference"`
+	Releases  []Release `json:"releases"`
+}
+
+// HoldOf defines model for Hold.Of.
+type HoldOf string
+
+// HoldPage defines model for HoldPage.
+type HoldPage struct {
+	Holds []Hold `json:"holds"`
+
+	// Next 32 hexadecimal digits
+	Next *HexId `json:"next,omitempty"`
 }
 
 // Job defines model for Job.
@@ -253,6 +304,19 @@ type Move struct {
 	Kek KEK `json:"kek"`
 }
 
+// NewHold defines model for NewHold.
+type NewHold struct {
+	// IssuerOfPatientId Issuer of Patient ID (0010,0021); any when left out
+	IssuerOfPatientId *string `json:"issuerOfPatientId,omitempty"`
+
+	// PatientId Patient ID (0010,0020)
+	PatientId *string `json:"patientId,omitempty"`
+	Reason    string  `json:"reason"`
+
+	// Study A UID: digits and points, at most 64
+	Study *UID `json:"study,omitempty"`
+}
+
 // NewTenant defines model for NewTenant.
 type NewTenant struct {
 	// Duplicates Same UIDs, other contents. Empty is the node's setting
@@ -278,6 +342,113 @@ type Problem struct {
 	Status   int     `json:"status"`
 	Title    string  `json:"title"`
 	Type     string  `json:"type"`
+}
+
+// Release defines model for Release.
+type Release struct {
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+}
+
+// ReleaseReason defines model for ReleaseReason.
+type ReleaseReason struct {
+	Reason string `json:"reason"`
+}
+
+// RetainedPage defines model for RetainedPage.
+type RetainedPage struct {
+	// Next 32 hexadecimal digits
+	Next    *HexId          `json:"next,omitempty"`
+	Studies []RetainedStudy `json:"studies"`
+}
+
+// RetainedStudy defines model for RetainedStudy.
+type RetainedStudy struct {
+	Bytes int64 `json:"bytes"`
+
+	// Free From when it may be deleted unless it is held
+	Free *time.Time `json:"free,omitempty"`
+
+	// Holds That stand
+	Holds      []HexId   `json:"holds"`
+	Instances  int       `json:"instances"`
+	Modalities []string  `json:"modalities"`
+	Received   time.Time `json:"received"`
+	Rule       *string   `json:"rule,omitempty"`
+	Set        *string   `json:"set,omitempty"`
+
+	// Study A UID: digits and points, at most 64
+	Study UID `json:"study"`
+
+	// Until A day, YYYY-MM-DD
+	Until *Day    `json:"until,omitempty"`
+	Why   *string `json:"why,omitempty"`
+}
+
+// RetentionDocument defines model for RetentionDocument.
+type RetentionDocument struct {
+	// Edition A day, YYYY-MM-DD
+	Edition *Day             `json:"edition,omitempty"`
+	Rules   *[]RetentionRule `json:"rules,omitempty"`
+
+	// Set Name of a built-in set; the server's setting when left out
+	Set *string `json:"set,omitempty"`
+}
+
+// RetentionPolicy defines model for RetentionPolicy.
+type RetentionPolicy struct {
+	// By Who stated them
+	By *string `json:"by,omitempty"`
+
+	// Default The set is that of the server's setting
+	Default bool `json:"default"`
+
+	// Rules The tenant's own
+	Rules  []RetentionRule `json:"rules"`
+	Set    RetentionSet    `json:"set"`
+	Stated *time.Time      `json:"stated,omitempty"`
+}
+
+// RetentionRule defines model for RetentionRule.
+type RetentionRule struct {
+	// Age Until the birthday that completes it
+	Age *int `json:"age,omitempty"`
+
+	// Modalities Of the studies it is about; all when left out
+	Modalities *[]string `json:"modalities,omitempty"`
+	Name       string    `json:"name"`
+
+	// Source The law it comes from
+	Source *string `json:"source,omitempty"`
+	Text   *string `json:"text,omitempty"`
+
+	// Under Age below which age counts
+	Under *int `json:"under,omitempty"`
+
+	// Years After the patient's last examination that it is about
+	Years *int `json:"years,omitempty"`
+
+	// YearsIfLater After the study instead where there is a later examination
+	YearsIfLater *int `json:"yearsIfLater,omitempty"`
+}
+
+// RetentionSet defines model for RetentionSet.
+type RetentionSet struct {
+	Name string `json:"name"`
+
+	// Notes What it is and what it is not
+	Notes *string         `json:"notes,omitempty"`
+	Rules []RetentionRule `json:"rules"`
+
+	// Since A day, YYYY-MM-DD
+	Since *Day   `json:"since,omitempty"`
+	Title string `json:"title"`
+}
+
+// RetentionSets defines model for RetentionSets.
+type RetentionSets struct {
+	Sets []RetentionSet `json:"sets"`
 }
 
 // Retire defines model for Retire.
@@ -334,6 +505,12 @@ type ShredStatusState string
 // State defines model for State.
 type State string
 
+// StudyName defines model for StudyName.
+type StudyName struct {
+	// Study A UID: digits and points, at most 64
+	Study UID `json:"study"`
+}
+
 // Tenant defines model for Tenant.
 type Tenant struct {
 	Changed time.Time `json:"changed"`
@@ -381,6 +558,36 @@ type TenantPatch struct {
 // Title For people
 type Title = string
 
+// UID A UID: digits and points, at most 64
+type UID = string
+
+// Undelete defines model for Undelete.
+type Undelete struct {
+	// After What an earlier answer gave as next
+	After  *string   `json:"after,omitempty"`
+	AsOf   time.Time `json:"asOf"`
+	DryRun *bool     `json:"dryRun,omitempty"`
+
+	// Study A UID: digits and points, at most 64
+	Study *UID `json:"study,omitempty"`
+}
+
+// Undeleted defines model for Undeleted.
+type Undeleted struct {
+	// Deletions That no longer hold
+	Deletions int `json:"deletions"`
+
+	// Instances That come back, every version counted
+	Instances int     `json:"instances"`
+	Next      *string `json:"next,omitempty"`
+
+	// StoredSince Instances that appeared since and stay; in the first answer for a whole tenant
+	StoredSince *int64 `json:"storedSince,omitempty"`
+
+	// Versions Instances of which an earlier version is shown again
+	Versions int `json:"versions"`
+}
+
 // PageLimit defines model for PageLimit.
 type PageLimit = int
 
@@ -395,6 +602,9 @@ type KeysAnswer = KeyStatus
 
 // ProblemAnswer defines model for ProblemAnswer.
 type ProblemAnswer = Problem
+
+// RetentionAnswer defines model for RetentionAnswer.
+type RetentionAnswer = RetentionPolicy
 
 // TenantAnswer defines model for TenantAnswer.
 type TenantAnswer = Tenant
@@ -420,11 +630,41 @@ type ListTenantsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListHoldsParams defines parameters for ListHolds.
+type ListHoldsParams struct {
+	// After The id after which the page begins
+	After *HexId `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most entries of a page
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ReportRetentionParams defines parameters for ReportRetention.
+type ReportRetentionParams struct {
+	// Before The moment by which the period has ended; now when left out
+	Before *time.Time `form:"before,omitempty" json:"before,omitempty"`
+
+	// Held List what is held instead
+	Held *bool `form:"held,omitempty" json:"held,omitempty"`
+
+	// After What the page before gave as next
+	After *HexId `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most entries of a page
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = NewTenant
 
 // ChangeTenantApplicationMergePatchPlusJSONRequestBody defines body for ChangeTenant for application/merge-patch+json ContentType.
 type ChangeTenantApplicationMergePatchPlusJSONRequestBody = TenantPatch
+
+// AddHoldJSONRequestBody defines body for AddHold for application/json ContentType.
+type AddHoldJSONRequestBody = NewHold
+
+// ReleaseHoldJSONRequestBody defines body for ReleaseHold for application/json ContentType.
+type ReleaseHoldJSONRequestBody = ReleaseReason
 
 // DrillKeysJSONRequestBody defines body for DrillKeys for application/json ContentType.
 type DrillKeysJSONRequestBody = DrillRequest
@@ -444,8 +684,17 @@ type RetireKeysJSONRequestBody = Retire
 // RevokeKeysJSONRequestBody defines body for RevokeKeys for application/json ContentType.
 type RevokeKeysJSONRequestBody = Revoke
 
+// SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
+type SetRetentionJSONRequestBody = RetentionDocument
+
+// CheckRetentionJSONRequestBody defines body for CheckRetention for application/json ContentType.
+type CheckRetentionJSONRequestBody = StudyName
+
 // ShredJSONRequestBody defines body for Shred for application/json ContentType.
 type ShredJSONRequestBody = Shred
+
+// UndeleteJSONRequestBody defines body for Undelete for application/json ContentType.
+type UndeleteJSONRequestBody = Undelete
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -455,6 +704,9 @@ type ServerInterface interface {
 	// GetJob One job and how far it is
 	// (GET /jobs/{job})
 	GetJob(ctx echo.Context, job JobId) error
+	// ListRetentionSets The built-in sets of rules, every edition, with their sources
+	// (GET /retention/sets)
+	ListRetentionSets(ctx echo.Context) error
 	// ListTenants List tenants, by name
 	// (GET /tenants)
 	ListTenants(ctx echo.Context, params ListTenantsParams) error
@@ -467,6 +719,15 @@ type ServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx echo.Context, tenant TenantPath) error
+	// ListHolds List legal holds, oldest first, lifted ones too
+	// (GET /tenants/{tenant}/holds)
+	ListHolds(ctx echo.Context, tenant TenantPath, params ListHoldsParams) error
+	// AddHold Hold a study, or all studies of a patient, also those to come
+	// (POST /tenants/{tenant}/holds)
+	AddHold(ctx echo.Context, tenant TenantPath) error
+	// ReleaseHold Say that a hold may go
+	// (POST /tenants/{tenant}/holds/{hold}/release)
+	ReleaseHold(ctx echo.Context, tenant TenantPath, hold HexId) error
 	// GetKeys Status of the keys
 	// (GET /tenants/{tenant}/keys)
 	GetKeys(ctx echo.Context, tenant TenantPath) error
@@ -494,12 +755,27 @@ type ServerInterface interface {
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx echo.Context, tenant TenantPath) error
+	// GetRetention What is demanded of the tenant now
+	// (GET /tenants/{tenant}/retention)
+	GetRetention(ctx echo.Context, tenant TenantPath) error
+	// SetRetention State the tenant's rules
+	// (PUT /tenants/{tenant}/retention)
+	SetRetention(ctx echo.Context, tenant TenantPath) error
+	// CheckRetention Until when a study must be kept, and why
+	// (POST /tenants/{tenant}/retention/check)
+	CheckRetention(ctx echo.Context, tenant TenantPath) error
+	// ReportRetention What is due for deletion, or held, a page at a time
+	// (GET /tenants/{tenant}/retention/report)
+	ReportRetention(ctx echo.Context, tenant TenantPath, params ReportRetentionParams) error
 	// Shred Destroy the keys of a study, or of all studies of a patient
 	// (POST /tenants/{tenant}/shred)
 	Shred(ctx echo.Context, tenant TenantPath) error
 	// SuspendTenant Serve nothing of the tenant until it is resumed
 	// (POST /tenants/{tenant}/suspend)
 	SuspendTenant(ctx echo.Context, tenant TenantPath) error
+	// Undelete Bring back what there was at a moment, a page at a time
+	// (POST /tenants/{tenant}/undelete)
+	Undelete(ctx echo.Context, tenant TenantPath) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -552,6 +828,15 @@ func (w *ServerInterfaceWrapper) GetJob(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetJob(ctx, job)
+	return err
+}
+
+// ListRetentionSets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRetentionSets(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRetentionSets(ctx)
 	return err
 }
 
@@ -618,6 +903,78 @@ func (w *ServerInterfaceWrapper) ChangeTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ChangeTenant(ctx, tenant)
+	return err
+}
+
+// ListHolds converts echo context to params.
+func (w *ServerInterfaceWrapper) ListHolds(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHoldsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListHolds(ctx, tenant, params)
+	return err
+}
+
+// AddHold converts echo context to params.
+func (w *ServerInterfaceWrapper) AddHold(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddHold(ctx, tenant)
+	return err
+}
+
+// ReleaseHold converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseHold(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "hold" -------------
+	var hold HexId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hold", ctx.Param("hold"), &hold, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter hold: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseHold(ctx, tenant, hold)
 	return err
 }
 
@@ -765,6 +1122,100 @@ func (w *ServerInterfaceWrapper) ResumeTenant(ctx echo.Context) error {
 	return err
 }
 
+// GetRetention converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRetention(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRetention(ctx, tenant)
+	return err
+}
+
+// SetRetention converts echo context to params.
+func (w *ServerInterfaceWrapper) SetRetention(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetRetention(ctx, tenant)
+	return err
+}
+
+// CheckRetention converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckRetention(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckRetention(ctx, tenant)
+	return err
+}
+
+// ReportRetention converts echo context to params.
+func (w *ServerInterfaceWrapper) ReportRetention(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReportRetentionParams
+	// ------------- Optional query parameter "before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", ctx.QueryParams(), &params.Before, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter before: %s", err))
+	}
+
+	// ------------- Optional query parameter "held" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "held", ctx.QueryParams(), &params.Held, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter held: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReportRetention(ctx, tenant, params)
+	return err
+}
+
 // Shred converts echo context to params.
 func (w *ServerInterfaceWrapper) Shred(ctx echo.Context) error {
 	var err error
@@ -794,6 +1245,22 @@ func (w *ServerInterfaceWrapper) SuspendTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SuspendTenant(ctx, tenant)
+	return err
+}
+
+// Undelete converts echo context to params.
+func (w *ServerInterfaceWrapper) Undelete(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Undelete(ctx, tenant)
 	return err
 }
 
@@ -859,6 +1326,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/escrow", wrapper.EscrowKeys, options.OperationMiddlewares["escrowKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/drill", wrapper.DrillKeys, options.OperationMiddlewares["drillKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/shred", wrapper.Shred, options.OperationMiddlewares["shred"]...)
+	router.GET(options.BaseURL+"/retention/sets", wrapper.ListRetentionSets, options.OperationMiddlewares["listRetentionSets"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/retention", wrapper.GetRetention, options.OperationMiddlewares["getRetention"]...)
+	router.PUT(options.BaseURL+"/tenants/:tenant/retention", wrapper.SetRetention, options.OperationMiddlewares["setRetention"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/retention/check", wrapper.CheckRetention, options.OperationMiddlewares["checkRetention"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/retention/report", wrapper.ReportRetention, options.OperationMiddlewares["reportRetention"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/holds", wrapper.ListHolds, options.OperationMiddlewares["listHolds"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/holds", wrapper.AddHold, options.OperationMiddlewares["addHold"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/holds/:hold/release", wrapper.ReleaseHold, options.OperationMiddlewares["releaseHold"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/undelete", wrapper.Undelete, options.OperationMiddlewares["undelete"]...)
 	router.GET(options.BaseURL+"/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.GET(options.BaseURL+"/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
 
@@ -876,6 +1352,8 @@ type JobAnswerJSONResponse struct {
 type KeysAnswerJSONResponse KeyStatus
 
 type ProblemAnswerApplicationProblemPlusJSONResponse Problem
+
+type RetentionAnswerJSONResponse RetentionPolicy
 
 type TenantAnswerJSONResponse Tenant
 
@@ -946,6 +1424,44 @@ type GetJobdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetJobdefaultApplicationProblemPlusJSONResponse) VisitGetJobResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRetentionSetsRequestObject struct {
+}
+
+type ListRetentionSetsResponseObject interface {
+	VisitListRetentionSetsResponse(w http.ResponseWriter) error
+}
+
+type ListRetentionSets200JSONResponse RetentionSets
+
+func (response ListRetentionSets200JSONResponse) VisitListRetentionSetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRetentionSetsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRetentionSetsdefaultApplicationProblemPlusJSONResponse) VisitListRetentionSetsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1111,6 +1627,127 @@ type ChangeTenantdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangeTenantdefaultApplicationProblemPlusJSONResponse) VisitChangeTenantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListHoldsRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Params ListHoldsParams
+}
+
+type ListHoldsResponseObject interface {
+	VisitListHoldsResponse(w http.ResponseWriter) error
+}
+
+type ListHolds200JSONResponse HoldPage
+
+func (response ListHolds200JSONResponse) VisitListHoldsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListHoldsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListHoldsdefaultApplicationProblemPlusJSONResponse) VisitListHoldsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddHoldRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *AddHoldJSONRequestBody
+}
+
+type AddHoldResponseObject interface {
+	VisitAddHoldResponse(w http.ResponseWriter) error
+}
+
+type AddHold201JSONResponse Hold
+
+func (response AddHold201JSONResponse) VisitAddHoldResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddHolddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddHolddefaultApplicationProblemPlusJSONResponse) VisitAddHoldResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseHoldRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Hold   HexId      `json:"hold"`
+	Body   *ReleaseHoldJSONRequestBody
+}
+
+type ReleaseHoldResponseObject interface {
+	VisitReleaseHoldResponse(w http.ResponseWriter) error
+}
+
+type ReleaseHold200JSONResponse Hold
+
+func (response ReleaseHold200JSONResponse) VisitReleaseHoldResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseHolddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReleaseHolddefaultApplicationProblemPlusJSONResponse) VisitReleaseHoldResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1482,6 +2119,165 @@ func (response ResumeTenantdefaultApplicationProblemPlusJSONResponse) VisitResum
 	return err
 }
 
+type GetRetentionRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetRetentionResponseObject interface {
+	VisitGetRetentionResponse(w http.ResponseWriter) error
+}
+
+type GetRetention200JSONResponse struct{ RetentionAnswerJSONResponse }
+
+func (response GetRetention200JSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRetentiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRetentiondefaultApplicationProblemPlusJSONResponse) VisitGetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRetentionRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *SetRetentionJSONRequestBody
+}
+
+type SetRetentionResponseObject interface {
+	VisitSetRetentionResponse(w http.ResponseWriter) error
+}
+
+type SetRetention200JSONResponse struct{ RetentionAnswerJSONResponse }
+
+func (response SetRetention200JSONResponse) VisitSetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRetentiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetRetentiondefaultApplicationProblemPlusJSONResponse) VisitSetRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckRetentionRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *CheckRetentionJSONRequestBody
+}
+
+type CheckRetentionResponseObject interface {
+	VisitCheckRetentionResponse(w http.ResponseWriter) error
+}
+
+type CheckRetention200JSONResponse RetainedStudy
+
+func (response CheckRetention200JSONResponse) VisitCheckRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckRetentiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CheckRetentiondefaultApplicationProblemPlusJSONResponse) VisitCheckRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReportRetentionRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Params ReportRetentionParams
+}
+
+type ReportRetentionResponseObject interface {
+	VisitReportRetentionResponse(w http.ResponseWriter) error
+}
+
+type ReportRetention200JSONResponse RetainedPage
+
+func (response ReportRetention200JSONResponse) VisitReportRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReportRetentiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReportRetentiondefaultApplicationProblemPlusJSONResponse) VisitReportRetentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ShredRequestObject struct {
 	Tenant TenantPath `json:"tenant"`
 	Body   *ShredJSONRequestBody
@@ -1561,6 +2357,46 @@ func (response SuspendTenantdefaultApplicationProblemPlusJSONResponse) VisitSusp
 	return err
 }
 
+type UndeleteRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *UndeleteJSONRequestBody
+}
+
+type UndeleteResponseObject interface {
+	VisitUndeleteResponse(w http.ResponseWriter) error
+}
+
+type Undelete200JSONResponse Undeleted
+
+func (response Undelete200JSONResponse) VisitUndeleteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndeletedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndeletedefaultApplicationProblemPlusJSONResponse) VisitUndeleteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListJobs List jobs, oldest first
@@ -1569,6 +2405,9 @@ type StrictServerInterface interface {
 	// GetJob One job and how far it is
 	// (GET /jobs/{job})
 	GetJob(ctx context.Context, request GetJobRequestObject) (GetJobResponseObject, error)
+	// ListRetentionSets The built-in sets of rules, every edition, with their sources
+	// (GET /retention/sets)
+	ListRetentionSets(ctx context.Context, request ListRetentionSetsRequestObject) (ListRetentionSetsResponseObject, error)
 	// ListTenants List tenants, by name
 	// (GET /tenants)
 	ListTenants(ctx context.Context, request ListTenantsRequestObject) (ListTenantsResponseObject, error)
@@ -1581,6 +2420,15 @@ type StrictServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx context.Context, request ChangeTenantRequestObject) (ChangeTenantResponseObject, error)
+	// ListHolds List legal holds, oldest first, lifted ones too
+	// (GET /tenants/{tenant}/holds)
+	ListHolds(ctx context.Context, request ListHoldsRequestObject) (ListHoldsResponseObject, error)
+	// AddHold Hold a study, or all studies of a patient, also those to come
+	// (POST /tenants/{tenant}/holds)
+	AddHold(ctx context.Context, request AddHoldRequestObject) (AddHoldResponseObject, error)
+	// ReleaseHold Say that a hold may go
+	// (POST /tenants/{tenant}/holds/{hold}/release)
+	ReleaseHold(ctx context.Context, request ReleaseHoldRequestObject) (ReleaseHoldResponseObject, error)
 	// GetKeys Status of the keys
 	// (GET /tenants/{tenant}/keys)
 	GetKeys(ctx context.Context, request GetKeysRequestObject) (GetKeysResponseObject, error)
@@ -1608,12 +2456,27 @@ type StrictServerInterface interface {
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx context.Context, request ResumeTenantRequestObject) (ResumeTenantResponseObject, error)
+	// GetRetention What is demanded of the tenant now
+	// (GET /tenants/{tenant}/retention)
+	GetRetention(ctx context.Context, request GetRetentionRequestObject) (GetRetentionResponseObject, error)
+	// SetRetention State the tenant's rules
+	// (PUT /tenants/{tenant}/retention)
+	SetRetention(ctx context.Context, request SetRetentionRequestObject) (SetRetentionResponseObject, error)
+	// CheckRetention Until when a study must be kept, and why
+	// (POST /tenants/{tenant}/retention/check)
+	CheckRetention(ctx context.Context, request CheckRetentionRequestObject) (CheckRetentionResponseObject, error)
+	// ReportRetention What is due for deletion, or held, a page at a time
+	// (GET /tenants/{tenant}/retention/report)
+	ReportRetention(ctx context.Context, request ReportRetentionRequestObject) (ReportRetentionResponseObject, error)
 	// Shred Destroy the keys of a study, or of all studies of a patient
 	// (POST /tenants/{tenant}/shred)
 	Shred(ctx context.Context, request ShredRequestObject) (ShredResponseObject, error)
 	// SuspendTenant Serve nothing of the tenant until it is resumed
 	// (POST /tenants/{tenant}/suspend)
 	SuspendTenant(ctx context.Context, request SuspendTenantRequestObject) (SuspendTenantResponseObject, error)
+	// Undelete Bring back what there was at a moment, a page at a time
+	// (POST /tenants/{tenant}/undelete)
+	Undelete(ctx context.Context, request UndeleteRequestObject) (UndeleteResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -1672,6 +2535,29 @@ func (sh *strictHandler) GetJob(ctx echo.Context, job JobId) error {
 		return err
 	} else if validResponse, ok := response.(GetJobResponseObject); ok {
 		return validResponse.VisitGetJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRetentionSets operation middleware
+func (sh *strictHandler) ListRetentionSets(ctx echo.Context) error {
+	var request ListRetentionSetsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRetentionSets(ctx.Request().Context(), request.(ListRetentionSetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRetentionSets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRetentionSetsResponseObject); ok {
+		return validResponse.VisitListRetentionSetsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -1816,6 +2702,129 @@ func (sh *strictHandler) ChangeTenant(ctx echo.Context, tenant TenantPath) error
 		return err
 	} else if validResponse, ok := response.(ChangeTenantResponseObject); ok {
 		return validResponse.VisitChangeTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListHolds operation middleware
+func (sh *strictHandler) ListHolds(ctx echo.Context, tenant TenantPath, params ListHoldsParams) error {
+	var request ListHoldsRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListHolds(ctx.Request().Context(), request.(ListHoldsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListHolds")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListHoldsResponseObject); ok {
+		return validResponse.VisitListHoldsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddHold operation middleware
+func (sh *strictHandler) AddHold(ctx echo.Context, tenant TenantPath) error {
+	var request AddHoldRequestObject
+
+	request.Tenant = tenant
+
+	var body AddHoldJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddHold(ctx.Request().Context(), request.(AddHoldRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddHold")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddHoldResponseObject); ok {
+		return validResponse.VisitAddHoldResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReleaseHold operation middleware
+func (sh *strictHandler) ReleaseHold(ctx echo.Context, tenant TenantPath, hold HexId) error {
+	var request ReleaseHoldRequestObject
+
+	request.Tenant = tenant
+	request.Hold = hold
+
+	var body ReleaseHoldJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReleaseHold(ctx.Request().Context(), request.(ReleaseHoldRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReleaseHold")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReleaseHoldResponseObject); ok {
+		return validResponse.VisitReleaseHoldResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2188,6 +3197,153 @@ func (sh *strictHandler) ResumeTenant(ctx echo.Context, tenant TenantPath) error
 	return nil
 }
 
+// GetRetention operation middleware
+func (sh *strictHandler) GetRetention(ctx echo.Context, tenant TenantPath) error {
+	var request GetRetentionRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRetention(ctx.Request().Context(), request.(GetRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRetention")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRetentionResponseObject); ok {
+		return validResponse.VisitGetRetentionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetRetention operation middleware
+func (sh *strictHandler) SetRetention(ctx echo.Context, tenant TenantPath) error {
+	var request SetRetentionRequestObject
+
+	request.Tenant = tenant
+
+	var body SetRetentionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetRetention(ctx.Request().Context(), request.(SetRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetRetention")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetRetentionResponseObject); ok {
+		return validResponse.VisitSetRetentionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckRetention operation middleware
+func (sh *strictHandler) CheckRetention(ctx echo.Context, tenant TenantPath) error {
+	var request CheckRetentionRequestObject
+
+	request.Tenant = tenant
+
+	var body CheckRetentionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckRetention(ctx.Request().Context(), request.(CheckRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckRetention")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckRetentionResponseObject); ok {
+		return validResponse.VisitCheckRetentionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReportRetention operation middleware
+func (sh *strictHandler) ReportRetention(ctx echo.Context, tenant TenantPath, params ReportRetentionParams) error {
+	var request ReportRetentionRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReportRetention(ctx.Request().Context(), request.(ReportRetentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReportRetention")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReportRetentionResponseObject); ok {
+		return validResponse.VisitReportRetentionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Shred operation middleware
 func (sh *strictHandler) Shred(ctx echo.Context, tenant TenantPath) error {
 	var request ShredRequestObject
@@ -2255,6 +3411,54 @@ func (sh *strictHandler) SuspendTenant(ctx echo.Context, tenant TenantPath) erro
 		return err
 	} else if validResponse, ok := response.(SuspendTenantResponseObject); ok {
 		return validResponse.VisitSuspendTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Undelete operation middleware
+func (sh *strictHandler) Undelete(ctx echo.Context, tenant TenantPath) error {
+	var request UndeleteRequestObject
+
+	request.Tenant = tenant
+
+	var body UndeleteJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Undelete(ctx.Request().Context(), request.(UndeleteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Undelete")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UndeleteResponseObject); ok {
+		return validResponse.VisitUndeleteResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -83,8 +84,20 @@ func (s *server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBody)
+		if s.o.Person != nil {
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), personKey{}, s.o.Person(r))))
+		}
 		return next(c)
 	}
+}
+
+// personKey is the context's name of who sends the request.
+type personKey struct{}
+
+// person is who sends the request, "" for nobody in particular.
+func person(ctx context.Context) string {
+	name, _ := ctx.Value(personKey{}).(string)
+	return name
 }
 
 // validate holds requests against the contract.

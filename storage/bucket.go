@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -279,6 +280,21 @@ func (b *Bucket) SetClass(ctx context.Context, key, class string) error {
 	}
 	if err := b.can.Classer.SetClass(ctx, key, class); err != nil {
 		return fmt.Errorf("moving object %s to class %s: %w", key, class, err)
+	}
+	return nil
+}
+
+// Lock has the store keep the object until a moment at least, whoever has the store's credentials, where it was told to lock
+// objects; elsewhere it does nothing. It never shortens. Wrapped keys must not be locked: they could not be destroyed.
+func (b *Bucket) Lock(ctx context.Context, key string, until time.Time) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if b.can.Locker == nil {
+		return nil
+	}
+	if err := b.can.Locker.Lock(ctx, key, until); err != nil {
+		return fmt.Errorf("locking object %s: %w", key, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage"
@@ -247,6 +248,33 @@ func (d tiered) Thaw(_ context.Context, key string, _ driver.ThawOptions) error 
 		return fault.New(fault.NotFound, "there is no such object")
 	}
 	return nil
+}
+
+func (d tiered) Lock(_ context.Context, key string, until time.Time) error {
+	if d.class[key] == "" {
+		return fault.New(fault.NotFound, "there is no such object")
+	}
+	d.class[key] = until.Format(time.DateOnly)
+	return nil
+}
+
+func TestLock(t *testing.T) {
+	until := time.Date(2036, 1, 2, 0, 0, 0, 0, time.UTC)
+	plain := storage.New(memstore.New(memstore.Options{}))
+	if err := plain.Lock(t.Context(), "a", until); err != nil {
+		t.Errorf("a store that locks nothing: %v", err)
+	}
+	d := tiered{memstore.New(memstore.Options{}), map[string]string{"a": "COLD"}}
+	b := storage.New(d)
+	if err := b.Lock(t.Context(), "a", until); err != nil || d.class["a"] != "2036-01-02" {
+		t.Errorf("%v, %v", d.class, err)
+	}
+	if err := b.Lock(t.Context(), "b", until); !fault.Is(err, fault.NotFound) {
+		t.Errorf("what is not there: %v", err)
+	}
+	if err := b.Lock(t.Context(), "../a", until); !fault.Is(err, fault.Invalid) {
+		t.Errorf("an impossible name: %v", err)
+	}
 }
 
 func TestTiers(t *testing.T) {

@@ -60,6 +60,7 @@ var layers = []struct {
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/shred", may: useCase, alien: noEngines},
+	{pkg: "internal/retention", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/access", may: []string{"internal/archive"}, alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
@@ -69,8 +70,8 @@ var layers = []struct {
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},
-	{pkg: "api/apitest", may: []string{"internal/archive", "internal/fault", "internal/keys/quorum"}},
-	{pkg: "api", may: []string{"internal/archive", "internal/fault", "internal/fault/problem"}, alien: []string{"gorm.io"}},
+	{pkg: "api/apitest", may: []string{"internal/archive", "internal/fault", "internal/keys/quorum", "internal/remove", "internal/retention"}},
+	{pkg: "api", may: []string{"internal/archive", "internal/fault", "internal/fault/problem", "internal/remove", "internal/retention"}, alien: []string{"gorm.io"}},
 	// node joins everything below the command line.
 	{pkg: "internal/node", may: []string{"internal/...", "storage/...", "storage"}, alien: []string{"gorm.io"}},
 	{pkg: "internal/testdata"},

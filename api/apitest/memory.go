@@ -12,6 +12,8 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/keys/quorum"
+	"github.com/strata-pacs/strata/internal/remove"
+	"github.com/strata-pacs/strata/internal/retention"
 )
 
 // Noon is now.
@@ -34,6 +36,11 @@ type Memory struct {
 	Fail              error // of the next call
 	FailedDrill       int64 // keys that a drill does not open
 	FailedJobs        bool  // jobs fail at their end
+	Rules             retention.Document
+	RulesBy           string
+	HoldList          []archive.Held
+	Who               string // sends requests, where a test has its own way to say so
+	Rewinds           []remove.Rewind
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current

@@ -106,7 +106,7 @@ func remote(server, tokenFile string) (*api.Client, error) {
 		}))
 }
 
-// operatorToken is the first of the file that is not a tenant's ("tenant:TOKEN").
+// operatorToken is the first of the file that is not a tenant's.
 func operatorToken(path string) (string, error) {
 	if path == "" {
 		return "", fault.New(fault.Invalid, "--token-file: name the file with the operator's token for --server")
@@ -116,8 +116,8 @@ func operatorToken(path string) (string, error) {
 		return "", fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
 	}
 	for _, line := range strings.Fields(string(b)) {
-		if !strings.Contains(line, ":") {
-			return line, nil
+		if _, _, secret, ofTenant := splitToken(line); !ofTenant {
+			return secret, nil
 		}
 	}
 	return "", fault.New(fault.Invalid, "token-file: the file holds no operator's token")

@@ -64,7 +64,7 @@ func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) 
 		return nil, errors.Join(err, n.Close(ctx))
 	}
 	quiet, m := slog.New(slog.DiscardHandler), newMetrics()
-	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, quiet, m, nil), nil), administration(n, quiet, m, nil))}
+	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, quiet, m, nil), nil), administration(n, quiet, m, nil, peer)), ConnContext: knowPeer}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	cl.close = func() error {

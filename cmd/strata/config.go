@@ -23,6 +23,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/retention"
 )
 
 // setting is one key of the configuration. The same key is a line of the
@@ -69,12 +70,13 @@ func settings() []setting {
 		{key: "listen", value: "127.0.0.1:8080", serving: true, help: "address and port to serve on; anything beyond loopback needs tls-cert, tls-key and token-file, or insecure"},
 		{key: "tls-cert", value: "", serving: true, help: "PEM file with the server's certificate chain"},
 		{key: "tls-key", value: "", serving: true, help: "PEM file with the certificate's private key"},
-		{key: "token-file", value: "", serving: true, help: "file with bearer tokens, one a line; a request needs one of them. A line tenant:token lets in to that tenant alone"},
+		{key: "token-file", value: "", serving: true, help: "file with bearer tokens, one a line; a request needs one of them. A line tenant:token lets in to that tenant alone; name=token or name=tenant:token says whose it is, which releasing a legal hold needs"},
 		{key: "insecure", value: false, serving: true, help: "serve beyond loopback without TLS or token. Never with patients' data"},
 		{key: "public-url", value: "", serving: true, help: "URL under which clients reach the server, when it differs; without /dicom-web"},
 		{key: "trusted-proxies", value: []string{"127.0.0.0/8", "::1/128"}, serving: true, help: "networks whose Forwarded and X-Forwarded-* headers are believed"},
 		{key: "origins", value: []string{}, serving: true, help: "web origins whose pages may use the archive from a browser, or *; empty: pages from this machine"},
 		{key: "duplicates", value: "keep-first", help: "same UIDs, other contents: keep-first (the newcomer is kept hidden), replace, or refuse"},
+		{key: "retention", value: retention.None, help: "how long studies must be kept where a tenant's own rules name no set: " + retention.Names() + "; strata retention sets shows them. Legal holds always count"},
 		{key: "reconcile-every", value: "1m", serving: true, help: "how often to look for facts that are not indexed yet"},
 		{key: "reap-grace", value: "24h", help: "how old an object that no fact names must be before it is removed"},
 		{key: "limits.request-bytes", value: 0, serving: true, help: "largest request body in bytes; 0: no limit"},
@@ -113,6 +115,7 @@ type Config struct {
 	TrustedProxies                     []netip.Prefix
 	Origins                            []string
 	Duplicates                         ingest.Policy
+	Retention                          string
 	KeyLease, KeyGrace, IdleClose      time.Duration
 	NodeLease, StoreStall              time.Duration
 	KeyBackups                         time.Duration
@@ -248,6 +251,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.KeyStore != "" && c.Store == "" {
 		fail(bad("key-store", "needs store: without it keys lie with the objects in the data folder"))
 	}
+	if strings.Contains(c.KeyStore, "lock=") {
+		fail(bad("key-store", "must lock nothing: a key that cannot be destroyed cannot be shredded"))
+	}
 	if c.ReadCache == "" { // of a store, or of tiers, elsewhere
 		c.ReadCache = filepath.Join(c.Data, "read-cache")
 	}
@@ -279,6 +285,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.Duplicates, err = ingest.ParsePolicy(k.String("duplicates")); err != nil {
 		fail(bad("duplicates", "must be keep-first, replace or refuse"))
+	}
+	if c.Retention = k.String("retention"); !retention.Known(c.Retention) {
+		fail(bad("retention", "must be one of %s", retention.Names()))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
 		"settle-after": &c.SettleAfter, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,

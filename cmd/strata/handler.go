@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/strata-pacs/strata/api"
@@ -54,9 +51,10 @@ func (c *Config) webLimits() dicomweb.Limits {
 	return dicomweb.Limits{RequestBytes: c.RequestBytes, StoreMemory: c.StoreMemory, Results: c.Results, Stall: c.Idle}
 }
 
-// administration returns the API.
-func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) http.Handler {
-	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Log: log, Metrics: m}
+// administration returns the API. person says who sends a request.
+func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer, person func(*http.Request) string) http.Handler {
+	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(),
+		Retention: n.Retention(), Rewinder: n.Rewinder(), Person: person, Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}
@@ -97,59 +95,6 @@ func front(n *node.Node, base *dicomweb.Server, authorize authorizer) http.Handl
 // authorizer refuses a request for a tenant; no tenant stands for what belongs
 // to none, which is the operator's.
 type authorizer func(r *http.Request, t archive.Tenant) error
-
-// authorize returns the check of bearer tokens (RFC 6750), nil without any.
-func (c *Config) authorize() (authorizer, error) {
-	if c.TokenFile == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(c.TokenFile)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "token-file: cannot be read")
-	}
-	type token struct {
-		sum    [sha256.Size]byte
-		tenant archive.Tenant // "": the operator's, good for everything
-	}
-	var tokens []token
-	for _, line := range strings.Fields(string(b)) {
-		var t token
-		if tenant, rest, ok := strings.Cut(line, ":"); ok {
-			if t.tenant, line = archive.Tenant(tenant), rest; !t.tenant.Valid() {
-				return nil, fault.New(fault.Invalid, "token-file: what stands before a colon must be a tenant's name")
-			}
-		}
-		if len(line) < 16 {
-			return nil, fault.New(fault.Invalid, "token-file: a token is shorter than 16 characters; make one with: openssl rand -hex 32")
-		}
-		t.sum = sha256.Sum256([]byte(line))
-		tokens = append(tokens, t)
-	}
-	if len(tokens) == 0 {
-		return nil, fault.New(fault.Invalid, "token-file: the file holds no token; make one with: openssl rand -hex 32")
-	}
-	return func(r *http.Request, tenant archive.Tenant) error {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
-		valid, good := 0, 0
-		for i := range tokens {
-			same := subtle.ConstantTimeCompare(tokens[i].sum[:], sum[:])
-			valid |= same
-			if tokens[i].tenant == "" || tokens[i].tenant == tenant && tenant != "" {
-				good |= same
-			}
-		}
-		switch {
-		case valid == 0 || !strings.EqualFold(scheme, "Bearer"):
-			return fault.New(fault.Unauthenticated, "send a valid token: Authorization: Bearer …")
-		case good == 1:
-			return nil
-		case tenant == "":
-			return fault.New(fault.Forbidden, "this is the operator's; a tenant's token does not open it")
-		}
-		return errOtherTenant
-	}, nil
-}
 
 // errOtherTenant is what a tenant's token gets of another tenant, whether there
 // is one of the name or not.

@@ -25,7 +25,9 @@ import (
 
 // Tokens of a house.
 const (
-	ownerToken = "operator-0123456789abcdef"
+	ownerToken = "operator-0123456789abcdef" // alice's
+	bobToken   = "operator-bob-0123456789abcdef"
+	someToken  = "operator-some-0123456789abcdef" // nobody's in particular
 	aToken     = "tenant-a-0123456789abcdef"
 	bToken     = "tenant-b-0123456789abcdef"
 )
@@ -46,7 +48,7 @@ func newHouse(t *testing.T, environ ...string) *house {
 	if err := localkeys.Create(key, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(tokens, []byte(ownerToken+"\na:"+aToken+"\nb:"+bToken+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(tokens, []byte("alice="+ownerToken+"\nbob="+bobToken+"\n"+someToken+"\na:"+aToken+"\nb:"+bToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, c, err := loadConfig("", append([]string{"STRATA_DATA=" + filepath.Join(dir, "data"), "STRATA_KEY_FILE=" + key,
@@ -54,16 +56,17 @@ func newHouse(t *testing.T, environ ...string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authorize, err := c.authorize()
+	known, err := c.readTokens()
 	if err != nil {
 		t.Fatal(err)
 	}
+	authorize := known.authorizer()
 	log, m := slog.New(slog.DiscardHandler), newMetrics()
 	n, err := c.openServing(t.Context(), log, io.Discard, c.archiveHandler(log, m))
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(withAPI(administration(n, log, m, authorize), front(n, c.baseHandler(n, log, m, authorize), authorize)))
+	srv := httptest.NewServer(withAPI(administration(n, log, m, authorize, known.person), front(n, c.baseHandler(n, log, m, authorize), authorize)))
 	h := &house{t, n, srv.URL, &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	t.Cleanup(func() {
 		h.hc.CloseIdleConnections()

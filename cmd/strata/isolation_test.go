@@ -283,15 +283,15 @@ func TestTokenFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := (&Config{TokenFile: path}).authorize()
+		_, err := (&Config{TokenFile: path}).readTokens()
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "token-file: ") || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "Secret") {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if _, err := (&Config{TokenFile: filepath.Join(t.TempDir(), "none")}).authorize(); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "token-file: ") {
+	if _, err := (&Config{TokenFile: filepath.Join(t.TempDir(), "none")}).readTokens(); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "token-file: ") {
 		t.Errorf("no file: %v", err)
 	}
-	if f, err := (&Config{}).authorize(); f != nil || err != nil {
+	if f, err := (&Config{}).readTokens(); f != nil || err != nil {
 		t.Errorf("no setting: %v", err)
 	}
 }

@@ -41,10 +41,11 @@ func (a *app) serveCommand() *cobra.Command {
 // serve runs a server until ctx ends, then finishes what is in flight.
 func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error) {
 	log := c.logger(stderr)
-	authorize, err := c.authorize()
+	tokens, err := c.readTokens()
 	if err != nil {
 		return err
 	}
+	authorize := tokens.authorizer()
 	tlsConfig, err := c.tls()
 	if err != nil {
 		return err
@@ -79,11 +80,11 @@ func serve(ctx context.Context, c *Config, stdout, stderr io.Writer) (err error)
 	l = dicomweb.Conns(l)
 	served := front(n, base, authorize)
 	if authorize != nil { // without a token any page in a browser of this machine could ask
-		served = withAPI(administration(n, log, m, authorize), served)
+		served = withAPI(administration(n, log, m, authorize, tokens.person), served)
 	}
 	public := &http.Server{Handler: served, TLSConfig: tlsConfig, ReadHeaderTimeout: c.Idle, IdleTimeout: 2 * time.Minute, ConnContext: dicomweb.KnowConn,
 		MaxHeaderBytes: 128 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil), administration(n, log, m, nil)), ReadHeaderTimeout: c.Idle}
+	local := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, log, m, nil), nil), administration(n, log, m, nil, peer)), ReadHeaderTimeout: c.Idle, ConnContext: knowPeer}
 	failed := make(chan error, 2)
 	go func() { failed <- local.Serve(control) }()
 	go func() {

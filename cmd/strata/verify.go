@@ -153,11 +153,29 @@ must be stopped. A PostgreSQL database must hold no index yet: drop its schema b
 }
 
 func (a *app) undeleteCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "undelete STUDY-UID [SERIES-UID [INSTANCE-UID]]",
+	d := &admin{app: a}
+	var back rewindFlags
+	cmd := &cobra.Command{
+		Use:   "undelete STUDY-UID [SERIES-UID [INSTANCE-UID]] | --as-of TIME",
 		Short: "Show again what was deleted",
-		Args:  cobra.RangeArgs(1, 3),
+		Long: `Shows again what was deleted: a study, a series, an instance, or with --as-of all that a
+study or the whole tenant had at a moment. What was replaced since is shown in the version of that
+moment; the newer one is deleted in its place and can be brought back like anything
+deleted. What was stored since stays. It may be interrupted, and called again.`,
+		Args: cobra.MaximumNArgs(3),
 		RunE: func(cmd *cobra.Command, uids []string) (err error) {
+			if back.asOf != "" {
+				if len(uids) > 0 {
+					return fault.New(fault.Invalid, "--as-of takes a study by --study")
+				}
+				return d.run(cmd, func(s *session) error { return back.rewind(cmd.Context(), s, s.tenant) })
+			}
+			switch {
+			case len(uids) == 0:
+				return fault.New(fault.Invalid, "name a study, or a moment by --as-of")
+			case d.server != "" || back.study != "" || back.dry:
+				return fault.New(fault.Invalid, "--server, --study and --dry-run go with --as-of")
+			}
 			_, c, err := a.config(cmd)
 			if err != nil {
 				return err
@@ -187,4 +205,7 @@ func (a *app) undeleteCommand() *cobra.Command {
 			return err
 		},
 	}
+	back.add(cmd)
+	d.flags(cmd)
+	return cmd
 }

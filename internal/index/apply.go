@@ -74,6 +74,8 @@ func check(e *archive.Entry) error {
 		if e.Fact.Study == (archive.Ref{}) || !archive.ValidTags(e.Fact.Tags) {
 			return fault.New(fault.Invalid, "a tagged fact without a study, or with tags that none may have, cannot be indexed")
 		}
+	case archive.FactHeld, archive.FactReleased, archive.FactRule:
+		return checkOrdered(e.Fact)
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
 			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
@@ -186,6 +188,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.keyClosed(t, e.Fact)
 	case archive.FactTagged:
 		err = b.tagged(t, e.Fact)
+	case archive.FactHeld, archive.FactReleased, archive.FactRule:
+		err = b.ordered(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err

@@ -31,7 +31,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 	var stores, deletions []told
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
-		switch kind := rapid.IntRange(0, 14).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 17).Draw(t, "kind"); {
 		case kind == 14: // of a study that is perhaps not there
 			out = append(out, tags(n, pick("tagged", "1.1", "1.2"), rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b"}}).Draw(t, "tags")...))
 		case kind < 6 || len(stores) == 0:
@@ -80,6 +80,12 @@ func genFacts(t *rapid.T) []archive.Entry {
 			study := pick("closed study", "1.1", "1.2")
 			ids := []archive.KeyID{keyNamed(study, "a"), keyNamed(study, "b")}
 			out = append(out, closes(n, study, rapid.SampledFrom([][]archive.KeyID{ids[:1], ids[1:], ids}).Draw(t, "closed")...))
+		case kind == 15:
+			out = append(out, rapid.SampledFrom([]archive.Entry{holds(n, "1.1", "alice"), holdsPatient(n, "P1", "bob")}).Draw(t, "hold"))
+		case kind == 16: // of holds that may never be, or come later
+			out = append(out, releases(n, uint64(rapid.IntRange(1, 9).Draw(t, "released")), pick("person", "alice", "bob", "Bob")))
+		case kind == 17:
+			out = append(out, rules(n, pick("rules", archive.RulesLifecycle, archive.RulesRetention), fmt.Sprintf(`{"n":%d}`, n)))
 		case kind > 10:
 			var all []*settlement
 			for _, study := range []string{"1.1", "1.2"} {
@@ -412,6 +418,7 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 	n, err := x.StudyCount(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, n, "studies")
+	out.WriteString(orders(t, x, name))
 	p, err := x.Progress(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, p)

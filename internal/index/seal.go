@@ -26,6 +26,9 @@ const (
 	inWords     table = 7
 	inLives     table = 10
 	inTags      table = 11
+	inRules     table = 16
+	inHolds     table = 17
+	inReleases  table = 18
 )
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192

@@ -314,3 +314,46 @@ func TestPurgedKeys(t *testing.T) {
 		}
 	})
 }
+
+// TestWordsComeBackWithAVersion: words that only a shredded study and a version that is not shown have are
+// in the vocabulary again when the version is shown.
+func TestWordsComeBackWithAVersion(t *testing.T) { both(t, testWordsComeBackWithAVersion) }
+
+func testWordsComeBackWithAVersion(t *testing.T, on engine) {
+	for _, bulk := range []bool{false, true} {
+		x := openTest(t, on)
+		anna, berta, other := ctSpec, ctSpec, ctSpec
+		berta.instance, berta.name = ctSpec.instance+".9", "Weiß^Berta"
+		other.study, other.series, other.instance, other.name = "9.9", "9.9.1", "9.9.1.1", "Weiß^Berta"
+		key := keyNamed("9.9", "a")
+		add := func(es ...archive.Entry) {
+			t.Helper()
+			if !bulk {
+				apply(t, x, es...)
+				return
+			}
+			err := x.Bulk(t.Context(), hospital, func(add func(archive.Entry) error) error {
+				for _, e := range es {
+					if err := add(e); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(stored(1, anna, berta), sealedUnder(stored(2, other), key), closes(3, "9.9", key))
+		add(deletes(4, anna.build(0).UIDs, blobOf(anna, 1)))
+		if s := studies(t, x, archive.StudyFilter{}); len(s) != 1 {
+			t.Fatalf("%d studies", len(s))
+		} else if name, _ := s[0].Attrs.Get(0x00100010); name != "Weiß^Berta" {
+			t.Fatalf("%s is shown", name)
+		}
+		words, _, err := x.Words(t.Context(), hospital, 0x00100010, func(s string) bool { return s == "weiss" }, 9)
+		if err != nil || len(words) == 0 {
+			t.Errorf("bulk %v: %v, %v", bulk, words, err)
+		}
+	}
+}

@@ -177,6 +177,12 @@ func (b *batch) choose(t *tenant, owner int64, s *attrSet, no uint64) (bool, err
 		return err
 	}, owner, int64(no))
 	s.winner = no
+	if err == nil && owner&1 == 0 && b.w.known[t.id].closed > 0 {
+		// Its words may have gone with a study that was shredded, as nobody showed them then.
+		d := decoder{b: s.attrs}
+		b.learn(t, d.attrs())
+		err = d.err()
+	}
 	return true, err
 }
 

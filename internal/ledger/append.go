@@ -36,7 +36,8 @@ func (l *Log) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		if body != nil || f.Study == (archive.Ref{}) || f.Key != (archive.KeyID{}) || len(f.Packs) == 0 || len(f.Supersedes) > 0 {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: a moved fact has a study and packs, and nothing else")
 		}
-	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed, archive.FactTagged:
+	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed,
+		archive.FactHeld, archive.FactReleased, archive.FactRule, archive.FactTagged:
 		if f.Key != (archive.KeyID{}) || body != nil {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: only stored facts have a study key and blobs")
 		}
@@ -188,6 +189,11 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 	case archive.FactTagged:
 		var err error
 		if d.payload, err = tagged(f); err != nil {
+			return nil, err
+		}
+	case archive.FactHeld, archive.FactReleased, archive.FactRule:
+		var err error
+		if d.payload, err = ordered(f); err != nil {
 			return nil, err
 		}
 	}

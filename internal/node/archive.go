@@ -21,6 +21,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
+	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
 	"github.com/strata-pacs/strata/internal/settle"
@@ -38,6 +39,7 @@ type Archive struct {
 	Search    *search.Searcher
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
+	Keep      *retention.Keeper
 	Shred     *shred.Shredder
 	Move      *move.Mover
 	Settle    *settle.Settler
@@ -169,7 +171,9 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.controls, a.ring)
+	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now,
+		Whole: func() bool { return !a.Partial() }})
+	a.Remove = remove.New(n.Index, a.controls, a.ring, a.Keep)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})

@@ -38,7 +38,7 @@ type Store struct {
 func New(d driver.Driver, o Options) *Store {
 	s := &store{d: d, o: o, down: line{rate: o.Rate}, up: line{rate: o.Rate}}
 	inner := driver.OptionalOf(d)
-	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer}
+	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker}
 	if inner.Purger != nil {
 		optional.Purger = purger{s, inner.Purger}
 	}

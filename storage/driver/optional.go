@@ -53,6 +53,14 @@ type ThawOptions struct {
 	Speed string
 }
 
+// Locker is optional: a store that keeps objects from being deleted by anyone who has its credentials.
+type Locker interface {
+	// Lock has the store keep the object, every byte of it, until a moment at least. It MUST NOT shorten
+	// how long the object is kept already: then there is nothing to do. Where the store was not told to lock objects it
+	// does nothing. It fails with fault.NotFound, and with fault.Invalid where the store cannot lock.
+	Lock(ctx context.Context, key string, until time.Time) error
+}
+
 // Repeater is optional: a driver that keeps the pieces of an object until the
 // store has them, and so can send each of them again itself.
 type Repeater interface {
@@ -73,6 +81,7 @@ type Optional struct {
 	Purger   Purger
 	Classer  Classer
 	Thawer   Thawer
+	Locker   Locker
 	Repeater Repeater
 }
 
@@ -97,6 +106,7 @@ func OptionalOf(d Driver) (o Optional) {
 	o.Purger, _ = d.(Purger)
 	o.Classer, _ = d.(Classer)
 	o.Thawer, _ = d.(Thawer)
+	o.Locker, _ = d.(Locker)
 	o.Repeater, _ = d.(Repeater)
 	return o
 }

@@ -3,6 +3,7 @@ package driver_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/faultstore"
@@ -16,6 +17,7 @@ type all struct{ *memstore.Store }
 func (all) Purge(context.Context, string) error                    { return nil }
 func (all) SetClass(context.Context, string, string) error         { return nil }
 func (all) Thaw(context.Context, string, driver.ThawOptions) error { return nil }
+func (all) Lock(context.Context, string, time.Time) error          { return nil }
 func (a all) CreateRepeating(ctx context.Context, key string, o driver.CreateOptions, _ driver.Again) (driver.Writer, error) {
 	return a.Create(ctx, key, o)
 }
@@ -23,31 +25,31 @@ func (a all) CreateRepeating(ctx context.Context, key string, o driver.CreateOpt
 // none is a driver with no optional interface.
 type none struct{ driver.Driver }
 
-func has(d driver.Driver) (have [5]bool) {
+func has(d driver.Driver) (have [6]bool) {
 	o := driver.OptionalOf(d)
-	return [5]bool{o.Mapper != nil, o.Purger != nil, o.Classer != nil, o.Thawer != nil, o.Repeater != nil}
+	return [6]bool{o.Mapper != nil, o.Purger != nil, o.Classer != nil, o.Thawer != nil, o.Repeater != nil, o.Locker != nil}
 }
 
 func TestOptional(t *testing.T) {
 	mem := memstore.New(memstore.Options{})
-	mapper := [5]bool{0: true}
+	mapper := [6]bool{0: true}
 	for name, c := range map[string]struct {
 		d    driver.Driver
-		want [5]bool
+		want [6]bool
 	}{
-		"none":              {none{mem}, [5]bool{}},
+		"none":              {none{mem}, [6]bool{}},
 		"mapper":            {mem, mapper},
-		"all":               {all{mem}, [5]bool{true, true, true, true, true}},
+		"all":               {all{mem}, [6]bool{true, true, true, true, true, true}},
 		"joined with less":  {driver.Join(all{mem}, driver.Optional{Mapper: mem}), mapper},
 		"joined with more":  {driver.Join(none{mem}, driver.Optional{Mapper: mem}), mapper},
 		"retries, mapper":   {retrystore.New(mem, retrystore.Options{}), mapper},
-		"retries, none":     {retrystore.New(none{mem}, retrystore.Options{}), [5]bool{}},
-		"retries, all":      {retrystore.New(all{mem}, retrystore.Options{}), [5]bool{true, true, true, true, false}},
-		"faults, all":       {faultstore.New(all{mem}, nil).Driver, [5]bool{true, true, true, true, false}},
+		"retries, none":     {retrystore.New(none{mem}, retrystore.Options{}), [6]bool{}},
+		"retries, all":      {retrystore.New(all{mem}, retrystore.Options{}), [6]bool{true, true, true, true, false, true}},
+		"faults, all":       {faultstore.New(all{mem}, nil).Driver, [6]bool{true, true, true, true, false, true}},
 		"retries of faults": {retrystore.New(faultstore.New(mem, nil).Driver, retrystore.Options{}), mapper},
 	} {
 		if got := has(c.d); got != c.want {
-			t.Errorf("%s: mapper, purger, classer, thawer, repeater are %v, want %v", name, got, c.want)
+			t.Errorf("%s: mapper, purger, classer, thawer, repeater, locker are %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -34,6 +35,7 @@ const (
 	Purge  Name = "purge"
 	Class  Name = "class"
 	Thaw   Name = "thaw"
+	Lock   Name = "lock"
 )
 
 // Op is one operation about to happen.
@@ -113,6 +115,9 @@ func New(d driver.Driver, script Script) *Store {
 	}
 	if can.Thawer != nil {
 		o.Thawer = thawer{f, can.Thawer}
+	}
+	if can.Locker != nil {
+		o.Locker = locker{f, can.Locker}
 	}
 	return &Store{Driver: driver.Join(s, o), f: f}
 }
@@ -292,4 +297,13 @@ type thawer struct {
 
 func (t thawer) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
 	return t.f.do(t.f.now(), Thaw, key, func() error { return t.t.Thaw(ctx, key, o) })
+}
+
+type locker struct {
+	f *faults
+	l driver.Locker
+}
+
+func (l locker) Lock(ctx context.Context, key string, until time.Time) error {
+	return l.f.do(l.f.now(), Lock, key, func() error { return l.l.Lock(ctx, key, until) })
 }

@@ -194,6 +194,12 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3p
 	return classify(ctx, err, "moving an object to another class")
 }
 
+func (c *client) Retain(ctx context.Context, key string, lock s3protocol.Lock, bypass bool) error {
+	mode := minio.RetentionMode(lock.Mode)
+	err := c.api.PutObjectRetention(ctx, c.at.Bucket, key, minio.PutObjectRetentionOptions{GovernanceBypass: bypass, Mode: &mode, RetainUntilDate: &lock.Until})
+	return classify(ctx, err, "locking an object")
+}
+
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
 	var r minio.RestoreRequest
 	if days > 0 {

@@ -90,6 +90,9 @@ func New(d driver.Driver, o Options) driver.Driver {
 	if s.can.Thawer != nil {
 		have.Thawer = thawer{s}
 	}
+	if s.can.Locker != nil {
+		have.Locker = locker{s}
+	}
 	return driver.Join(s, have)
 }
 
@@ -173,6 +176,12 @@ type classer struct{ s *store }
 
 func (c classer) SetClass(ctx context.Context, key, class string) error {
 	return c.s.again(ctx, func(ctx context.Context) error { return c.s.can.Classer.SetClass(ctx, key, class) })
+}
+
+type locker struct{ s *store }
+
+func (l locker) Lock(ctx context.Context, key string, until time.Time) error {
+	return l.s.again(ctx, func(ctx context.Context) error { return l.s.can.Locker.Lock(ctx, key, until) })
 }
 
 type thawer struct{ s *store }

@@ -24,6 +24,9 @@
 // leaves a version, and so does a change of class: give the bucket a rule
 // that expires noncurrent versions.
 //
+// With lock=governance or lock=compliance in the address, [Store.Lock] retains objects in a bucket that has object lock. A
+// lock of mode compliance cannot be taken back by anyone before its time: try governance first.
+//
 // Uploads that a crash left behind are removed by [Store.Sweep], or better by a
 // rule of the bucket (AbortIncompleteMultipartUpload; MinIO does it by itself).
 //
@@ -31,7 +34,8 @@
 // ListBucket and ListBucketMultipartUploads; for purges ListBucketVersions and
 // DeleteObjectVersion; for archives RestoreObject; for changes of class in a bucket with object lock
 // GetObjectRetention, GetObjectLegalHold, PutObjectRetention and PutObjectLegalHold, or the lock
-// does not go along. Without ListBucket a store says
+// does not go along; to lock objects PutObjectRetention and GetObjectRetention, and
+// BypassGovernanceRetention where a server wants it to prolong a lock of mode governance. Without ListBucket a store says
 // 403 of what is not there, and nothing works.
 package s3protocol
 
@@ -48,6 +52,7 @@ type Client interface {
 	Uploads
 	Versions
 	Tiers
+	Locks
 }
 
 // Objects are the calls for single objects and lists of them.
@@ -89,6 +94,12 @@ type Tiers interface {
 	SetClass(ctx context.Context, key, etag, class string, lock Lock) error
 	// Restore asks for a readable copy; without days, where it stays for good.
 	Restore(ctx context.Context, key string, days int, speed string) error
+}
+
+// Locks are the calls for object lock.
+type Locks interface {
+	// Retain sets mode and moment of the newest version's retention. bypass uses the right to change one of mode governance.
+	Retain(ctx context.Context, key string, lock Lock, bypass bool) error
 }
 
 // PutOptions are the headers of what is stored.

@@ -206,6 +206,36 @@ func (s *Store) SetClass(ctx context.Context, key, class string) error {
 	return s.client.SetClass(ctx, s.key(key), h.ETag, class, h.Lock)
 }
 
+// Lock implements driver.Locker, by a retention of the newest version; it does nothing where the address says nothing of locks.
+func (s *Store) Lock(ctx context.Context, key string, until time.Time) error {
+	if s.at.Lock == "" || !until.After(s.now()) {
+		return nil
+	}
+	h, err := s.head(ctx, key)
+	if err != nil {
+		return err
+	}
+	// The protocol has dates to the second in places: later never is too short.
+	lock := Lock{Mode: strings.ToUpper(s.at.Lock), Until: until.UTC().Truncate(time.Second).Add(time.Second)}
+	if h.Lock.Mode == lockCompliance {
+		lock.Mode = lockCompliance
+	}
+	if h.Lock.Mode == lock.Mode && !h.Lock.Until.Before(until) {
+		return nil
+	}
+	if h.Lock.Until.After(lock.Until) {
+		lock.Until = h.Lock.Until
+	}
+	err = s.client.Retain(ctx, s.key(key), lock, false)
+	if fault.Is(err, fault.Conflict) && h.Lock.Mode != "" && h.Lock.Mode != lockCompliance {
+		// Some servers take a longer lock of this mode only from who may change it; it is never shorter.
+		err = s.client.Retain(ctx, s.key(key), lock, true)
+	}
+	return err
+}
+
+const lockCompliance = "COMPLIANCE"
+
 // Thaw implements driver.Thawer. The speeds are "Expedited", "Standard" and "Bulk". One that
 // the archive never has is fault.Invalid, and one that it has no room for now fault.Busy: ask for a slower one.
 func (s *Store) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {

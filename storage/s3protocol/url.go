@@ -24,11 +24,14 @@ type Location struct {
 	// or "kms" (KMSKey, or the account's default key if that is empty).
 	SSE    string
 	KMSKey string
+	// Lock is how objects are locked that have to be kept: "", not at all; "governance", whoever may bypass it
+	// can delete them; "compliance", nobody can, not even the account's owner.
+	Lock string
 }
 
 // Parse reads
 //
-//	scheme://bucket/prefix?endpoint=…&region=…&pathstyle=true&class=…&sse=s3|kms&kmskey=…
+//	scheme://bucket/prefix?endpoint=…&region=…&pathstyle=true&class=…&sse=s3|kms&kmskey=…&lock=governance|compliance
 //
 // An error is fault.Invalid and names the part that is wrong.
 func Parse(scheme, raw string) (Location, error) {
@@ -94,8 +97,12 @@ func Parse(scheme, raw string) (Location, error) {
 			if l.KMSKey = v; v == "" {
 				return bad("parameter kmskey is empty")
 			}
+		case "lock":
+			if l.Lock = v; v != "governance" && v != "compliance" {
+				return bad("parameter lock is governance or compliance, not %q", v)
+			}
 		default:
-			return bad("there is no parameter %q: endpoint, region, pathstyle, class, sse and kmskey are known", name)
+			return bad("there is no parameter %q: endpoint, region, pathstyle, class, sse, kmskey and lock are known", name)
 		}
 	}
 	if l.KMSKey != "" && l.SSE != "kms" {

@@ -17,6 +17,7 @@ func TestParse(t *testing.T) {
 		"s3://my.bucket-1/a/b.c": {Bucket: "my.bucket-1", Prefix: "a/b.c/"},
 		"s3://bucket/a/?region=eu-central-1&class=STANDARD_IA&sse=kms&kmskey=arn:aws:kms:eu-central-1:1:key/2": {
 			Bucket: "bucket", Prefix: "a/", Region: "eu-central-1", Class: "STANDARD_IA", SSE: "kms", KMSKey: "arn:aws:kms:eu-central-1:1:key/2"},
+		"s3://bucket?lock=compliance": {Bucket: "bucket", Lock: "compliance"},
 		"s3://bucket?endpoint=https://host:9000/&pathstyle=true&sse=s3": {
 			Bucket: "bucket", Endpoint: &url.URL{Scheme: "https", Host: "host:9000"}, PathStyle: true, SSE: "s3"},
 	} {
@@ -50,6 +51,7 @@ func TestParse(t *testing.T) {
 		"s3://bucket?pathstyle=yes":              "pathstyle",
 		"s3://bucket?class=":                     "class",
 		"s3://bucket?sse=aes":                    "sse",
+		"s3://bucket?lock=COMPLIANCE":            "lock",
 		"s3://bucket?kmskey=1":                   "kmskey",
 		"s3://bucket?sse=s3&kmskey=1":            "kmskey",
 		"s3://bucket?endpoint=host:9000":         "endpoint",

@@ -215,6 +215,16 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3p
 	return classify(ctx, err, "moving an object to another class")
 }
 
+func (c *client) Retain(ctx context.Context, key string, lock s3protocol.Lock, bypass bool) error {
+	in := &s3.PutObjectRetentionInput{Bucket: &c.at.Bucket, Key: &key,
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(lock.Mode), RetainUntilDate: &lock.Until}}
+	if bypass {
+		in.BypassGovernanceRetention = &bypass
+	}
+	_, err := c.api.PutObjectRetention(ctx, in)
+	return classify(ctx, err, "locking an object")
+}
+
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
 	r := &types.RestoreRequest{}
 	if days > 0 {

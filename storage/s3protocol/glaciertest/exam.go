@@ -39,6 +39,7 @@ func Examine(t *testing.T, suite s3protocoltest.Suite) {
 		"Copies":    exam.copies,
 		"Lock":      exam.lock,
 		"LockMoves": exam.lockMoves,
+		"LockKeeps": exam.lockKeeps,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/strata-pacs/strata/api"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ingest"
+)
+
+// rewindFlags say to which moment an archive goes back.
+type rewindFlags struct {
+	asOf, study string
+	dry         bool
+}
+
+func (f *rewindFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or a duration ago such as 90m")
+	cmd.Flags().StringVar(&f.study, "study", "", "with --as-of, this study alone (Study Instance UID)")
+	cmd.Flags().BoolVar(&f.dry, "dry-run", false, "with --as-of, only count")
+}
+
+// moment is what --as-of names.
+func (f *rewindFlags) moment(now time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, f.asOf); err == nil {
+		return t, nil
+	}
+	if ago, err := time.ParseDuration(f.asOf); err == nil && ago > 0 {
+		return now.Add(-ago), nil
+	}
+	return time.Time{}, fault.New(fault.Invalid, "--as-of must be a moment such as 2026-07-01T12:00:00Z, or a duration ago such as 90m")
+}
+
+// rewind brings back what there was at a moment, and says how far it is.
+func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) error {
+	at, err := f.moment(time.Now())
+	if err != nil {
+		return err
+	}
+	body := api.Undelete{AsOf: at, DryRun: &f.dry}
+	if f.study != "" {
+		if !ingest.ValidUID(f.study) {
+			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
+		}
+		body.Study = &f.study
+	}
+	var sum api.Undeleted
+	began := time.Now()
+	for {
+		r, err := read[api.Undeleted](s.Undelete(ctx, tenant, body))
+		if err != nil {
+			return fmt.Errorf("after %d deletions were undone; call again to go on: %w", sum.Deletions, err)
+		}
+		sum.Deletions += r.Deletions
+		sum.Instances += r.Instances
+		sum.Versions += r.Versions
+		if r.StoredSince != nil {
+			sum.StoredSince = r.StoredSince
+		}
+		if body.After = r.Next; body.After == nil {
+			break
+		}
+		if !f.dry {
+			fmt.Fprintf(s.stderr, "%d deletions undone, %d instances back\n", sum.Deletions, sum.Instances)
+		}
+	}
+	took := time.Since(began).Round(10 * time.Millisecond)
+	return s.show(sum, func(w io.Writer) {
+		what := "as of"
+		if f.dry {
+			what = "would be as of"
+		}
+		fmt.Fprintf(w, "%s\t%s\ndeletions undone\t%d\ninstances back\t%d\nearlier versions shown\t%d\n", what, when(&at), sum.Deletions, sum.Instances, sum.Versions)
+		if sum.StoredSince != nil {
+			fmt.Fprintf(w, "stored since, stay\t%d\n", *sum.StoredSince)
+		}
+		fmt.Fprintf(w, "took\t%s\n", took)
+	})
+}
