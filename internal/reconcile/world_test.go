@@ -148,7 +148,7 @@ func (w *world) store(n int, packed, indexed bool) archive.Entry {
 	w.do(err)
 	defer body.Release()
 	if body.Object != "" {
-		f.Packs = []archive.PackPlace{{Object: body.Object, Size: body.ObjectSize(), Tier: archive.HotTier}}
+		f.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 	}
 	return w.write(f, &body, indexed)
 }
@@ -206,7 +206,7 @@ func (w *world) settled(sources ...archive.Entry) *archive.Fact {
 	for i := range f.Instances {
 		f.Instances[i].At.Object = body.Object
 	}
-	f.Packs = []archive.PackPlace{{Object: body.Object, Size: body.ObjectSize(), Tier: archive.HotTier}}
+	f.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 	return f
 }
 
