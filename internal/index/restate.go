@@ -45,6 +45,9 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err != nil {
 		return nil, err
 	}
+	for _, k := range f.Packs {
+		delete(x.lies, k.Object) // for these the fact itself stands now
+	}
 	return placed, b.supersede(t, e, x.lies)
 }
 
@@ -300,7 +303,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved, under identities that were never used: readers remember what a chunk holds.
+// chunksOf puts the chunks of rows that are moved.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -311,22 +314,29 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		at := &x.chunk[in.JSON.Chunk]
-		if *at != 0 {
-			continue
-		}
-		if l.e.next > ordinalMask {
-			return errTooMany
-		}
-		*at = l.e.id<<ordinalBits | l.e.next
-		l.e.next++
-		x.b.unsettle(l.e)
-		x.used[*at] = true
-		if err := x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk]); err != nil {
+		if _, err := x.chunkOf(l.e, in); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// chunkOf returns the identity of the chunk that holds the instance's JSON, and puts the chunk when it is first asked
+// for. It takes a number of the series as a row would: an identity is never given to another chunk, so that
+// whoever holds one in memory, or is about to read it, can tell.
+func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
+	at := &x.chunk[in.JSON.Chunk]
+	if *at != 0 {
+		return *at, nil
+	}
+	if e.next > ordinalMask {
+		return 0, errTooMany
+	}
+	*at = e.id<<ordinalBits | e.next
+	e.next++
+	x.b.unsettle(e)
+	x.used[*at] = true
+	return *at, x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk])
 }
 
 // relocate has a row say where the instance lies now.
@@ -348,24 +358,18 @@ func (x *restating) make(made []int, placed []Placed) error {
 		if err != nil {
 			return err
 		}
+		r := &row{placed: f.ID}
+		r.Instance = *in
+		if len(x.chunk) > 0 {
+			if r.ChunkID, err = x.chunkOf(e, in); err != nil {
+				return err
+			}
+		}
 		if e.next > ordinalMask {
 			return errTooMany
 		}
-		r := &row{placed: f.ID}
-		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = e.id<<ordinalBits|e.next, e.id, x.st.id
 		r.Source = archive.Source{Fact: in.Stated, Blob: in.Blob}
-		if len(x.chunk) > 0 {
-			at := &x.chunk[in.JSON.Chunk]
-			if *at == 0 {
-				*at = r.ID
-				if err := b.putChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
-					return err
-				}
-			}
-			r.ChunkID = *at
-			x.used[*at] = true
-		}
 		if placed[i], err = b.place(e, r); err != nil {
 			return err
 		}
