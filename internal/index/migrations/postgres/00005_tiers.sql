@@ -35,6 +35,7 @@ CREATE TABLE entries (
     size    BIGINT NOT NULL,
     tenant  INTEGER NOT NULL,
     kind    SMALLINT NOT NULL,
+    closed  BOOLEAN NOT NULL,
     study   BYTEA NOT NULL,
     fact    BYTEA NOT NULL,
     key     BYTEA NOT NULL,

@@ -33,6 +33,7 @@ CREATE TABLE pack_series (
 
 -- Live entries of the log about studies: stored, settled and moved facts that no settled fact supersedes. key is that of the
 -- fact, zero where it is the tenant root; packs are the names of the packs that it names, a line each, or NULL.
+-- closed: its key was destroyed; it says nothing any more, and its object stays in the log.
 CREATE TABLE entries (
     tenant  INTEGER NOT NULL,
     study   BLOB NOT NULL,
@@ -40,6 +41,7 @@ CREATE TABLE entries (
     n       INTEGER NOT NULL,
     kind    INTEGER NOT NULL,
     size    INTEGER NOT NULL,
+    closed  BOOLEAN NOT NULL,
     fact    BLOB NOT NULL,
     key     BLOB NOT NULL,
     packs   TEXT,
