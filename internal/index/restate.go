@@ -45,9 +45,6 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range f.Packs {
-		delete(x.lies, k.Object) // for these the fact itself stands now
-	}
 	return placed, b.supersede(t, e, x.lies)
 }
 
