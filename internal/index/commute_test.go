@@ -451,6 +451,7 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 		all := es
 		nodes, name, done := open(rt)
 		defer done()
+		es = inTenant(es, name)
 		for len(es) > 0 {
 			n := rapid.IntRange(1, len(es)).Draw(rt, "together")
 			x := nodes[rapid.IntRange(0, len(nodes)-1).Draw(rt, "node")]
@@ -472,7 +473,8 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 			es = es[n:]
 		}
-		return answers(rt, nodes[0], name, all) + tiers(rt, nodes[0], name)
+		out := answers(rt, nodes[0], name, all) + tiers(rt, nodes[0], name)
+		return strings.ReplaceAll(out, string(name)+"/", string(hospital)+"/")
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genFacts(rt)
@@ -484,6 +486,27 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 		}
 	})
+}
+
+// inTenant are the entries as they are in the log of a tenant.
+func inTenant(es []archive.Entry, name archive.Tenant) []archive.Entry {
+	if name == hospital {
+		return es
+	}
+	of := func(object string) string { return strings.Replace(object, string(hospital), string(name), 1) }
+	out := slices.Clone(es)
+	for i := range out {
+		f := *out[i].Fact
+		f.Instances, f.Packs = slices.Clone(f.Instances), slices.Clone(f.Packs)
+		for k := range f.Instances {
+			f.Instances[k].At.Object = of(f.Instances[k].At.Object)
+		}
+		for k := range f.Packs {
+			f.Packs[k].Object = of(f.Packs[k].Object)
+		}
+		out[i].Object, out[i].Fact = of(out[i].Object), &f
+	}
+	return out
 }
 
 // emptyIndex returns the file of an index with nothing in it.

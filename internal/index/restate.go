@@ -110,8 +110,12 @@ func (b *batch) dropBlobs(t *tenant, f *archive.Fact) error {
 		return nil
 	}
 	b.entomb(t)
+	k := b.w.known[t.id]
+	k.dropped++
+	b.w.closings[t.id] = k.losses()
 	for i := range f.Dropped {
-		if err := b.c.exec(`INSERT INTO dropped (tenant, blob) VALUES (?, ?) ON CONFLICT DO NOTHING`, t.id, f.Dropped[i][:]); err != nil {
+		err := b.c.exec(`INSERT INTO dropped (tenant, blob, seq) VALUES (?, ?, ?) ON CONFLICT (tenant, blob) DO UPDATE SET seq = excluded.seq`, t.id, f.Dropped[i][:], k.dropped)
+		if err != nil {
 			return err
 		}
 	}

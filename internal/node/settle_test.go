@@ -356,8 +356,8 @@ func TestSettleReap(t *testing.T) {
 	q.fill(4)
 	q.settles()
 	q.stores(1, 9)
-	q.settles()
 	time.Sleep(1100 * time.Millisecond)
+	q.settles()
 	if n := len(q.objects("pack")); n != 2 {
 		t.Fatalf("%d packs", n)
 	}

@@ -57,12 +57,14 @@ CREATE TABLE passed (
     PRIMARY KEY (session, first)
 ) WITHOUT ROWID;
 
--- Blobs that a settled fact dropped: they count as never stored.
+-- Blobs that a settled fact dropped: they count as never stored. seq grows, so that nodes notice.
 CREATE TABLE dropped (
     tenant INTEGER NOT NULL,
     blob   BLOB NOT NULL,
+    seq    INTEGER NOT NULL,
     PRIMARY KEY (tenant, blob)
 ) WITHOUT ROWID;
+CREATE INDEX dropped_seq ON dropped (tenant, seq);
 
 -- Objects that are to be deleted, some time after since (ms). moved: the copy in another tier counts.
 CREATE TABLE doomed (
