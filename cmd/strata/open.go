@@ -132,8 +132,12 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
+	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}
 	if c.Store != "" {
 		err = c.openStores(ctx, &o)
+	}
+	if err == nil {
+		err = c.openTiers(ctx, &o)
 	}
 	if err != nil {
 		_ = set.Close() // nothing was used yet
@@ -150,10 +154,14 @@ func (c *Config) openStores(ctx context.Context, o *node.Options) (err error) {
 			return err
 		}
 	}
+	c.cacheReads(o)
+	return nil
+}
+
+func (c *Config) cacheReads(o *node.Options) {
 	if c.ReadCacheBytes > 0 {
 		o.ReadCache, o.ReadCacheBytes = c.ReadCache, c.ReadCacheBytes
 	}
-	return nil
 }
 
 // ahead opens the default tenant's archive before the first request, so that

@@ -17,6 +17,7 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
@@ -38,6 +39,7 @@ type Archive struct {
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
 	Shred     *shred.Shredder
+	Move      *move.Mover
 	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
@@ -50,11 +52,13 @@ type Archive struct {
 	n        *Node
 	slog     *slog.Logger
 	ring     *keys.Ring
-	log      *ledger.Log
+	log      *ledger.Log // facts about instances
+	controls *ledger.Log // all others, which are read before them where an index is filled
 	lease    *keys.Lease
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
 	closed   closings
+	partial  partial
 	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
@@ -140,11 +144,13 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 			return err
 		}
 	}
-	session := n.session()
-	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
-		Fence: func() error { return n.writes(session) }})
-	if err != nil {
-		return err
+	for c, to := range map[ledger.Content]**ledger.Log{ledger.Instances: &a.log, ledger.Controls: &a.controls} {
+		session := n.session(c)
+		*to, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
+			Fence: func() error { return n.writes(session) }})
+		if err != nil {
+			return err
+		}
 	}
 	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
@@ -153,8 +159,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	}
 	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, Codecs: n.Codecs, Shares: n.together.shares}
 	ro.CacheBytes, ro.Together = n.cacheBytes(a.Tenant)
-	if n.near != nil {
-		ro.Ahead = n.near
+	if w, ok := n.warmer(); ok {
+		ro.Ahead = w
 	}
 	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
@@ -163,9 +169,10 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.log, a.ring)
-	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	a.Remove = remove.New(n.Index, a.controls, a.ring)
+	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
+	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
 	a.Settle, err = a.newSettler()
 	return err
 }
@@ -237,8 +244,11 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 	if a.Store != nil {
 		a.Store.Close()
 	}
-	if a.log != nil && allowed {
-		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+	for _, log := range [...]*ledger.Log{a.log, a.controls} {
+		if log == nil || !allowed {
+			continue
+		}
+		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
 	}

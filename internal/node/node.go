@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/custody"
@@ -34,6 +35,8 @@ import (
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
@@ -41,9 +44,7 @@ import (
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
-	"github.com/strata-pacs/strata/storage/filestore"
-	"github.com/strata-pacs/strata/storage/retrystore"
-	"github.com/strata-pacs/strata/storage/splitstore"
+	"github.com/strata-pacs/strata/storage/tierstore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
@@ -57,6 +58,12 @@ type Options struct {
 	Remote driver.Driver
 	// RemoteKeys is where wrapped keys lie, when not in the store.
 	RemoteKeys driver.Driver
+	// Tiers are where studies may lie, the hot tier first; none: there is that alone. TierStores
+	// are the stores that they name, by address; that of the hot one is Remote, or in Data.
+	Tiers      []archive.Tier
+	TierStores map[string]driver.Driver
+	// MoveRate is how many bytes a second this node moves between tiers, at most; 0: no limit.
+	MoveRate int64
 	// ReadCache is the folder that keeps what was read of a remote store, sealed as it came,
 	// up to ReadCacheBytes; empty: nothing is kept.
 	ReadCache      string
@@ -87,6 +94,9 @@ type Options struct {
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
+	// LongLog is how many facts of a log the index has to lack entirely for it to be filled
+	// while the archive is in use, instead of before anybody enters; default 2,000.
+	LongLog int
 	// Serve, if set, makes the handler of an archive that has been opened.
 	Serve func(*Archive) http.Handler
 
@@ -139,6 +149,9 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	tiers  *tiers.Stores
+	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
+	moving *rate.Limiter
 	tidy   tidy
 
 	together together
@@ -146,7 +159,8 @@ type Node struct {
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
-	stores   map[string]lister // by the setting that names them
+	stores   map[string]lister // by the setting that names them; without them nothing works
+	extra    map[string]lister // without them only what is in some tiers cannot be read
 	dark     atomic.Int64      // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
@@ -169,6 +183,7 @@ func (o Options) withDefaults() Options {
 	o.NodeLease = cmp.Or(o.NodeLease, 15*time.Second)
 	o.StoreStall = cmp.Or(o.StoreStall, 30*time.Second)
 	o.Open = cmp.Or(o.Open, defaultOpen)
+	o.LongLog = cmp.Or(o.LongLog, 2000)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
@@ -215,62 +230,13 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
-		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
-		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
+		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
+		moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
-func (n *Node) openStore() (err error) {
-	if err := os.MkdirAll(n.o.Data, 0o700); err != nil {
-		return fault.Wrap(fault.Invalid, err, "data: cannot make the folder %s", n.o.Data)
-	}
-	if n.lock, err = lock(n.o.Data); err != nil {
-		return err
-	}
-	if n.o.Remote != nil {
-		d, err := n.remote()
-		if err != nil {
-			return err
-		}
-		n.Bucket = storage.New(d)
-		return nil
-	}
-	d := n.o.Driver
-	if d == nil {
-		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{})
-		if err != nil {
-			return fmt.Errorf("opening the object store: %w", err)
-		}
-		d = fs
-	}
-	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
-	n.stores["store"] = n.Bucket
-	return nil
-}
-
-// remote puts together what reads and writes a store that is far away.
-func (n *Node) remote() (driver.Driver, error) {
-	retried := retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
-	d := retrystore.New(n.o.Remote, retried)
-	n.stores["store"] = d
-	if n.o.RemoteKeys != nil {
-		k := retrystore.New(n.o.RemoteKeys, retried)
-		n.stores["key-store"] = k
-		d = splitstore.New(splitstore.Options{Picked: k, Other: d, Pick: keys.Holds})
-	}
-	if n.o.ReadCache == "" {
-		return d, nil
-	}
-	c, err := cachestore.New(d, cachestore.Options{Folder: n.o.ReadCache, Bytes: n.o.ReadCacheBytes, Log: n.o.Slog})
-	if err != nil {
-		return nil, fmt.Errorf("read-cache: %w", err)
-	}
-	n.near = c
-	return c.Driver, nil
-}
-
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf, Nearline: n.tiers.Availability})
 	switch {
 	case err == nil:
 		return nil
@@ -377,15 +343,11 @@ func (n *Node) start(f func()) bool {
 	return true
 }
 
-// session names a new session of a log: the id of the node, and for all but the
-// first what tells them apart.
-func (n *Node) session() string {
+// session names a new session of a log, after the node that writes it.
+func (n *Node) session(c ledger.Content) string {
 	n.member.mu.Lock()
 	defer n.member.mu.Unlock()
-	if k := n.sessions.Add(1); k > 1 {
-		return fmt.Sprintf("%s-%d", n.member.id, k)
-	}
-	return n.member.id
+	return ledger.SessionName(n.member.id, c, n.sessions.Add(1))
 }
 
 // Condition is what a node tells of itself.
@@ -393,6 +355,8 @@ type Condition struct {
 	Open  int              // archives that are open
 	Dark  int64            // how often one was closed for want of its key
 	Cache cachestore.Stats // zero without a read cache
+	// WrongHints counts packs that were in another tier than the index said.
+	WrongHints int64
 }
 
 // Condition returns how the node is.
@@ -407,6 +371,9 @@ func (n *Node) Condition() Condition {
 	}
 	if n.near != nil {
 		c.Cache = n.near.Stats()
+	}
+	for _, s := range n.apart {
+		c.WrongHints += s.WrongHints()
 	}
 	return c
 }
