@@ -69,18 +69,18 @@ func BenchmarkSettled(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer st.Close()
-	settled := false
+	var took, requests float64
 	b.Run("settle", func(b *testing.B) {
-		if settled { // there is nothing left to measure
-			b.Skip()
+		if requests == 0 { // it can be measured but once
+			before, from := far.Requests(), time.Now()
+			r, err := st.Settle(b.Context(), ring.Ref(looseUID))
+			if err != nil || r.Before != loose || r.After != 2 {
+				b.Fatalf("%+v, %v", r, err)
+			}
+			took, requests = float64(time.Since(from).Milliseconds()), float64(far.Requests()-before)
 		}
-		before := far.Requests()
-		r, err := st.Settle(b.Context(), ring.Ref(looseUID))
-		if settled = err == nil; err != nil || r.Before != loose || r.After != 2 {
-			b.Fatalf("%+v, %v", r, err)
-		}
-		b.ReportMetric(float64(b.Elapsed().Milliseconds()), "ms/op")
-		b.ReportMetric(float64(far.Requests()-before), "requests/op")
+		b.ReportMetric(took, "ms")
+		b.ReportMetric(requests, "requests")
 	})
 	read("settled")
 }
