@@ -129,6 +129,50 @@ func (n *node) walk(f func(*node)) {
 	}
 }
 
+// useTiers does so with what is settled, moved, dropped and shredded.
+func useTiers(t *testing.T, x *Index) {
+	ctx := context.Background()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	es := three("8.1")
+	ref := es[0].Fact.Study
+	first := settles(300, es...)
+	twice := es[0]
+	twice.N, twice.Object = 299, objectName(&tenant{seal: &sealer{tenant: string(hospital)}}, testSession, 299)
+	apply(t, x, es[0], twice, es[1], first, es[2], moves(301, ref, "hot", "cold", "hospital/pack/300"), deletes(302, archive.UIDs{Study: "8.1"}, es[0].Fact.Instances[0].Blob))
+	x.nearline = func(archive.TierName) archive.Availability { return archive.Nearline }
+	defer func() { x.nearline = nil }()
+	studies(t, x, archive.StudyFilter{})
+	rows := instances(t, x, archive.UIDs{Study: "8.1"})
+	if len(rows) == 0 || rows[0].Tier != archive.Nearline {
+		t.Fatalf("%+v", rows)
+	}
+	_, err := x.SeriesOf(ctx, hospital, rows[0].StudyID)
+	check(err)
+	check(x.StudyInstances(ctx, hospital, ref, func(*archive.InstanceRow, archive.State) bool { return true }))
+	_, err = x.Packs(ctx, hospital, ref)
+	check(err)
+	_, err = x.Entries(ctx, hospital, ref)
+	check(err)
+	_, _, err = x.Where(ctx, hospital, "hospital/pack/300")
+	check(err)
+	_, _, err = x.DoomedSince(ctx, hospital, "hospital/pack/300")
+	check(err)
+	check(x.SetRestored(ctx, hospital, "hospital/pack/300", x.now()))
+	apply(t, x, moves(303, ref, "cold", "hot", "hospital/pack/300"))
+	second := settles(304, first)
+	second.Fact.Dropped = []archive.BlobID{es[0].Fact.Instances[0].Blob}
+	apply(t, x, second, settles(305, sealedUnder(stored(400, spec{study: "8.1", series: "8.1.9", instance: "8.1.9.1"}), keyNamed("8.1", "b"))))
+	sweep(t, x)
+	_, err = x.TierUsage(ctx, hospital)
+	check(err)
+	apply(t, x, closes(306, "8.1", keyNamed("8.1", "a")))
+}
+
 // useAll makes an index run every query that it has.
 func useAll(t *testing.T, x *Index) {
 	ctx := context.Background()
@@ -222,6 +266,7 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	_, err = x.Referenced(ctx, hospital, "x")
 	check(err)
+	useTiers(t, x)
 	_, _, err = x.Touched(ctx, hospital, 0, 5)
 	check(err)
 	for _, q := range []ChangeQuery{{}, {Newest: true}, {Actions: []string{"delete"}}, {Actions: []string{"delete"}, Newest: true}, {From: x.now()}} {

@@ -47,6 +47,14 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 	}
 	e.Fact.Chunks[0].Data = []byte("Wolkenstein GEHEIM4711 1.2.826.0.1.77777.1")
 	apply(t, x, e, deletes(2, s.build(0).UIDs, blobOf(s, 1)), undeletes(3, s.study, []uint64{2}, blobOf(s, 1)))
+	e.Fact.Key = archive.KeyID{1}
+	for i := range e.Fact.Instances {
+		e.Fact.Instances[i].Key = e.Fact.Key
+	}
+	settled := settles(4, e)
+	settled.Fact.Chunks[0].Data = e.Fact.Chunks[0].Data
+	settled.Fact.Dropped = []archive.BlobID{{7}}
+	apply(t, x, settled, moves(5, settled.Fact.Study, "hot", "cold", "hospital/pack/4"))
 	for i := range uint64(80) { // enough for pages of words to be folded
 		n := two
 		n.instance = "1.2.826.0.1.77777.5." + strings.Repeat("7", int(i+1))

@@ -98,6 +98,8 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 		for i := range st.fact.Instances {
 			st.fact.Instances[i].At.Object = body.Object
 		}
+		// For the index, which counts it; the log does not say what the store knows.
+		st.fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 		left := o.Grace/2 - o.Now().Sub(packed)
 		if left <= 0 {
 			return archive.Entry{}, fault.New(fault.Timeout, "storing took too long to be safe; send the instances again")
@@ -108,10 +110,6 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 	}
 	st.fact.ID = o.Log.NewFactID()
 	entry, err := o.Log.Append(ctx, &st.fact, &body)
-	if err == nil && body.Object != "" {
-		// The log need not say what the store does; the index counts it.
-		entry.Fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.ObjectSize(), Tier: archive.HotTier}}
-	}
 	if errors.Is(err, keys.ErrAbsent) {
 		// Its key object is gone. Where the index knows no such key either, it was
 		// destroyed on purpose; otherwise it is lost.

@@ -11,6 +11,7 @@ import (
 type Body struct {
 	Object string         // key of the pack; "" when the blobs are in memory
 	ETag   string         // of the pack
+	Length int64          // bytes of the pack, all of it
 	Digest archive.Digest // of the pack, as its trailer has it: plain, not the tenant's
 	Size   int64          // bytes of blobs, without the header that stands before them
 	Blobs  []Entry        // offsets in the object; the first is at HeaderSize or behind
@@ -27,11 +28,6 @@ func (b *Body) Find(id archive.BlobID) (Entry, bool) {
 		}
 	}
 	return Entry{}, false
-}
-
-// ObjectSize returns the bytes of the pack that the body is: header, blobs, table and trailer.
-func (b *Body) ObjectSize() int64 {
-	return HeaderSize + b.Size + int64(len(b.Blobs))*entrySize + TrailerSize
 }
 
 // CopyTo writes header, which stands for the first HeaderSize bytes, and the

@@ -117,8 +117,8 @@ func TestStage(t *testing.T) {
 				}
 			} else {
 				b := object(t, store, body.Object)
-				if body.ObjectSize() != int64(len(b)) {
-					t.Errorf("a pack of %d bytes, not %d", len(b), body.ObjectSize())
+				if body.Length != int64(len(b)) {
+					t.Errorf("a pack of %d bytes, not %d", len(b), body.Length)
 				}
 				if !bytes.HasPrefix(b, append([]byte(magic), all...)) {
 					t.Error("the pack does not begin with header and blobs")
@@ -177,16 +177,16 @@ func TestNewPack(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := object(t, store, name)
-		if body.Object != name || body.ObjectSize() != int64(len(b)) || !bytes.Equal(b, packOf(t, sizes...)) {
-			t.Errorf("a pack of %d bytes, said to have %d", len(b), body.ObjectSize())
+		if body.Object != name || body.Length != int64(len(b)) || !bytes.Equal(b, packOf(t, sizes...)) {
+			t.Errorf("a pack of %d bytes, said to have %d", len(b), body.Length)
 		}
-		if d, err := ReadDigest(ctx, store, name, body.ObjectSize()); err != nil || d != body.Digest || d == (archive.Digest{}) {
+		if d, err := ReadDigest(ctx, store, name, body.Length); err != nil || d != body.Digest || d == (archive.Digest{}) {
 			t.Errorf("digest %x, %v", d, err)
 		}
-		if blobs, err := Verify(ctx, store, name, body.ObjectSize()); err != nil || len(blobs) != len(sizes) {
+		if blobs, err := Verify(ctx, store, name, body.Length); err != nil || len(blobs) != len(sizes) {
 			t.Errorf("%d blobs, %v", len(blobs), err)
 		}
-		for _, size := range []int64{0, body.ObjectSize() - 1, body.ObjectSize() + 1} {
+		for _, size := range []int64{0, body.Length - 1, body.Length + 1} {
 			if _, err := ReadDigest(ctx, store, name, size); err == nil {
 				t.Errorf("a digest of %d bytes", size)
 			}

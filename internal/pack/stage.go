@@ -237,7 +237,7 @@ func (s *Stage) Finish(ctx context.Context) (Body, error) {
 		foot := footer(s.blobs, s.off)
 		hash.Write(foot[:len(foot)-TrailerSize+16])
 		hash.Sum(foot[:len(foot)-TrailerSize+16])
-		body.Digest = archive.Digest(foot[len(foot)-TrailerSize+16:])
+		body.Length, body.Digest = s.off+int64(len(foot)), archive.Digest(foot[len(foot)-TrailerSize+16:])
 		err = writeAll(s.w, foot)
 	}
 	if s.err = cmp.Or(s.err, err); s.err != nil {

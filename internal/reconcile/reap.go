@@ -40,15 +40,18 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		// A fact without its key may name one of these packs; better keep them all.
 		return 0, nil
 	}
-	removed := 0
+	var unused []string
 	for _, key := range old {
 		used, err := r.o.Index.Referenced(ctx, r.o.Tenant, key)
 		if err != nil {
-			return removed, fmt.Errorf("asking whether a pack is in use: %w", err)
+			return 0, fmt.Errorf("asking whether a pack is in use: %w", err)
 		}
-		if used {
-			continue
+		if !used {
+			unused = append(unused, key)
 		}
+	}
+	removed := 0
+	for _, key := range unused {
 		since, doomed, err := r.o.Index.DoomedSince(ctx, r.o.Tenant, key)
 		if err != nil {
 			return removed, fmt.Errorf("asking since when a pack is not in use: %w", err)

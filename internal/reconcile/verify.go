@@ -27,8 +27,8 @@ type Gap struct {
 type Report struct {
 	Sessions, Facts, Instances, Packs int
 
-	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Archived int   // packs that are there and could not be read: they must be restored first
+	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Read     int64 // bytes of instances read and checked
 	Gaps     []Gap
 	MoreGaps int // past those listed
@@ -323,10 +323,10 @@ func sort(ctx context.Context, err error) (bad bool, stop error) {
 		return false, nil
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
-		return false, err
 	case fault.Is(err, fault.Archived):
 		return false, nil // it is there, and was checked before it went there
+	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
+		return false, err
 	}
 	return true, nil
 }

@@ -53,7 +53,7 @@ func (s *Settler) copyPack(ctx context.Context, list []*archive.Instance) (_ arc
 		in.At = to[i]
 		in.At.Object = body.Object
 	}
-	return archive.PackPlace{Object: body.Object, Size: body.ObjectSize(), Digest: body.Digest, Tier: archive.HotTier}, nil
+	return archive.PackPlace{Object: body.Object, Size: body.Length, Digest: body.Digest, Tier: archive.HotTier}, nil
 }
 
 // copyBlob copies the next blob of the feed.
