@@ -136,11 +136,18 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
+	b.at = b.now
+	if b.late {
+		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
+	}
+	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
 	if known {
 		var unmet bool // it was superseded before it came
 		if unmet, err = b.meet(s, e.N); err == nil && unmet {
 			b.tally(t, archive.HotTier, 1, e.Size)
-			known, err = b.superseded(t, e)
+			if known, err = b.superseded(t, e); err == nil && known {
+				err = b.settle()
+			}
 		}
 	} else {
 		b.tally(t, archive.HotTier, 1, e.Size)
@@ -152,12 +159,7 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		}
 		return out, err
 	}
-	b.at = b.now
-	if b.late {
-		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
-	}
 	var out Applied
-	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
 	switch e.Fact.Kind {
 	case archive.FactStored:
 		out.Instances, err = b.stored(t, s, e)

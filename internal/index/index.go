@@ -7,7 +7,8 @@
 // # What is where
 //
 // Plain columns hold keyed hashes of UIDs, the study day, a set of modalities,
-// states, counts of variants and facets, tenants, sessions and object names. All else is one sealed
+// states, counts of variants and facets, tenants, sessions, object names, and of the objects sizes, digests of what is
+// sealed, tiers, facts and keys that name them, and until when a copy can be read. All else is one sealed
 // value a row: XChaCha20-Poly1305 under a key of the tenant, bound to table and
 // row. Search goes by tokens, keyed hashes of words, in posting lists ordered by
 // study day; wildcards run over the vocabulary (Words), whose matches name the tokens.

@@ -167,6 +167,12 @@ func (b *batch) unrefPack(t *tenant, name string, since int64) error {
 
 // doom has the copy of an object in a tier deleted some time after since. count: it was not counted for the tier until now.
 func (b *batch) doom(t *tenant, object string, tier archive.TierName, size, since int64, moved, count bool) error {
+	since = min(since, b.now)
+	if !count {
+		return b.c.exec(`INSERT INTO doomed (tenant, object, tier, size, since, moved) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, object, tier) DO UPDATE
+			SET moved = (doomed.moved OR excluded.moved), since = CASE WHEN doomed.since < excluded.since THEN excluded.since ELSE doomed.since END`,
+			t.id, object, string(tier), size, since, moved)
+	}
 	var was int64
 	found, err := b.c.one(`SELECT id, moved FROM doomed WHERE tenant = ? AND object = ? AND tier = ?`, func(v []driver.Value) error {
 		was = integer(v[1])
@@ -175,14 +181,11 @@ func (b *batch) doom(t *tenant, object string, tier archive.TierName, size, sinc
 	if err != nil {
 		return err
 	}
-	since = min(since, b.now)
 	if found {
 		return b.c.exec(`UPDATE doomed SET moved = ?, since = CASE WHEN since < ? THEN ? ELSE since END WHERE tenant = ? AND object = ? AND tier = ?`,
 			moved || was != 0, since, since, t.id, object, string(tier))
 	}
-	if count {
-		b.tally(t, tier, 1, size)
-	}
+	b.tally(t, tier, 1, size)
 	return b.c.exec(`INSERT INTO doomed (tenant, object, tier, size, since, moved) VALUES (?, ?, ?, ?, ?, ?)`, t.id, object, string(tier), size, since, moved)
 }
 

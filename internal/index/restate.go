@@ -109,11 +109,12 @@ func (b *batch) dropBlobs(t *tenant, f *archive.Fact) error {
 	if len(f.Dropped) == 0 {
 		return nil
 	}
-	b.entomb(t)
 	k := b.w.known[t.id]
+	k.tombstones = true
 	k.dropped++
 	b.w.closings[t.id] = k.losses()
 	for i := range f.Dropped {
+		delete(b.fresh.blobs, f.Dropped[i])
 		err := b.c.exec(`INSERT INTO dropped (tenant, blob, seq) VALUES (?, ?, ?) ON CONFLICT (tenant, blob) DO UPDATE SET seq = excluded.seq`, t.id, f.Dropped[i][:], k.dropped)
 		if err != nil {
 			return err
@@ -294,7 +295,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved.
+// chunksOf puts the chunks of rows that are moved, under identities that were never used: readers remember what a chunk holds.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -305,39 +306,30 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		if _, err := x.chunkOf(l.e, in); err != nil {
+		at := &x.chunk[in.JSON.Chunk]
+		if *at != 0 {
+			continue
+		}
+		if l.e.next > ordinalMask {
+			return errTooMany
+		}
+		*at = l.e.id<<ordinalBits | l.e.next
+		l.e.next++
+		x.b.unsettle(l.e)
+		x.used[*at] = true
+		if err := x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// chunkOf returns the identity of the chunk that holds the instance's JSON, and puts the chunk when it is first asked
-// for. It takes a number of the series as a row would: an identity is never given to another chunk, so that
-// whoever holds one in memory, or is about to read it, can tell.
-func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
-	at := &x.chunk[in.JSON.Chunk]
-	if *at != 0 {
-		return *at, nil
-	}
-	if e.next > ordinalMask {
-		return 0, errTooMany
-	}
-	*at = e.id<<ordinalBits | e.next
-	e.next++
-	x.b.unsettle(e)
-	x.used[*at] = true
-	return *at, x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk])
-}
-
 // relocate has a row say where the instance lies now.
 func (x *restating) relocate(r *row, in *archive.Instance) error {
 	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
-	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
+	if len(x.chunk) > 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]
-	} else {
-		x.used[r.ChunkID] = true
 	}
 	return x.b.rewrite(x.t, r)
 }
@@ -351,18 +343,24 @@ func (x *restating) make(made []int, placed []Placed) error {
 		if err != nil {
 			return err
 		}
-		r := &row{placed: f.ID}
-		r.Instance = *in
-		if len(x.chunk) > 0 {
-			if r.ChunkID, err = x.chunkOf(e, in); err != nil {
-				return err
-			}
-		}
 		if e.next > ordinalMask {
 			return errTooMany
 		}
+		r := &row{placed: f.ID}
+		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = e.id<<ordinalBits|e.next, e.id, x.st.id
 		r.Source = archive.Source{Fact: in.Stated, Blob: in.Blob}
+		if len(x.chunk) > 0 {
+			at := &x.chunk[in.JSON.Chunk]
+			if *at == 0 {
+				*at = r.ID
+				if err := b.putChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
+					return err
+				}
+			}
+			r.ChunkID = *at
+			x.used[*at] = true
+		}
 		if placed[i], err = b.place(e, r); err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func TestSettled(t *testing.T) {
 		for i := range after {
 			want := before[i]
 			want.At, want.JSON, want.ChunkID, want.Place = settled.Fact.Instances[i].At, settled.Fact.Instances[i].JSON, after[i].ChunkID, archive.HotTier
-			if fmt.Sprint(after[i]) != fmt.Sprint(want) || after[i].ChunkID == 0 {
+			if fmt.Sprint(after[i]) != fmt.Sprint(want) || after[i].ChunkID == 0 || after[i].ChunkID == before[0].ChunkID || after[i].ChunkID == before[1].ChunkID || after[i].ChunkID == before[2].ChunkID {
 				t.Errorf("row %d:\n%+v, not\n%+v", i, after[i], want)
 			}
 		}
