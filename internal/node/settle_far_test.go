@@ -90,7 +90,7 @@ func TestSettledFar(t *testing.T) {
 	requests, depth := read(loose)
 	objects := len(q.objects("log")) + len(q.objects("pack"))
 	t.Logf("unsettled: %d objects; %d requests, %d in a row", objects, requests, depth)
-	if requests != instances || depth < 5 {
+	if requests < instances || requests > instances+10 || depth < 5 { // one may be asked for twice at the same moment
 		t.Errorf("unsettled: %d requests, %d in a row", requests, depth)
 	}
 	r := q.settles()

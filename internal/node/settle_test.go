@@ -267,6 +267,31 @@ func TestSettleTwoKeys(t *testing.T) {
 	q.reads("swept")
 	q.rebuilt("swept")
 	q.reads("rebuilt")
+
+	// What says where packs have moved to is about the packs of both keys: it stays.
+	moved := &archive.Fact{Kind: archive.FactMoved, Study: q.ref()}
+	for _, p := range packsOf(t, q) {
+		p.Tier = "cold"
+		moved.Packs = append(moved.Packs, p.PackPlace)
+	}
+	e, err := q.a.log.Append(t.Context(), moved, nil)
+	if err == nil {
+		_, err = q.a.Index.Apply(t.Context(), q.a.Tenant, e)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.stores(1, 20)
+	if r := q.settles(); !r.Settled || r.Kept != 2 || r.Made != 1 {
+		t.Errorf("%+v", r)
+	}
+	for _, p := range packsOf(t, q) {
+		if fresh := bytes.Compare(p.Fact[:], e.Fact.ID[:]) > 0; !fresh && p.Tier != "cold" {
+			t.Errorf("a pack that was moved is in %s", p.Tier)
+		}
+	}
+	q.rebuilt("moved")
+
 	shreds(t, q.a, archive.ShredTarget{Study: quietStudy})
 	clear(q.want)
 	q.passes(2 * time.Hour)
@@ -356,8 +381,8 @@ func TestSettleReap(t *testing.T) {
 	q.fill(4)
 	q.settles()
 	q.stores(1, 9)
-	q.settles()
 	time.Sleep(1100 * time.Millisecond)
+	q.settles()
 	if n := len(q.objects("pack")); n != 2 {
 		t.Fatalf("%d packs", n)
 	}

@@ -2,6 +2,7 @@ package retrieve_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"testing"
 
@@ -67,4 +68,58 @@ func TestMoved(t *testing.T) {
 	gone("never moved")
 	a.Delete(u)
 	gone("deleted")
+}
+
+// shuffled is an index that has lost chunks.
+type shuffled struct {
+	*retrievetest.Archive
+	lost map[int64]bool
+}
+
+func (s shuffled) Chunks(ctx context.Context, t archive.Tenant, ids []int64, yield func(int64, archive.Chunk) bool) error {
+	return s.Archive.Chunks(ctx, t, ids, func(id int64, c archive.Chunk) bool { return s.lost[id] || yield(id, c) })
+}
+
+// TestMovedMetadata: metadata that was put into other chunks between its listing and
+// its reading is the same; where more has changed, it is to be asked for again.
+func TestMovedMetadata(t *testing.T) {
+	a := shuffled{retrievetest.New(), map[int64]bool{}}
+	var all []archive.UIDs
+	for _, n := range []string{"1.2.1.1", "1.2.1.2", "1.2.1.3"} {
+		u := archive.UIDs{Study: "1.2", Series: "1.2.1", Instance: n}
+		all = append(all, a.Store(t, tenant, retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 4, Columns: 4, Name: "Fern^Ada"}))...)
+	}
+	move := func(to int64) { // all rows to chunks of other numbers
+		for i, u := range all {
+			row := a.Row(u)
+			a.lost[row.ChunkID] = true
+			a.SetChunk(to+int64(i), a.Chunk(row.ChunkID))
+			row.ChunkID = to + int64(i)
+		}
+	}
+	r := retrieve.New(retrieve.Options{Index: a, Objects: a, Secrets: a, CacheBytes: -1})
+	defer r.Close()
+	read := func(between func()) (string, error) {
+		m, err := r.Metadata(t.Context(), tenant, archive.UIDs{Study: "1.2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		between()
+		var b bytes.Buffer
+		err = m.WriteJSON(t.Context(), &b, "http://x")
+		return b.String(), err
+	}
+	before, err := read(func() {})
+	if err != nil || len(before) < 500 {
+		t.Fatal(before, err)
+	}
+	if after, err := read(func() { move(100) }); err != nil || after != before {
+		t.Errorf("%v, %s", err, after)
+	}
+	if _, err := read(func() { move(200); a.Delete(all[1]) }); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("with a deletion: %v", err)
+	}
+	if _, err := read(func() { a.lost[a.Row(all[0]).ChunkID] = true }); !fault.Is(err, fault.Corrupt) {
+		t.Errorf("lost: %v", err)
+	}
 }

@@ -30,9 +30,10 @@
 //
 // A deletion can be undone within the hold window. Until then deleted blobs are
 // carried along; later they are dropped: the fact names them as such, and their
-// bytes go with the objects that held them, but for packs that must not be read. A
-// study of which nothing is left becomes a settled fact without instances. Its keys stay, because what comes of the study later is sealed under them;
-// to destroy them is package shred's.
+// bytes go with the objects that held them, but for packs that must not be read and
+// what a store keeps of deleted objects by rules of its own. A study of which
+// nothing is left becomes a settled fact without instances. Its keys stay, because
+// what comes of the study later is sealed under them; to destroy them is package shred's.
 package settle
 
 import (

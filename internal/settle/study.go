@@ -33,7 +33,7 @@ func (s *Settler) settle(ctx context.Context, study archive.Ref) (Result, error)
 	}
 	var r Result
 	for i, key := range all {
-		one, err := s.settleKey(ctx, study, key, i == 0)
+		one, err := s.settleKey(ctx, study, key, i == 0, len(all) == 1)
 		r.add(one)
 		if err != nil {
 			return r, err
@@ -46,8 +46,8 @@ func (s *Settler) settle(ctx context.Context, study archive.Ref) (Result, error)
 }
 
 // settleKey settles what a key seals of a study.
-func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.KeyID, root bool) (Result, error) {
-	v, err := s.look(ctx, study, key, root)
+func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.KeyID, first, only bool) (Result, error) {
+	v, err := s.look(ctx, study, key, first, only)
 	if err != nil {
 		return Result{}, err
 	}

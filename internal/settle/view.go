@@ -56,8 +56,9 @@ func (s *Settler) keys(ctx context.Context, study archive.Ref) ([]archive.KeyID,
 }
 
 // look reads the index. The entries come first: what a later one states is then not
-// superseded unseen. With root the view has the facts, too, that the tenant root seals.
-func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID, root bool) (*view, error) {
+// superseded unseen. With first the view has the facts, too, that the tenant root seals; those
+// about moves only where the study has no other key, since they are about the packs of all.
+func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID, first, only bool) (*view, error) {
 	v := &view{study: study, key: key, packs: map[string]archive.PackState{}, objects: map[string]bool{}}
 	entries, err := s.o.Index.Entries(ctx, s.o.Tenant, study)
 	if err != nil {
@@ -97,7 +98,7 @@ func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID
 		}
 	}
 	for _, e := range entries {
-		if e.Key != key && (!root || e.Key != archive.KeyID{}) {
+		if e.Key != key && (!first || e.Key != archive.KeyID{}) || e.Kind == archive.FactMoved && !only {
 			continue
 		}
 		v.entries = append(v.entries, e)
