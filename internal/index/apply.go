@@ -246,6 +246,12 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 			placed[i].Outcome = Shredded
 			continue
 		}
+		if dropped, err := b.isDropped(t, in.Blob); err != nil {
+			return nil, err
+		} else if dropped { // before its study, of which it may be all there is
+			placed[i].Outcome = Deleted
+			continue
+		}
 		var err error
 		if st == nil || st.uid != in.Study {
 			se = nil
@@ -268,12 +274,6 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 		}
 		if id, ok := have[archive.Source{Fact: f.ID, Blob: in.Blob}]; ok { // it was written twice, and restated
 			placed[i] = Placed{ID: id, Outcome: SameDigest}
-			continue
-		}
-		if dropped, err := b.isDropped(t, in.Blob); err != nil {
-			return nil, err
-		} else if dropped {
-			placed[i].Outcome = Deleted
 			continue
 		}
 		r := &row{}
@@ -308,6 +308,8 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 		st.life.loose++
 		st.life.moved = st.life.moved || len(packs) > 0
 		st.dirty = true
+	} else if err := b.lookAgain(t, f.Study); err != nil {
+		return nil, err
 	}
 	if len(lie) == 0 {
 		return placed, nil

@@ -501,10 +501,29 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 		for i := range 2 {
 			got := build(rt, rapid.Permutation(es).Draw(rt, "order"), i == 1 && rapid.Bool().Draw(rt, "bulk"))
 			if got != want {
-				rt.Fatalf("in another order:\n%s\ninstead of\n%s", got, want)
+				rt.Fatal("another order gives", differing(got, want))
 			}
 		}
 	})
+}
+
+// differing are the lines in which two answers differ.
+func differing(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	var out strings.Builder
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			fmt.Fprintf(&out, "\n%s\ninstead of\n%s", x, y)
+		}
+	}
+	return out.String()
 }
 
 // inTenant are the entries as they are in the log of a tenant.

@@ -83,8 +83,19 @@ func (x *restating) run() (placed []Placed, err error) {
 	if err := b.dropBlobs(t, f); err != nil {
 		return nil, err
 	}
-	if x.st, err = b.study(t, ref, uid, len(f.Instances) > 0); err != nil || x.st == nil {
-		return nil, err
+	states := false // something that no fact drops
+	placed = make([]Placed, len(f.Instances))
+	for i := range f.Instances {
+		dropped, err := b.isDropped(t, f.Instances[i].Blob)
+		if err != nil {
+			return nil, err
+		}
+		if states = states || !dropped; dropped {
+			placed[i].Outcome = Deleted
+		}
+	}
+	if x.st, err = b.study(t, ref, uid, states); err != nil || x.st == nil {
+		return placed, err
 	}
 	if err := x.load(); err != nil {
 		return nil, err
@@ -92,15 +103,15 @@ func (x *restating) run() (placed []Placed, err error) {
 	if again, err := x.purge(); err != nil {
 		return nil, err
 	} else if again {
-		if x.st, err = b.study(t, ref, uid, len(f.Instances) > 0); err != nil || x.st == nil {
-			return nil, err
+		if x.st, err = b.study(t, ref, uid, states); err != nil || x.st == nil {
+			return placed, err
 		}
 		if err := x.load(); err != nil {
 			return nil, err
 		}
 	}
 	if len(f.Instances) > 0 {
-		if placed, err = x.place(); err != nil {
+		if err := x.place(placed); err != nil {
 			return nil, err
 		}
 	}
@@ -231,9 +242,9 @@ func (x *restating) remove(l lying) error {
 	return b.regroup(l.e, l.r.UIDs.Instance, actionReplace)
 }
 
-// place moves rows to where the fact says that they lie, and makes those that are not there.
-func (x *restating) place() ([]Placed, error) {
-	b, t, f := x.b, x.t, x.f
+// place moves rows to where the fact says that they lie, and makes those that are not there: but for what is dropped.
+func (x *restating) place(placed []Placed) error {
+	f := x.f
 	by := make(map[archive.Source][]lying, len(x.rows))
 	for _, l := range x.rows {
 		by[l.r.Source] = append(by[l.r.Source], l)
@@ -242,18 +253,12 @@ func (x *restating) place() ([]Placed, error) {
 	if x.old == nil {
 		x.old = map[int64]bool{}
 	}
-	placed := make([]Placed, len(f.Instances))
 	to := map[*row]*archive.Instance{}
 	var made []int // instances that need a row
 	for i := range f.Instances {
 		in := &f.Instances[i]
 		source := archive.Source{Fact: in.Stated, Blob: in.Blob}
-		dropped, err := b.isDropped(t, in.Blob)
-		if err != nil {
-			return nil, err
-		}
-		if dropped {
-			placed[i].Outcome = Deleted
+		if placed[i].Outcome == Deleted { // dropped
 			continue
 		}
 		same := by[source]
@@ -272,7 +277,7 @@ func (x *restating) place() ([]Placed, error) {
 				l, o = o, l
 			}
 			if err := x.remove(o); err != nil {
-				return nil, err
+				return err
 			}
 			o.r.ID = 0
 		}
@@ -289,16 +294,16 @@ func (x *restating) place() ([]Placed, error) {
 		}
 	}
 	if err := x.chunksOf(to); err != nil {
-		return nil, err
+		return err
 	}
 	for _, l := range x.rows {
 		if in := to[l.r]; in != nil {
 			if err := x.relocate(l.r, in); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return placed, x.make(made, placed)
+	return x.make(made, placed)
 }
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
