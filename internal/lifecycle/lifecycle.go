@@ -1,0 +1,3 @@
+// Package lifecycle carries out the rules of package rule, and says beforehand what
+// that comes to.
+package lifecycle
