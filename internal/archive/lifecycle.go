@@ -64,3 +64,27 @@ type ForecastPoint struct {
 	// Without is what Month would be if nothing were moved or deleted.
 	Without float64
 }
+
+// StudyPlace is where a study's objects are.
+type StudyPlace struct {
+	Tiers   []TierName // of its packs, distinct; none where it has no packs
+	Settled bool       // every live entry of the log about it is a settled one
+}
+
+// LifecycleState is how a tenant's lifecycle stands.
+type LifecycleState struct {
+	Paused  bool
+	Rules   int    // how many there are; 0: studies are settled, and stay
+	By      string // who stated them; empty: nobody did
+	Stated  time.Time
+	Pending bool // something is due
+}
+
+// LifecycleDone is what carrying out the rules once did.
+type LifecycleDone struct {
+	Paused                          bool // nothing was done
+	Looked, Settled, Moved, Deleted int64
+	Bytes                           int64 // moved
+	Waiting                         int64 // must be kept, or restored first
+	Failed                          int64 // are tried again later
+}
