@@ -75,6 +75,10 @@ func check(e *archive.Entry) error {
 		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
 			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
 		}
+	case archive.FactTagged:
+		if e.Fact.Study == (archive.Ref{}) || !archive.ValidTags(e.Fact.Tags) {
+			return fault.New(fault.Invalid, "a tagged fact without a study, or with tags that none may have, cannot be indexed")
+		}
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
 			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
@@ -117,6 +121,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.settings(t, e.Fact)
 	case archive.FactKeyClosed:
 		err = b.keyClosed(t, e.Fact)
+	case archive.FactTagged:
+		err = b.tagged(t, e.Fact)
 	}
 	if err != nil {
 		return Applied{}, err
@@ -210,6 +216,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	}
 	st.received = min(st.received, r.Source.Fact.Time().UnixMilli())
 	st.saw(r.Source.Fact)
+	st.life.stored += r.At.Length
 
 	p.ID = r.ID
 	if p.Conflicts, err = b.attributes(e, r); err != nil {
@@ -231,6 +238,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	switch {
 	case gone:
 		r.state, p.Outcome = StateDeleted, Deleted
+		st.life.gone++
 	case len(others) > 0:
 		r.state = StateHidden
 	}

@@ -172,20 +172,7 @@ func (x *Index) ClosedOf(ctx context.Context, name archive.Tenant, study, patien
 
 // SetPurged notes that every copy of the keys was destroyed. A rebuild forgets it: then they are destroyed once more.
 func (x *Index) SetPurged(ctx context.Context, name archive.Tenant, ids ...archive.KeyID) error {
-	w := x.writerOf(name)
-	x.closing.RLock()
-	defer x.closing.RUnlock()
-	if x.closed {
-		return errClosed
-	}
-	defer w.tidy()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t, err := w.tenant(ctx, name)
-	if err != nil {
-		return err
-	}
-	return w.step(func(b *batch) error {
+	return x.inWriter(ctx, name, func(b *batch, t *tenant) error {
 		if err := b.enter(t); err != nil {
 			return err
 		}

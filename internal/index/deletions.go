@@ -38,6 +38,7 @@ func (b *batch) deleted(t *tenant, f *archive.Fact) error {
 	if err != nil || st == nil {
 		return err
 	}
+	st.lookAt(f.ID)
 	// Look where the scope says, and where it does not say enough, in the whole study.
 	var in []*series
 	if f.Scope.Series != "" {
@@ -151,6 +152,7 @@ func (b *batch) undeleted(t *tenant, f *archive.Fact) error {
 		if st == nil {
 			continue
 		}
+		st.lookAt(f.ID)
 		all, err := b.allSeries(st)
 		if err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-// facet is the distinct values that something of a study has: modalities of
+// facet is the distinct values that something of a study has: modalities and body parts of
 // its visible series, SOP classes of its visible instances. While there is one value
 // the total is its count; several are counted in rows of facets.
 type facet struct {
@@ -26,6 +26,7 @@ type facetKind int64
 const (
 	modalities facetKind = 0
 	sopClasses facetKind = 1
+	bodyParts  facetKind = 2
 )
 
 func (f *facet) append(b []byte) []byte {

@@ -19,7 +19,10 @@ func TestRowLevelSecurity(t *testing.T) {
 	e := stored(1, ctSpec, two)
 	e.Fact.Instances[0].At.Object = "hospital/packs/1"
 	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)),
-		closes(7, "9.9", keyNamed("9.9", "a")))
+		closes(7, "9.9", keyNamed("9.9", "a")), tags(9, "1.2.3", "Lehre"))
+	if err := x.AllDue(ctx, hospital); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +37,7 @@ func TestRowLevelSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 15 {
+	if err != nil || len(tables) != 18 {
 		t.Fatal(tables, err)
 	}
 	count := func(tenant, table string) (n int) {

@@ -113,6 +113,10 @@ func undeletes(n uint64, study string, undoes []uint64, blobs ...archive.BlobID)
 	return entry(n, f)
 }
 
+func tags(n uint64, study string, tags ...string) archive.Entry {
+	return entry(n, &archive.Fact{Kind: archive.FactTagged, Study: fakeKeys(hospital).Ref(study), Tags: tags})
+}
+
 func apply(t testing.TB, x *Index, es ...archive.Entry) []Applied {
 	t.Helper()
 	out, err := x.Apply(context.Background(), hospital, es...)

@@ -1,7 +1,7 @@
 // Package index is the searchable view of the log: studies, series and
 // instances in SQL, sealed row by row, looked up by tokens. It is a pure
 // function of the set of facts applied to it, whatever their order (row
-// identities and the change feed apart, which tell in what order it was), and
+// identities, the change feed and when studies are due or were last accessed apart, which tell in what order it was), and
 // may be dropped and rebuilt from the log at any time.
 //
 // # What is where
@@ -78,6 +78,8 @@ type Options struct {
 	Now func() time.Time
 	// Rand is the source of nonces; crypto/rand when nil.
 	Rand io.Reader
+	// Quiet is how long nothing was stored or deleted of a study before it is due (Due); 30 min when 0.
+	Quiet time.Duration
 	// Readers is the number of connections that read at once; 4 when 0, 8 on PostgreSQL.
 	Readers int
 }
@@ -92,6 +94,7 @@ type Index struct {
 	postings postings
 	idBits   int // of a study's row in its key
 	patience time.Duration
+	quiet    int64 // ms
 
 	tenants tenants
 	readers pool
@@ -133,6 +136,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 			x.lookups[a.Tag] = a.Lookup
 		}
 	}
+	x.quiet = cmp.Or(max(o.Quiet, 0), 30*time.Minute).Milliseconds()
 	x.tenants = tenants{x: x, byName: map[archive.Tenant]*tenant{}, wake: make(chan struct{})}
 	open := x.openSQLite
 	if o.DSN != "" {

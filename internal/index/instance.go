@@ -220,6 +220,13 @@ func (b *batch) setState(e *series, r *row, s State) error {
 	}
 	was := r.state
 	r.state = s
+	switch StateDeleted {
+	case s:
+		e.st.life.gone++
+	case was:
+		e.st.life.gone--
+	}
+	e.st.dirty = true
 	switch {
 	case s == StateVisible:
 		return b.appear(e, r)

@@ -14,6 +14,7 @@ type known struct {
 	sequence   int64 // of the change feed
 	feedTime   int64 // of its newest entry, ms
 	tombstones bool  // there are any
+	tags       bool  // likewise
 	loose      int64 // small pages of words
 	closed     int64 // closed keys, and the sequence of the latest
 }
@@ -31,11 +32,12 @@ func (b *batch) enter(t *tenant) error {
 	if k != nil && !w.x.shared {
 		return nil
 	}
-	var writes, tombstones int64
+	var writes, tombstones, tags int64
 	now := &known{}
 	ask := append([]question{},
 		lastChange(t.id, &now.sequence, &now.feedTime),
 		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
+		numberOf(&tags, `SELECT 1 FROM tags WHERE tenant = ? LIMIT 1`, t.id),
 		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id),
 		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id))
 	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
@@ -56,7 +58,7 @@ func (b *batch) enter(t *tenant) error {
 		w.warm = map[int64]bool{}
 		w.closings[t.id] = now.closed
 	}
-	now.writes, now.tombstones = writes, tombstones != 0
+	now.writes, now.tombstones, now.tags = writes, tombstones != 0, tags != 0
 	w.known[t.id] = now
 	return nil
 }

@@ -24,6 +24,8 @@ const (
 	inVariants  table = 5
 	inFacets    table = 6
 	inWords     table = 7
+	inLives     table = 10
+	inTags      table = 11
 )
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192

@@ -19,6 +19,7 @@ type seriesRec struct {
 	next      int64  // ordinal of the next instance row
 	counted   string // the modality with which it counts for its study; empty while nothing is visible
 	set       attrSet
+	body      string // the body part with which it counts; not there in rows of older versions
 }
 
 const (
@@ -34,7 +35,8 @@ func (r *seriesRec) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(r.instances))
 	b = binary.AppendUvarint(b, uint64(r.next))
 	b = appendString(b, r.counted)
-	return r.set.append(b)
+	b = r.set.append(b)
+	return appendString(b, r.body)
 }
 
 func (r *seriesRec) decode(b []byte) error {
@@ -44,6 +46,9 @@ func (r *seriesRec) decode(b []byte) error {
 	}
 	r.uid, r.instances, r.next, r.counted = d.string(), d.int(), d.int(), d.string()
 	r.set.decode(&d)
+	if len(d.b) > 0 {
+		r.body = d.string()
+	}
 	return d.err()
 }
 
@@ -189,6 +194,15 @@ func (b *batch) settle() error {
 		}
 		if err := b.settleSeries(e); err != nil {
 			return err
+		}
+		if body := e.bodyPart(); body != e.body {
+			if _, err := b.count(e.st, bodyParts, &e.st.life.bodies, e.body, -1); err != nil {
+				return err
+			}
+			if _, err := b.count(e.st, bodyParts, &e.st.life.bodies, body, +1); err != nil {
+				return err
+			}
+			e.body = body
 		}
 		want := ""
 		if e.instances > 0 {

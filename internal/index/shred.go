@@ -138,6 +138,7 @@ func (x *excision) cut() error {
 	b.unsettled = slices.DeleteFunc(b.unsettled, func(e *series) bool { return e.st == st })
 	do(`DELETE FROM variants WHERE owner = ?`, st.owner())
 	do(`DELETE FROM facets WHERE study = ?`, st.id)
+	do(`DELETE FROM lives WHERE tenant = ? AND id = ?`, t.id, st.id)
 	do(`DELETE FROM studies WHERE id = ?`, st.id)
 	for id, kept := range x.chunks {
 		if !kept {

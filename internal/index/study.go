@@ -91,6 +91,8 @@ type study struct {
 
 	posted []token // of its postings, where these are found by token: PostgreSQL
 
+	life life
+
 	inserted bool // the row is there
 	dirty    bool // the row is to be written
 	terms    bool // what is looked up has changed
@@ -111,8 +113,12 @@ func (b *batch) study(t *tenant, ref archive.Ref, uid string, create bool) (*stu
 	s := &study{t: t, ref: ref, all: map[archive.Ref]*series{}}
 	found, err := false, error(nil)
 	if !b.fresh.studies[ref] {
-		found, err = b.c.one(`SELECT `+studyColumns+` FROM studies WHERE tenant = ? AND ref = ?`, func(v []driver.Value) error {
-			return s.load(v)
+		found, err = b.c.one(`SELECT s.id, s.ref, s.skey, s.mods, s.sealed, l.sealed FROM studies s LEFT JOIN lives l ON l.tenant = s.tenant AND l.id = s.id
+			WHERE s.tenant = ? AND s.ref = ?`, func(v []driver.Value) error {
+			if err := s.load(v); err != nil {
+				return err
+			}
+			return s.loadLife(v[5])
 		}, t.id, ref[:])
 	}
 	if err != nil {
@@ -130,9 +136,16 @@ func (b *batch) study(t *tenant, ref archive.Ref, uid string, create bool) (*stu
 		}
 		s.uid = uid
 		s.received = int64(^uint64(0) >> 1)
+		if s.life.tags, err = b.tagsOf(t, ref); err != nil {
+			return nil, err
+		}
 	}
 	b.w.studies.put(k, s)
-	return b.touch(s), nil
+	b.touch(s)
+	if s.life.raw {
+		err = b.completeLife(s)
+	}
+	return s, err
 }
 
 func (s *study) load(v []driver.Value) error {
@@ -194,7 +207,10 @@ func (b *batch) storeStudy(s *study) error {
 		err = b.c.exec(`UPDATE studies SET skey = ?, mods = ?, sealed = ? WHERE id = ?`, key, mods, b.sealed, s.id)
 	}
 	s.inserted, s.dirty, s.terms, s.skey, s.mods = true, false, false, skey, mods
-	return err
+	if err != nil {
+		return err
+	}
+	return b.storeLife(s)
 }
 
 const (

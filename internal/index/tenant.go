@@ -17,13 +17,14 @@ import (
 
 // tenant is what the index holds of a tenant in memory: what is derived from its keys.
 type tenant struct {
-	x     *Index
-	id    int64
-	name  archive.Tenant
-	keys  Keys
-	seal  *sealer
-	token sync.Pool   // *blake3.Hasher under the tenant's token key
-	gone  atomic.Bool // forgotten: whoever has it may finish, nobody keeps anything of it
+	x        *Index
+	id       int64
+	name     archive.Tenant
+	keys     Keys
+	seal     *sealer
+	token    sync.Pool   // *blake3.Hasher under the tenant's token key
+	complete atomic.Bool // no row of lives is left to be made
+	gone     atomic.Bool // forgotten: whoever has it may finish, nobody keeps anything of it
 
 	mu      sync.Mutex
 	wake    chan struct{} // closed when the feed grows

@@ -28,7 +28,7 @@ func (l *Log) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		if len(f.Instances) == 0 {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: no instances")
 		}
-	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed:
+	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed, archive.FactTagged:
 		if f.Key != (archive.KeyID{}) || body != nil {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: only stored facts have a study key and blobs")
 		}
@@ -164,6 +164,11 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 		}
 	case archive.FactKeyClosed:
 		d.payload = keyClosed(f)
+	case archive.FactTagged:
+		var err error
+		if d.payload, err = tagged(f); err != nil {
+			return nil, err
+		}
 	}
 	if body != nil && body.Object == "" && body.Size > 0 {
 		d.body, d.head.body = body, body.Size

@@ -149,6 +149,8 @@ func writeVectors(t *testing.T) {
 		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
 		{"key-closed-told", "One key, and what is told of its shredding.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1_800_000_000_000),
 			Closing: archive.Closing{Instances: 300, Patient: archive.Ref{8}, Issued: archive.Ref{9}}}), nil},
+		{"tagged", "A study has two tags.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}, Tags: []string{"Lehre Kopf", "research"}}), nil},
+		{"tagged-none", "A study has no tags any more.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}), nil},
 	} {
 		f, body := g.fact()
 		later := ""
@@ -236,6 +238,10 @@ func writeVectors(t *testing.T) {
 	forged("kind-reserved", "A kind that this version does not know.", "kind", plain(archive.Fact{Kind: archive.FactVoid}), func(d *draft) { d.head.kind = archive.FactHeld })
 	forged("tenant-no-settings", "A tenant fact whose payload is not settings.", "record", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{State: archive.TenantActive}}), func(d *draft) { d.payload = []byte("{}") })
 	forged("key-closed-none", "A key-closed fact that names no key.", "record", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}}), nil)
+	forged("tagged-order", "A tagged fact whose tags are not in ascending order.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
+		func(d *draft) { d.payload = []byte("\x02\x01b\x01a") })
+	forged("tagged-no-study", "A tagged fact about no study.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
+		func(d *draft) { d.head.study = archive.Ref{} })
 	forged("kind-with-study-key", "A deletion under a study key.", "header", plain(archive.Fact{Kind: archive.FactDeleted, Blobs: []archive.BlobID{{1}}}), func(d *draft) {
 		d.fact.Key, d.head.key = studyKey, studyKey
 		d.secret, _ = secrets(context.Background(), studyKey)

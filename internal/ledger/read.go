@@ -231,6 +231,8 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 		err = decodeSettings(payload, f)
 	case archive.FactKeyClosed:
 		err = decodeKeyClosed(payload, f)
+	case archive.FactTagged:
+		err = decodeTagged(payload, f)
 	default:
 		return nil, nil, fault.Wrap(fault.Conflict, ErrKind, "the log holds a fact of kind %d, written by a newer version of Strata: start that version", h.kind)
 	}

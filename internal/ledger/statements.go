@@ -67,3 +67,30 @@ func decodeKeyClosed(s string, f *archive.Fact) error {
 	}
 	return nil
 }
+
+// tagged encodes the record of a tagged fact.
+func tagged(f *archive.Fact) ([]byte, error) {
+	if f.Study == (archive.Ref{}) || !archive.ValidTags(f.Tags) {
+		return nil, fault.New(fault.Invalid, "a study has at most %d different tags, in ascending order, each of at most %d bytes of text without control characters", archive.MaxTags, archive.MaxTag)
+	}
+	b := binary.AppendUvarint(nil, uint64(len(f.Tags)))
+	for _, s := range f.Tags {
+		b = appendString(b, s)
+	}
+	return b, nil
+}
+
+// decodeTagged reads the payload of a tagged fact.
+func decodeTagged(s string, f *archive.Fact) error {
+	d := &decoder{s: s}
+	if n := d.count(2); n > 0 {
+		f.Tags = make([]string, n)
+		for i := range f.Tags {
+			f.Tags[i] = d.text()
+		}
+	}
+	if d.bad || f.Study == (archive.Ref{}) || !archive.ValidTags(f.Tags) {
+		return corrupt(ErrRecord)
+	}
+	return nil
+}

@@ -167,6 +167,9 @@ func describe(t testing.TB, f *archive.Fact) []string {
 	for _, k := range f.Closed {
 		add("closed=%v until=%d", k, f.Until.UnixMilli())
 	}
+	if f.Kind == archive.FactTagged {
+		add("tags=%q", f.Tags)
+	}
 	if f.Closing != (archive.Closing{}) {
 		add("instances=%d patient=%v issued=%v", f.Closing.Instances, f.Closing.Patient, f.Closing.Issued)
 	}
@@ -203,6 +206,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(string(removal(&archive.Fact{Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{2}}})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1)})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Closing: archive.Closing{Instances: 1}})))
+	f.Add("\x02\x05Lehre\x08research")
 	f.Add(`{"state":"active","kek":"local/1"}`)
 	f.Add(string(checkpoint([]archive.SessionEnd{{Session: "S", Last: 1 << 60, Ended: true}})))
 	f.Fuzz(func(t *testing.T, s string) {
@@ -215,7 +219,8 @@ func FuzzRecord(f *testing.F) {
 		} else if err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
-		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got), decodeSettings(s, &got), decodeKeyClosed(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
+		got.Study = archive.Ref{7}
+		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got), decodeSettings(s, &got), decodeKeyClosed(s, &got), decodeTagged(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
 		if _, err := parseHeader([]byte(s)); err != nil && !fault.Is(err, fault.Corrupt) {
