@@ -56,6 +56,15 @@ func (k KeyID) String() string  { return hex.EncodeToString(k[:]) }
 func (f FactID) String() string { return hex.EncodeToString(f[:]) }
 func (r Ref) String() string    { return hex.EncodeToString(r[:]) }
 
+// ParseFactID reads the text form of a fact's identity.
+func ParseFactID(s string) (f FactID, ok bool) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(f) {
+		return f, false
+	}
+	return FactID(b), true
+}
+
 // Time returns when the fact was stated: the millisecond in the ULID, UTC.
 func (f FactID) Time() time.Time {
 	ms := int64(f[0])<<40 | int64(f[1])<<32 | int64(f[2])<<24 | int64(f[3])<<16 | int64(f[4])<<8 | int64(f[5])

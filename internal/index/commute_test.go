@@ -28,7 +28,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 	var stores, deletions []told
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
-		switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 13).Draw(t, "kind"); {
 		case kind < 6 || len(stores) == 0:
 			study := pick("study", "1.1", "1.2")
 			var specs []spec
@@ -57,6 +57,12 @@ func genFacts(t *rapid.T) []archive.Entry {
 			study := pick("closed study", "1.1", "1.2")
 			ids := []archive.KeyID{keyNamed(study, "a"), keyNamed(study, "b")}
 			out = append(out, closes(n, study, rapid.SampledFrom([][]archive.KeyID{ids[:1], ids[1:], ids}).Draw(t, "closed")...))
+		case kind == 11:
+			out = append(out, rapid.SampledFrom([]archive.Entry{holds(n, "1.1", "alice"), holdsPatient(n, "P1", "bob")}).Draw(t, "hold"))
+		case kind == 12: // of holds that may never be, or come later
+			out = append(out, releases(n, uint64(rapid.IntRange(1, 9).Draw(t, "released")), pick("person", "alice", "bob", "Bob")))
+		case kind == 13:
+			out = append(out, rules(n, pick("rules", archive.RulesLifecycle, archive.RulesRetention), fmt.Sprintf(`{"n":%d}`, n)))
 		case kind < 8 || len(deletions) == 0:
 			s := rapid.SampledFrom(stores).Draw(t, "deleted")
 			s.fact = n
@@ -228,6 +234,7 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 		sealed.PatientID, sealed.Issuer = "", "" // of a deleted study, those that it showed last
 		fmt.Fprintln(&out, study, sealed, ok)
 	}
+	out.WriteString(orders(t, x, name))
 	p, err := x.Progress(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, p)

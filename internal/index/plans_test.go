@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -231,6 +232,27 @@ func useAll(t *testing.T, x *Index) {
 	_, err = x.Progress(ctx, hospital)
 	check(err)
 	_, _, err = x.Words(ctx, hospital, 0x00100010, func(string) bool { return true }, 1000)
+	check(err)
+	apply(t, x, holds(70, "6.0", "alice"), holdsPatient(71, "P1", "alice"), releases(72, 70, "bob"), releases(73, 70, "carol"), rules(74, archive.RulesRetention, "{}"))
+	_, _, err = x.RuleSet(ctx, hospital, archive.RulesRetention)
+	check(err)
+	_, err = x.Holds(ctx, hospital, archive.FactID{}, 5)
+	check(err)
+	_, err = x.HoldOf(ctx, hospital, factID(70))
+	check(err)
+	_, err = x.HeldBy(ctx, hospital, fakeKeys(hospital).Ref("6.0"), fakeKeys(hospital).Ref(archive.PatientRef("P1")))
+	check(err)
+	_, _, err = x.Kept(ctx, hospital, fakeKeys(hospital).Ref("6.0"))
+	check(err)
+	_, err = x.KeptAfter(ctx, hospital, archive.Ref{}, 3)
+	check(err)
+	_, err = x.Exams(ctx, hospital, "PAT-77", "", 3)
+	check(err)
+	for _, limit := range []int{1, 100} {
+		_, _, err = x.DeletionsSince(ctx, hospital, time.Time{}, archive.Ref{}, archive.FactID{}, limit)
+		check(err)
+	}
+	_, err = x.CreatedSince(ctx, hospital, time.UnixMilli(1_600_000_000_000))
 	check(err)
 	check(x.look(ctx))
 }

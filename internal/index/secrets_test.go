@@ -46,6 +46,9 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 		in.Attrs = append(in.Attrs, archive.Attr{Tag: 0x00420010, VR: dicom.ST, Value: "Pankreaskopf"})
 	}
 	e.Fact.Chunks[0].Data = []byte("Wolkenstein GEHEIM4711 1.2.826.0.1.77777.1")
+	held, rule := holdsPatient(5, "GEHEIM4711", "Eberhardine"), rules(7, archive.RulesLifecycle, `{"description":"Kurzbauch"}`)
+	held.Fact.Hold.Reason = "Wolkenstein 1.2.826.0.1.77777"
+	apply(t, x, held, releases(6, 5, "Eberhardine"), rule)
 	apply(t, x, e, deletes(2, s.build(0).UIDs, blobOf(s, 1)), undeletes(3, s.study, []uint64{2}, blobOf(s, 1)))
 	for i := range uint64(80) { // enough for pages of words to be folded
 		n := two

@@ -200,6 +200,7 @@ const (
 	tokenModality = 'm'
 	tokenFacet    = 'c'
 	tokenAttrs    = 'a'
+	tokenFact     = 'i'
 )
 
 // hash is the tenant's keyed hash of a text in a use.

@@ -254,6 +254,9 @@ func TestOtherKinds(t *testing.T) {
 		{Kind: archive.FactDeleted, Study: archive.Ref{1}, Scope: archive.UIDs{Study: "1.2", Series: "1.2.3"}, Blobs: []archive.BlobID{{1}, {2}}},
 		{Kind: archive.FactDeleted, Blobs: []archive.BlobID{}},
 		{Kind: archive.FactUndeleted, Study: archive.Ref{1}, Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{3}, {4}}},
+		{Kind: archive.FactHeld, Study: archive.Ref{1}, Hold: &archive.Hold{Study: archive.Ref{1}, Reason: "r", By: "alice"}},
+		{Kind: archive.FactReleased, Release: &archive.Release{Hold: archive.FactID{1}, By: "bob"}},
+		{Kind: archive.FactRule, Rules: &archive.RuleSet{Name: "lifecycle", Document: []byte("{}"), By: "alice"}},
 		{Kind: archive.FactCheckpoint, Sessions: []archive.SessionEnd{{Session: "S0", Last: 12, Ended: true}, {Session: "S1", Last: 99}}},
 	} {
 		e, err := l.Append(ctx, f, nil)
@@ -268,7 +271,7 @@ func TestOtherKinds(t *testing.T) {
 			t.Errorf("kind %d: %s", f.Kind, diff)
 		}
 		if f.Kind == archive.FactCheckpoint {
-			want := []archive.SessionEnd{{Session: "S0", Last: 12, Ended: true}, {Session: "S1", Last: 4}}
+			want := []archive.SessionEnd{{Session: "S0", Last: 12, Ended: true}, {Session: "S1", Last: 7}}
 			if diff := cmp.Diff(want, got.Fact.Sessions); diff != "" {
 				t.Errorf("checkpoint: %s", diff)
 			}
@@ -287,7 +290,11 @@ func TestOtherKinds(t *testing.T) {
 	}
 	one := []archive.Instance{instance(0)}
 	for name, f := range map[string]*archive.Fact{
-		"reserved":           {Kind: archive.FactHeld},
+		"reserved":           {Kind: archive.FactLinked},
+		"no hold":            {Kind: archive.FactHeld},
+		"hold of another":    {Kind: archive.FactHeld, Study: archive.Ref{1}, Hold: &archive.Hold{Study: archive.Ref{2}, By: "alice"}},
+		"no release":         {Kind: archive.FactReleased},
+		"no rules":           {Kind: archive.FactRule},
 		"unknown":            {Kind: 99},
 		"void":               {Kind: archive.FactVoid},
 		"delete with a key":  {Kind: archive.FactDeleted, Key: studyKey},

@@ -173,6 +173,15 @@ func describe(t testing.TB, f *archive.Fact) []string {
 	if f.Closing != (archive.Closing{}) {
 		add("instances=%d patient=%v issued=%v", f.Closing.Instances, f.Closing.Patient, f.Closing.Issued)
 	}
+	if h := f.Hold; h != nil {
+		add("hold study=%v patient=%v reason=%q by=%q", h.Study, h.Patient, h.Reason, h.By)
+	}
+	if r := f.Release; r != nil {
+		add("release hold=%v reason=%q by=%q", r.Hold, r.Reason, r.By)
+	}
+	if r := f.Rules; r != nil {
+		add("rules name=%q by=%q document=%s", r.Name, r.By, r.Document)
+	}
 	return out
 }
 
@@ -208,6 +217,17 @@ func FuzzRecord(f *testing.F) {
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Closing: archive.Closing{Instances: 1}})))
 	f.Add("\x02\x05Lehre\x08research")
 	f.Add(`{"state":"active","kek":"local/1"}`)
+	for _, fact := range []*archive.Fact{
+		{Kind: archive.FactHeld, Hold: &archive.Hold{Patient: archive.Ref{8}, Reason: "r", By: "alice"}},
+		{Kind: archive.FactReleased, Release: &archive.Release{Hold: archive.FactID{3}, By: "bob"}},
+		{Kind: archive.FactRule, Rules: &archive.RuleSet{Name: "retention", Document: []byte("{}")}},
+	} {
+		b, err := ordered(fact)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(b))
+	}
 	f.Add(string(checkpoint([]archive.SessionEnd{{Session: "S", Last: 1 << 60, Ended: true}})))
 	f.Fuzz(func(t *testing.T, s string) {
 		h := &header{body: 1000, json: 1, layout: 1, objects: []string{"pack/1"}}
@@ -222,6 +242,18 @@ func FuzzRecord(f *testing.F) {
 		got.Study = archive.Ref{7}
 		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got), decodeSettings(s, &got), decodeKeyClosed(s, &got), decodeTagged(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
+		}
+		for _, kind := range []archive.FactKind{archive.FactHeld, archive.FactReleased, archive.FactRule} {
+			got := archive.Fact{Kind: kind}
+			err := decodeOrdered(s, &got)
+			if err != nil && !fault.Is(err, fault.Corrupt) {
+				t.Fatal(err)
+			}
+			if err == nil {
+				if _, err := ordered(&got); err != nil {
+					t.Fatal("what was read cannot be written: ", err)
+				}
+			}
 		}
 		if _, err := parseHeader([]byte(s)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
+	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
 	"github.com/strata-pacs/strata/internal/shred"
@@ -36,6 +37,7 @@ type Archive struct {
 	Search    *search.Searcher
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
+	Keep      *retention.Keeper
 	Shred     *shred.Shredder
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
@@ -161,7 +163,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.log, a.ring)
+	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.log, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now})
+	a.Remove = remove.New(n.Index, a.log, a.ring, a.Keep)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	a.Shred = a.newShredder()
 	return nil

@@ -80,8 +80,8 @@ type Options struct {
 	// KeyBackups is how long backups of the bucket with the keys are kept: so long
 	// a shredding is pending. 0: there are none.
 	KeyBackups time.Duration
-	// Holds says which studies must not be shredded; nil: all may be.
-	Holds shred.Holds
+	// Retention names the set of package retention for tenants whose own rules name none; empty: none.
+	Retention string
 	// KeyVersions tells which versions of KEKs are retired; nil: Custody does.
 	KeyVersions shred.Versions
 	// IdleClose is how long nobody has to ask for an archive before its keys

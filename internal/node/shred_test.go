@@ -15,6 +15,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 	"github.com/strata-pacs/strata/internal/seal"
@@ -285,8 +286,6 @@ func TestShred(t *testing.T) {
 func TestShredPatient(t *testing.T) {
 	p := newPlace(t)
 	p.o.KeyBackups = 90 * 24 * time.Hour
-	held := ""
-	p.o.Holds = holds(func(archive.Ref) string { return held })
 	retired := false
 	p.o.KeyVersions = versions(func() bool { return retired })
 	a := p.open()
@@ -300,14 +299,21 @@ func TestShredPatient(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := archive.ShredTarget{PatientID: anna.id, Issuer: "NORD"}
-	held = "the study is under legal hold until the court lifts it"
-	if _, err := a.Shred.Shred(t.Context(), target); !fault.Is(err, fault.Conflict) || fault.Message(err) != held {
+	hold, err := a.Keep.Hold(t.Context(), retention.HoldTarget{Study: "1.2.5"}, "a court wants it", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Shred.Shred(t.Context(), target); !fault.Is(err, fault.Conflict) || !strings.Contains(fault.Message(err), "legal hold") {
 		t.Errorf("under legal hold: %v", err)
 	}
 	if n := found(t, a, "1.2.0"); n != 1 {
 		t.Error("what is under legal hold is gone")
 	}
-	held = ""
+	for _, person := range []string{"alice", "bob"} {
+		if _, err := a.Keep.Release(t.Context(), hold.ID, "settled", person); err != nil {
+			t.Fatal(err)
+		}
+	}
 	st := shreds(t, a, target)
 	if st.Studies != 3 || st.Keys != 3 || st.Instances != 3 {
 		t.Errorf("%+v", st)
@@ -335,12 +341,6 @@ func TestShredPatient(t *testing.T) {
 			t.Errorf("%+v: %v", target, err)
 		}
 	}
-}
-
-type holds func(archive.Ref) string
-
-func (h holds) Held(_ context.Context, _ archive.Tenant, ref archive.Ref) (string, error) {
-	return h(ref), nil
 }
 
 type versions func() bool

@@ -31,21 +31,31 @@ type Log interface {
 // Refs gives the keyed hash of a UID.
 type Refs interface{ Ref(uid string) archive.Ref }
 
+// Keeper says what must be kept.
+type Keeper interface {
+	// Held returns why nothing of a study may be deleted, as a sentence for the user,
+	// and "" where it may.
+	Held(ctx context.Context, t archive.Tenant, study archive.Ref) (reason string, err error)
+}
+
 // Remover hides and shows again. It is safe for concurrent use.
 type Remover struct {
 	index Index
 	log   Log
 	refs  Refs
+	keep  Keeper
 }
 
-// New returns a Remover.
-func New(index Index, log Log, refs Refs) *Remover { return &Remover{index, log, refs} }
+// New returns a Remover. keep is nil where nothing has to be kept.
+func New(index Index, log Log, refs Refs, keep Keeper) *Remover {
+	return &Remover{index, log, refs, keep}
+}
 
 // maxBlobs bounds a fact: a larger deletion becomes several.
 const maxBlobs = 10_000
 
 // Delete hides every instance of the scope, all versions of it, durably.
-// fault.NotFound when there are none.
+// fault.NotFound when there are none, fault.Conflict, with the reason, for what has to be kept.
 func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error {
 	blobs, err := r.index.Blobs(ctx, t, scope)
 	if err != nil {
@@ -53,6 +63,15 @@ func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UI
 	}
 	if len(blobs) == 0 {
 		return fault.New(fault.NotFound, "there is nothing to delete")
+	}
+	if r.keep != nil {
+		reason, err := r.keep.Held(ctx, t, r.refs.Ref(scope.Study))
+		if err != nil {
+			return fmt.Errorf("asking whether this has to be kept: %w", err)
+		}
+		if reason != "" {
+			return fault.New(fault.Conflict, "%s", reason)
+		}
 	}
 	for rest := blobs; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)

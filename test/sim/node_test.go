@@ -101,7 +101,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.remover = remove.New(x, log, n.ring)
+	n.remover = remove.New(x, log, n.ring, nil)
 	o := reconcile.Options{Tenant: tenant, Bucket: bucket, Index: x, Keys: n.ring, Log: n.log, Over: w.over, Grace: grace}
 	if w.mutant == reapsEarly {
 		o.Grace = 1

@@ -22,7 +22,10 @@ type Image struct {
 	Name      string // patient's
 	PatientID string // (0010,0020); absent when empty, as is its issuer
 	Issuer    string
-	Number    int // Instance Number (0020,0013); 0 is absent
+	Number    int    // Instance Number (0020,0013); 0 is absent
+	Modality  string // default OT
+	StudyDate string // (0008,0020); absent when empty, as is the next
+	BirthDate string // (0010,0030)
 }
 
 // Pattern returns n bytes in which every place looks different.
@@ -48,6 +51,9 @@ func Part10(im Image) []byte {
 	}
 	if im.Frames == 0 {
 		im.Frames = 1
+	}
+	if im.Modality == "" {
+		im.Modality = "OT"
 	}
 	if im.Pixels == nil && im.Fragments == nil {
 		im.Pixels = Pattern((im.Rows*im.Columns*im.Frames*im.Bits + 7) / 8)
@@ -83,13 +89,19 @@ func Part10(im Image) []byte {
 	b = append(b, meta...)
 	b = element(b, 0x00080016, "UI", "1.2.840.10008.5.1.4.1.1.7")
 	b = element(b, 0x00080018, "UI", im.Instance)
-	b = element(b, 0x00080060, "CS", "OT")
+	if im.StudyDate != "" {
+		b = element(b, 0x00080020, "DA", im.StudyDate)
+	}
+	b = element(b, 0x00080060, "CS", im.Modality)
 	b = element(b, 0x00100010, "PN", im.Name)
 	if im.PatientID != "" {
 		b = element(b, 0x00100020, "LO", im.PatientID)
 	}
 	if im.Issuer != "" {
 		b = element(b, 0x00100021, "LO", im.Issuer)
+	}
+	if im.BirthDate != "" {
+		b = element(b, 0x00100030, "DA", im.BirthDate)
 	}
 	b = element(b, 0x0020000D, "UI", im.Study)
 	b = element(b, 0x0020000E, "UI", im.Series)
