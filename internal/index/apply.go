@@ -75,15 +75,12 @@ func check(e *archive.Entry) error {
 		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
 			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
 		}
-<<<<<<< HEAD
 	case archive.FactTagged:
 		if e.Fact.Study == (archive.Ref{}) || !archive.ValidTags(e.Fact.Tags) {
 			return fault.New(fault.Invalid, "a tagged fact without a study, or with tags that none may have, cannot be indexed")
 		}
-=======
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		return checkOrdered(e.Fact)
->>>>>>> retention
 	case archive.FactTenant:
 		if e.Fact.Settings == nil {
 			return fault.New(fault.Invalid, "a tenant fact without settings cannot be indexed")
@@ -126,13 +123,10 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.settings(t, e.Fact)
 	case archive.FactKeyClosed:
 		err = b.keyClosed(t, e.Fact)
-<<<<<<< HEAD
 	case archive.FactTagged:
 		err = b.tagged(t, e.Fact)
-=======
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		err = b.ordered(t, e.Fact)
->>>>>>> retention
 	}
 	if err != nil {
 		return Applied{}, err

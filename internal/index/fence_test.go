@@ -19,14 +19,11 @@ func TestRowLevelSecurity(t *testing.T) {
 	e := stored(1, ctSpec, two)
 	e.Fact.Instances[0].At.Object = "hospital/packs/1"
 	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)),
-<<<<<<< HEAD
-		closes(7, "9.9", keyNamed("9.9", "a")), tags(9, "1.2.3", "Lehre"))
+		closes(7, "9.9", keyNamed("9.9", "a")), tags(11, "1.2.3", "Lehre"),
+		holds(8, "9.9", "alice"), releases(9, 8, "bob"), rules(10, "retention", "{}"))
 	if err := x.AllDue(ctx, hospital); err != nil {
 		t.Fatal(err)
 	}
-=======
-		closes(7, "9.9", keyNamed("9.9", "a")), holds(8, "9.9", "alice"), releases(9, 8, "bob"), rules(10, "retention", "{}"))
->>>>>>> retention
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,11 @@ const (
 	inVariants  table = 5
 	inFacets    table = 6
 	inWords     table = 7
-<<<<<<< HEAD
 	inLives     table = 10
 	inTags      table = 11
-=======
 	inRules     table = 16
 	inHolds     table = 17
 	inReleases  table = 18
->>>>>>> retention
 )
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192

@@ -28,12 +28,8 @@ func (l *Log) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		if len(f.Instances) == 0 {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: no instances")
 		}
-<<<<<<< HEAD
-	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed, archive.FactTagged:
-=======
 	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed,
-		archive.FactHeld, archive.FactReleased, archive.FactRule:
->>>>>>> retention
+		archive.FactHeld, archive.FactReleased, archive.FactRule, archive.FactTagged:
 		if f.Key != (archive.KeyID{}) || body != nil {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: only stored facts have a study key and blobs")
 		}
@@ -169,15 +165,14 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 		}
 	case archive.FactKeyClosed:
 		d.payload = keyClosed(f)
-<<<<<<< HEAD
 	case archive.FactTagged:
 		var err error
 		if d.payload, err = tagged(f); err != nil {
-=======
+			return nil, err
+		}
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		var err error
 		if d.payload, err = ordered(f); err != nil {
->>>>>>> retention
 			return nil, err
 		}
 	}

@@ -149,15 +149,12 @@ func writeVectors(t *testing.T) {
 		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
 		{"key-closed-told", "One key, and what is told of its shredding.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1_800_000_000_000),
 			Closing: archive.Closing{Instances: 300, Patient: archive.Ref{8}, Issued: archive.Ref{9}}}), nil},
-<<<<<<< HEAD
 		{"tagged", "A study has two tags.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}, Tags: []string{"Lehre Kopf", "research"}}), nil},
 		{"tagged-none", "A study has no tags any more.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}), nil},
-=======
 		{"held-study", "A study must be kept.", plain(archive.Fact{Kind: archive.FactHeld, Study: archive.Ref{7}, Hold: &archive.Hold{Study: archive.Ref{7}, Reason: "Az. 4 O 17/26", By: "alice"}}), nil},
 		{"held-patient", "All studies of a patient must be kept.", plain(archive.Fact{Kind: archive.FactHeld, Hold: &archive.Hold{Patient: archive.Ref{8}, By: "alice"}}), nil},
 		{"released", "A person says that a hold may go.", plain(archive.Fact{Kind: archive.FactReleased, Study: archive.Ref{7}, Release: &archive.Release{Hold: archive.FactID{3}, Reason: "Vergleich", By: "bob"}}), nil},
 		{"rule", "The tenant's rules of retention.", plain(archive.Fact{Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention, By: "alice", Document: []byte(`{"set":"de"}`)}}), nil},
->>>>>>> retention
 	} {
 		f, body := g.fact()
 		later := ""
@@ -245,12 +242,10 @@ func writeVectors(t *testing.T) {
 	forged("kind-reserved", "A kind that this version does not know.", "kind", plain(archive.Fact{Kind: archive.FactVoid}), func(d *draft) { d.head.kind = archive.FactLinked })
 	forged("tenant-no-settings", "A tenant fact whose payload is not settings.", "record", plain(archive.Fact{Kind: archive.FactTenant, Settings: &archive.TenantSettings{State: archive.TenantActive}}), func(d *draft) { d.payload = []byte("{}") })
 	forged("key-closed-none", "A key-closed fact that names no key.", "record", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}}), nil)
-<<<<<<< HEAD
 	forged("tagged-order", "A tagged fact whose tags are not in ascending order.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
 		func(d *draft) { d.payload = []byte("\x02\x01b\x01a") })
 	forged("tagged-no-study", "A tagged fact about no study.", "record", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}),
 		func(d *draft) { d.head.study = archive.Ref{} })
-=======
 	hold := archive.Fact{Kind: archive.FactHeld, Study: archive.Ref{7}, Hold: &archive.Hold{Study: archive.Ref{7}, Reason: "r", By: "alice"}}
 	forged("held-both", "A hold of both a study and a patient.", "record", plain(hold), func(d *draft) { d.payload[0] = 8 })
 	forged("held-neither", "A hold of nothing.", "record", plain(hold), func(d *draft) { d.head.study = archive.Ref{} })
@@ -261,7 +256,6 @@ func writeVectors(t *testing.T) {
 		plain(archive.Fact{Kind: archive.FactReleased, Release: &archive.Release{Hold: archive.FactID{3}, Reason: "r", By: "bob"}}), func(d *draft) { d.payload[0] = 0 })
 	forged("rule-name", "Rules whose name is not lower-case letters.", "record",
 		plain(archive.Fact{Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention}}), func(d *draft) { d.payload[1] = '/' })
->>>>>>> retention
 	forged("kind-with-study-key", "A deletion under a study key.", "header", plain(archive.Fact{Kind: archive.FactDeleted, Blobs: []archive.BlobID{{1}}}), func(d *draft) {
 		d.fact.Key, d.head.key = studyKey, studyKey
 		d.secret, _ = secrets(context.Background(), studyKey)

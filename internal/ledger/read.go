@@ -231,13 +231,10 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 		err = decodeSettings(payload, f)
 	case archive.FactKeyClosed:
 		err = decodeKeyClosed(payload, f)
-<<<<<<< HEAD
 	case archive.FactTagged:
 		err = decodeTagged(payload, f)
-=======
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		err = decodeOrdered(payload, f)
->>>>>>> retention
 	default:
 		return nil, nil, fault.Wrap(fault.Conflict, ErrKind, "the log holds a fact of kind %d, written by a newer version of Strata: start that version", h.kind)
 	}
