@@ -83,8 +83,16 @@ type LifecycleState struct {
 // LifecycleDone is what carrying out the rules once did.
 type LifecycleDone struct {
 	Paused                          bool // nothing was done
+	More                            bool // there is more to do
 	Looked, Settled, Moved, Deleted int64
 	Bytes                           int64 // moved
 	Waiting                         int64 // must be kept, or restored first
 	Failed                          int64 // are tried again later
+}
+
+// LifecycleQuestion asks for a plan.
+type LifecycleQuestion struct {
+	Rules  []byte   // a document of rules; nil: those that hold
+	Years  int      // of the forecast; 0: ten
+	Growth *float64 // a year; nil: what the archive's own history says
 }

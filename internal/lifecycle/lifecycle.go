@@ -66,7 +66,7 @@ type Settler interface {
 type Mover interface {
 	// Move brings all packs of a study into a tier, and returns how many bytes that were. Again is no error.
 	// fault.Archived: some must be restored first.
-	Move(ctx context.Context, study archive.Ref, to archive.TierName) (bytes int64, err error)
+	Move(ctx context.Context, t archive.Tenant, study archive.Ref, to archive.TierName) (bytes int64, err error)
 }
 
 // Remover deletes.
@@ -120,7 +120,7 @@ type Keeper struct {
 	names []archive.TierName
 	far   map[archive.TierName]int // how far away a tier is
 
-	rounds sync.Mutex // one at a time
+	rounds chan struct{} // holds who does a round: one at a time
 
 	mu       sync.Mutex // guards what follows
 	stated   archive.FactID
@@ -144,7 +144,7 @@ func New(o Options) *Keeper {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, retries: map[archive.Ref]int{}}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name] = i

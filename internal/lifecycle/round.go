@@ -29,6 +29,18 @@ const (
 type tally struct {
 	looked, settled, moved, bytes, deleted, waiting, failed atomic.Int64
 	unmoved                                                 atomic.Int64 // moves that failed
+
+	ended chan struct{} // closed when nothing new is to be begun
+}
+
+// over returns errOver when nothing new is to be begun.
+func (t *tally) over() error {
+	select {
+	case <-t.ended:
+		return errOver
+	default:
+		return nil
+	}
 }
 
 func (t *tally) done() archive.LifecycleDone {
@@ -39,24 +51,64 @@ func (t *tally) done() archive.LifecycleDone {
 // Round looks at every study that is due, does what is to be done, and removes
 // what was let go of. A study that fails is put off and counted; what concerns all (a
 // store or a database that does not answer, keys that may not be used) ends the round.
-// progress, if set, is told from time to time how far it is.
-func (k *Keeper) Round(ctx context.Context, progress func(archive.LifecycleDone)) (archive.LifecycleDone, error) {
-	k.rounds.Lock()
-	defer k.rounds.Unlock()
-	var t tally
-	err := k.round(ctx, &t, progress)
+func (k *Keeper) Round(ctx context.Context) (archive.LifecycleDone, error) {
+	k.rounds <- struct{}{}
+	defer func() { <-k.rounds }()
+	return k.round(ctx, nil)
+}
+
+// Apply is a Round that begins nothing new when the time is over; then there is more. While
+// another round is under way it waits for that, and no longer.
+func (k *Keeper) Apply(ctx context.Context, most time.Duration) (archive.LifecycleDone, error) {
+	over := time.NewTimer(most)
+	defer over.Stop()
+	select {
+	case k.rounds <- struct{}{}:
+		defer func() { <-k.rounds }()
+		return k.round(ctx, over.C)
+	case <-over.C:
+		return archive.LifecycleDone{More: true}, nil
+	case <-ctx.Done():
+		return archive.LifecycleDone{}, ctx.Err()
+	}
+}
+
+var (
+	errPaused = errors.New("paused")
+	errOver   = errors.New("the time is over")
+)
+
+// round does a round, until it is over.
+func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.LifecycleDone, error) {
+	t := tally{ended: make(chan struct{})}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	wg.Go(func() {
+		select {
+		case <-over: // never, without one
+			close(t.ended)
+		case <-stop:
+		}
+	})
+	err := k.pages(ctx, &t)
 	done := t.done()
-	if errors.Is(err, errPaused) {
+	switch {
+	case errors.Is(err, errPaused):
 		done.Paused, err = true, nil
+	case errors.Is(err, errOver):
+		done.More, err = true, nil
 	}
 	return done, err
 }
 
-var errPaused = errors.New("paused")
-
-func (k *Keeper) round(ctx context.Context, t *tally, progress func(archive.LifecycleDone)) error {
+func (k *Keeper) pages(ctx context.Context, t *tally) error {
 	until := k.o.Now() // what becomes due meanwhile is for the next round
 	for after := (*archive.StudyLife)(nil); ; {
+		if err := t.over(); err != nil {
+			return err
+		}
 		lives, err := k.o.Index.Due(ctx, k.o.Tenant, until, after, page)
 		if err != nil {
 			return fmt.Errorf("asking which studies are due: %w", err)
@@ -75,15 +127,15 @@ func (k *Keeper) round(ctx context.Context, t *tally, progress func(archive.Life
 		if err := k.page(ctx, lives, d.Rules, t); err != nil {
 			return err
 		}
-		if progress != nil {
-			progress(t.done())
-		}
 		if len(lives) < page {
 			break
 		}
 		after = &lives[len(lives)-1]
 	}
 	for range maxSweeps {
+		if err := t.over(); err != nil {
+			return err
+		}
 		more, err := k.o.Settler.Sweep(ctx)
 		if err != nil {
 			return fmt.Errorf("removing what was let go of: %w", err)
@@ -132,6 +184,9 @@ func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if err := t.over(); err != nil {
+				return err
 			}
 			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
 		})

@@ -46,7 +46,7 @@ func (k *Keeper) once(ctx context.Context, within func(context.Context, func(con
 		return err
 	}
 	return within(ctx, func(ctx context.Context) error {
-		done, err := k.Round(ctx, nil)
+		done, err := k.Round(ctx)
 		if done.Moved+done.Deleted > 0 {
 			k.o.Slog.Info("carried out lifecycle rules", "looked", done.Looked, "settled", done.Settled, "moved", done.Moved, "bytes", done.Bytes, "deleted", done.Deleted)
 		}

@@ -141,7 +141,7 @@ func (k *Keeper) move(ctx context.Context, j *judged, done *tally) error {
 	if done.unmoved.Load() >= maxUnmoved {
 		return later{k.o.Now().Add(firstRetry), "too many moves failed"}
 	}
-	bytes, err := k.o.Mover.Move(ctx, j.life.Study, j.decision.To)
+	bytes, err := k.o.Mover.Move(ctx, k.o.Tenant, j.life.Study, j.decision.To)
 	if fault.Is(err, fault.Archived) {
 		if k.o.Restore == nil {
 			return later{k.o.Now().Add(k.o.Revisit), "a study must be restored before it can be moved"}
