@@ -44,8 +44,8 @@ func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan ar
 	if err != nil {
 		return plan, err
 	}
-	if o.Environment, err = k.environment(ctx); err != nil {
-		return plan, fmt.Errorf("looking at what rules look at: %w", err)
+	if o.Environment, err = k.environment(ctx, o.Rules); err != nil {
+		return plan, err
 	}
 	p, err := NewPlanner(o)
 	if err != nil {

@@ -15,6 +15,7 @@ package lifecycle
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -38,8 +39,8 @@ type Index interface {
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
 	// Pending reports whether anything is due, or was let go of before a time, without the tenant's keys.
 	Pending(ctx context.Context, t archive.Tenant, now, letGo time.Time) (bool, error)
-	// Studies returns how many studies the tenant has, about.
-	Studies(ctx context.Context, t archive.Tenant) (int64, error)
+	// StudiesUpTo returns how many studies the tenant has, most if there are more.
+	StudiesUpTo(ctx context.Context, t archive.Tenant, most int64) (int64, error)
 	// LetGo returns how many bytes of a tier will be free when what was let go of is removed.
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
@@ -126,6 +127,7 @@ type Keeper struct {
 	stated   archive.FactID
 	document Document
 	retries  map[archive.Ref]int // studies that failed, and how often in a row
+	count    count
 }
 
 // New returns a Keeper.
@@ -167,18 +169,52 @@ func (k *Keeper) subject(l *archive.StudyLife, p archive.StudyPlace) rule.Study 
 	return s
 }
 
-// environment is what rules look at beside the study. Room that is about to be free counts as free: else
-// far more would be moved than is needed, since what was moved stays for a while.
-func (k *Keeper) environment(ctx context.Context) (rule.Environment, error) {
-	env := rule.Environment{Quiet: k.o.Quiet, Revisit: k.o.Revisit}
-	var err error
-	if env.Studies, err = k.o.Index.Studies(ctx, k.o.Tenant); err != nil || k.o.Disk == nil {
-		return env, err
+// environment is what the rules look at beside the study. Room that is about to be free counts as
+// free: else far more would be moved than is needed, since what was moved stays for a while.
+func (k *Keeper) environment(ctx context.Context, rules rule.Set) (env rule.Environment, err error) {
+	env = rule.Environment{Quiet: k.o.Quiet, Revisit: k.o.Revisit}
+	free, studies := rules.Outside()
+	if studies >= 0 {
+		if env.Studies, err = k.studies(ctx, studies+1); err != nil {
+			return env, fmt.Errorf("counting studies: %w", err)
+		}
+	}
+	if !free || k.o.Disk == nil {
+		return env, nil
 	}
 	if env.Free, env.Capacity, err = k.o.Disk(); err != nil {
-		return env, err
+		return env, fmt.Errorf("asking for the free room of the hot tier: %w", err)
 	}
 	letGo, err := k.o.Index.LetGo(ctx, k.o.Tenant, archive.HotTier)
+	if err != nil {
+		return env, fmt.Errorf("adding up what is about to be removed: %w", err)
+	}
 	env.Free += letGo
-	return env, err
+	return env, nil
+}
+
+// recount is how old a count of studies may be: it is one of some 100,000 a second.
+const recount = 10 * time.Minute
+
+func (k *Keeper) studies(ctx context.Context, most int64) (int64, error) {
+	k.mu.Lock()
+	c := k.count
+	k.mu.Unlock()
+	if now := k.o.Now(); c.most != most || now.Before(c.at) || now.Sub(c.at) >= recount {
+		n, err := k.o.Index.StudiesUpTo(ctx, k.o.Tenant, most)
+		if err != nil {
+			return 0, err
+		}
+		c = count{most: most, n: n, at: now}
+		k.mu.Lock()
+		k.count = c
+		k.mu.Unlock()
+	}
+	return c.n, nil
+}
+
+// count is how many studies there were.
+type count struct {
+	most, n int64
+	at      time.Time
 }

@@ -150,9 +150,9 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 // page looks at studies: those of which nothing is to be done are noted together,
 // the others are worked on one by one, several at once.
 func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
-	env, err := k.environment(ctx)
+	env, err := k.environment(ctx, rules)
 	if err != nil {
-		return fmt.Errorf("looking at what rules look at: %w", err)
+		return err
 	}
 	refs := make([]archive.Ref, len(lives))
 	for i := range lives {
