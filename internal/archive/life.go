@@ -9,11 +9,13 @@ import (
 // StudyLife is what lifecycle rules look at of a study. The index keeps one for
 // every study of which it has any blob, deleted ones included.
 type StudyLife struct {
-	ID        int64 // row identity, ascending; that of StudyRow
-	Study     Ref
-	UID       string // Study Instance UID
-	Patient   Ref    // the keyed hash of the [PatientRef] of the Patient ID; zero where there is none
-	StudyDate string // (0008,0020) as YYYYMMDD; empty where it is absent or malformed
+	ID    int64 // row identity, ascending; that of StudyRow
+	Study Ref
+	UID   string // Study Instance UID
+	// Patient is the keyed hash of the [PatientRef] of the Patient ID, zero where there is none, and StudyDate (0008,0020)
+	// as YYYYMMDD, empty where it is absent or malformed. Of a study of which nothing is visible they are what it showed last.
+	Patient   Ref
+	StudyDate string
 
 	Received time.Time // when its first instance was stored
 	Changed  time.Time // when instances of it were last stored

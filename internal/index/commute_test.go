@@ -28,7 +28,9 @@ func genFacts(t *rapid.T) []archive.Entry {
 	var stores, deletions []told
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
-		switch kind := rapid.IntRange(0, 13).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 14).Draw(t, "kind"); {
+		case kind == 14: // of a study that is perhaps not there
+			out = append(out, tags(n, pick("tagged", "1.1", "1.2"), rapid.SampledFrom([][]string{nil, {"a"}, {"a", "b"}}).Draw(t, "tags")...))
 		case kind < 6 || len(stores) == 0:
 			study := pick("study", "1.1", "1.2")
 			var specs []spec
@@ -39,7 +41,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 					version: rapid.IntRange(0, 1).Draw(t, "version"), name: pick("name", "Müller^A", "Weiß^B"), id: pick("id", "P1", "P2"),
 					date: pick("date", "20200101", "20210101", ""), modality: pick("modality", "CT", "MR", "XX"), desc: "kopf",
 					seriesDesc: pick("sd", "a", "b"), number: rapid.IntRange(0, 2).Draw(t, "number"), sopClass: pick("class", "1.5", "1.6"),
-					seriesNumber: 1}
+					seriesNumber: 1, body: pick("body", "HEAD", "CHEST", "")}
 				if rapid.IntRange(0, 3).Draw(t, "replacing") == 0 && len(stores) > 0 {
 					s.replaces = rapid.SampledFrom(stores).Draw(t, "replaces").blobs
 				}
@@ -188,6 +190,13 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 		key, ok, err := x.StudyKey(ctx, name, fakeKeys(hospital).Ref(study))
 		check(err)
 		fmt.Fprintln(&out, study, key, ok)
+		life, ok, err := x.Life(ctx, name, fakeKeys(hospital).Ref(study))
+		check(err)
+		life.ID, life.Due, life.Mark = 0, time.Time{}, archive.LifeMark{}
+		if life.Instances == 0 {
+			life.Patient, life.StudyDate = archive.Ref{}, "" // those that it showed last
+		}
+		fmt.Fprintln(&out, life, ok)
 		check(x.Instances(ctx, name, archive.UIDs{Study: study}, func(r *archive.InstanceRow) bool {
 			c := *r
 			c.ID, c.StudyID, c.SeriesID, c.ChunkID = 0, 0, 0, 0

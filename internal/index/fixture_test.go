@@ -35,6 +35,7 @@ type spec struct {
 	version                 int // other bytes of the same UIDs
 	name, id, date, desc    string
 	modality, seriesDesc    string
+	body                    string
 	number, seriesNumber    int
 	sopClass                string
 	replaces                []archive.BlobID
@@ -76,6 +77,7 @@ func (s spec) build(fact uint64) archive.Instance {
 	in.Patient = attr(in.Patient, 0x00100020, dicom.LO, s.id)
 	in.Series = attr(in.Series, 0x00080060, dicom.CS, s.modality)
 	in.Series = attr(in.Series, 0x0008103E, dicom.LO, s.seriesDesc)
+	in.Series = attr(in.Series, 0x00180015, dicom.CS, s.body)
 	in.Series = attr(in.Series, 0x00200011, dicom.IS, fmt.Sprint(s.seriesNumber))
 	in.Attrs = attr(in.Attrs, 0x00200013, dicom.IS, fmt.Sprint(s.number))
 	return in

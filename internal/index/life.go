@@ -161,7 +161,7 @@ func dayText(day int64) string {
 	if day <= 1 {
 		return ""
 	}
-	day--
+	day -= 2 // 1 January of year 0
 	y, m, d := day/372, day%372/31+1, day%31+1
 	n := y*10000 + m*100 + d
 	var text [8]byte

@@ -160,6 +160,7 @@ func useAll(t *testing.T, x *Index) {
 		apply(t, x, stored(uint64(100+i), s))
 	}
 	x.Forget(hospital)
+	apply(t, x, tags(52, "6.1", "a"), tags(53, "6.900", "b"))
 	again := ctSpec
 	again.study, again.series, again.instance = "6.1", "6.1.1", "6.1.1.77"
 	apply(t, x, stored(60, again), deletes(61, again.build(0).UIDs, blobOf(again, 60)))
@@ -254,5 +255,24 @@ func useAll(t *testing.T, x *Index) {
 	}
 	_, err = x.CreatedSince(ctx, hospital, time.UnixMilli(1_600_000_000_000))
 	check(err)
+	day := time.UnixMilli(1_700_000_000_000)
+	check(x.AllDue(ctx, hospital))
+	check(x.Accessed(ctx, hospital, day, fakeKeys(hospital).Ref("6.1")))
+	lives, err := x.Lives(ctx, hospital, 0, 10)
+	check(err)
+	check(x.SetDue(ctx, hospital, lives[0].Next(day), lives[1].Next(day)))
+	check(x.AllDue(ctx, hospital))
+	due, err := x.Due(ctx, hospital, day, &lives[2], 1000)
+	check(err)
+	if len(due) < 10 {
+		t.Fatalf("%d studies are due", len(due))
+	}
+	_, _, err = x.Life(ctx, hospital, lives[0].Study)
+	check(err)
+	check(x.inWriter(ctx, hospital, func(b *batch, t *tenant) error {
+		t.complete.Store(false)
+		return b.c.exec(`UPDATE lives SET judged = 0, due = 0, sealed = ? WHERE tenant = ? AND id = ?`, []byte{}, t.id, lives[0].ID)
+	}))
+	check(x.completeLives(ctx, hospital))
 	check(x.look(ctx))
 }

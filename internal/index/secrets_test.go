@@ -34,10 +34,11 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 		t.Fatal(err)
 	}
 	secrets := []string{"Wolkenstein", "wolkenstein", "Eberhardine", "eberhardine", "GEHEIM4711", "geheim4711", "Pankreaskopf", "pankreaskopf",
-		"1.2.826.0.1.77777", "19391224", "ZAHNSTEIN", "Kurzbauch", "SOPCLASS9"}
+		"1.2.826.0.1.77777", "19391224", "ZAHNSTEIN", "Kurzbauch", "SOPCLASS9", "LEBERLAPPEN", "leberlappen", "Sonderfall"}
 	s := spec{study: "1.2.826.0.1.77777.1", series: "1.2.826.0.1.77777.1.2", instance: "1.2.826.0.1.77777.1.2.3", name: "Wolkenstein^Eberhardine",
-		id: "GEHEIM4711", date: "20240305", desc: "Pankreaskopf", modality: "ZAHNSTEIN", seriesDesc: "Kurzbauch", sopClass: "1.2.SOPCLASS9"}
+		id: "GEHEIM4711", date: "20240305", desc: "Pankreaskopf", modality: "ZAHNSTEIN", seriesDesc: "Kurzbauch", sopClass: "1.2.SOPCLASS9", body: "LEBERLAPPEN"}
 	two := s
+	two.body = "LEBERLAPPEN2"
 	two.instance, two.name, two.modality, two.series, two.sopClass = s.instance+".1", "Wolkenstein^Kurzbauch", "ZAHNSTEIN2", s.series+".9", "1.2.SOPCLASS9.2"
 	e := stored(1, s, two) // with conflicts: variants and facets have rows
 	for i := range e.Fact.Instances {
@@ -49,7 +50,7 @@ func testNothingReadable(t *testing.T, o Options, dir string) {
 	held, rule := holdsPatient(5, "GEHEIM4711", "Eberhardine"), rules(7, archive.RulesLifecycle, `{"description":"Kurzbauch"}`)
 	held.Fact.Hold.Reason = "Wolkenstein 1.2.826.0.1.77777"
 	apply(t, x, held, releases(6, 5, "Eberhardine"), rule)
-	apply(t, x, e, deletes(2, s.build(0).UIDs, blobOf(s, 1)), undeletes(3, s.study, []uint64{2}, blobOf(s, 1)))
+	apply(t, x, e, deletes(2, s.build(0).UIDs, blobOf(s, 1)), undeletes(3, s.study, []uint64{2}, blobOf(s, 1)), tags(4, s.study, "Sonderfall"))
 	for i := range uint64(80) { // enough for pages of words to be folded
 		n := two
 		n.instance = "1.2.826.0.1.77777.5." + strings.Repeat("7", int(i+1))

@@ -58,7 +58,7 @@ func count(t *testing.T, x *Index, table string) (n int64) {
 // TestShredLeavesNothing: no row of any table is left of a study whose key was destroyed, and the other study is as it was.
 func TestShredLeavesNothing(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {
-		tables := []string{"studies", "series", "instances", "chunks", "variants", "facets", "packs", "tombstones", "words"}
+		tables := []string{"studies", "series", "instances", "chunks", "variants", "facets", "lives", "packs", "tombstones", "words"}
 		if e(t).DSN != "" {
 			tables = append(tables, "tok")
 		}
@@ -204,7 +204,7 @@ func TestShredOverwrites(t *testing.T) {
 	var sealed [][]byte
 	err := x.read(context.Background(), hospital, func(c *conn, _ *tenant) error {
 		for _, q := range []string{
-			`SELECT sealed FROM studies WHERE id = 2`, `SELECT sealed FROM series WHERE study = 2`, `SELECT sealed FROM words`,
+			`SELECT sealed FROM studies WHERE id = 2`, `SELECT sealed FROM series WHERE study = 2`, `SELECT sealed FROM words`, `SELECT sealed FROM lives WHERE id = 2`,
 			`SELECT i.sealed FROM instances i JOIN series e ON i.id >> 24 = e.id WHERE e.study = 2`,
 			`SELECT c.sealed FROM chunks c JOIN series e ON c.id >> 24 = e.id WHERE e.study = 2`,
 			`SELECT sealed FROM variants WHERE owner = 4`,

@@ -47,4 +47,7 @@ END $$;
 -- +goose StatementEnd
 
 -- +goose Down
+ALTER TABLE facets NO FORCE ROW LEVEL SECURITY;
+DELETE FROM facets WHERE kind = 2;
+ALTER TABLE facets FORCE ROW LEVEL SECURITY;
 DROP TABLE tags, generations, lives;

@@ -33,6 +33,7 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 
 -- +goose Down
+DELETE FROM facets WHERE kind = 2;
 DROP TABLE tags;
 DROP TABLE generations;
 DROP TABLE lives;
