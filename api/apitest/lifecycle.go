@@ -50,7 +50,7 @@ func (l Lifecycle) CheckRules(_ context.Context, t archive.Tenant, rules []byte)
 	unlock, err := l.enter(t)
 	defer unlock()
 	if err == nil && strings.Contains(string(rules), `"nowhere"`) {
-		err = fault.New(fault.Invalid, "line 1: rules[1].to: there is no such tier; write one of: hot, cold")
+		err = fault.New(fault.Invalid, "rules[1].to: there is no such tier; write one of: hot, cold")
 	}
 	return err
 }

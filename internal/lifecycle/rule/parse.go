@@ -24,7 +24,7 @@ type Options struct {
 
 // Parse reads a document of rules, YAML or JSON. It is strict: what it does not know
 // is an error. Errors are fault.Invalid (fault.TooLarge past [archive.MaxRules])
-// and name for each mistake, up to ten, the line, the place and what to write there.
+// and name for each mistake, up to ten, the line (of several), the place and what to write there.
 func Parse(document []byte, o Options) (Set, error) {
 	if len(document) > archive.MaxRules {
 		return Set{}, fault.New(fault.TooLarge, "the rules are longer than %d KiB; write fewer or shorter ones", archive.MaxRules>>10)
@@ -39,7 +39,7 @@ func Parse(document []byte, o Options) (Set, error) {
 	if err := d.Decode(new(yaml.Node)); err != io.EOF {
 		return Set{}, fault.New(fault.Invalid, "the rules must be one document: what follows the first one is not taken; remove the line ---")
 	}
-	p := parser{o: o}
+	p := parser{o: o, lines: bytes.ContainsRune(bytes.TrimSpace(document), '\n')}
 	set := p.document(root.Content[0])
 	return set, p.err()
 }
@@ -62,6 +62,7 @@ type mistake struct {
 
 type parser struct {
 	o        Options
+	lines    bool // the document has several
 	mistakes []mistake
 	more     int // not kept
 }
@@ -83,7 +84,10 @@ func (p *parser) err() error {
 		if i > 0 {
 			b.WriteString("; ")
 		}
-		fmt.Fprintf(&b, "line %d: %s: %s", m.line, m.where, m.what)
+		if p.lines {
+			fmt.Fprintf(&b, "line %d: ", m.line)
+		}
+		fmt.Fprintf(&b, "%s: %s", m.where, m.what)
 	}
 	if p.more > 0 {
 		fmt.Fprintf(&b, "; and %d more", p.more)
