@@ -40,7 +40,8 @@ type InstanceRow struct {
 	Source                Source
 	Received              time.Time
 	Tier                  Availability
-	ChunkID               int64 // of the metadata chunk that holds its JSON; 0 when the log alone does
+	Place                 TierName // where its object lies
+	ChunkID               int64    // of the metadata chunk that holds its JSON; 0 when the log alone does
 }
 
 // StudyFilter selects studies by what the index can look up. Terms narrow the

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/strata-pacs/strata/internal/archive"
 )
 
 // TestRowLevelSecurity: without the setting, or with another tenant's, no row is seen or written.
@@ -24,6 +26,9 @@ func TestRowLevelSecurity(t *testing.T) {
 	if err := x.AllDue(ctx, hospital); err != nil {
 		t.Fatal(err)
 	}
+	settled := settles(20, three("1.2.3")...)
+	settled.Fact.Dropped = []archive.BlobID{{1}}
+	apply(t, x, settled, moves(21, settled.Fact.Study, "hot", "cold", "hospital/pack/20"))
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +43,7 @@ func TestRowLevelSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 18 {
+	if err != nil || len(tables) != 27 {
 		t.Fatal(tables, err)
 	}
 	count := func(tenant, table string) (n int) {

@@ -80,6 +80,9 @@ type Options struct {
 	Rand io.Reader
 	// Quiet is how long nothing was stored or deleted of a study before it is due (Due); 30 min when 0.
 	Quiet time.Duration
+	// Nearline says how fast a tier answers: Nearline where objects are to be restored, Unavailable where it is
+	// not configured any more. Nil: all are Online.
+	Nearline func(archive.TierName) archive.Availability
 	// Readers is the number of connections that read at once; 4 when 0, 8 on PostgreSQL.
 	Readers int
 }
@@ -89,6 +92,7 @@ type Index struct {
 	keys     func(context.Context, archive.Tenant) (Keys, error)
 	now      func() time.Time
 	nonces   *nonces
+	nearline func(archive.TierName) archive.Availability
 	lookups  map[dicom.Tag]archive.Lookup // of study attributes
 	shared   bool                         // PostgreSQL: other processes write too
 	postings postings
@@ -127,7 +131,7 @@ const (
 // rebuild that was interrupted. Errors are fault.Full, fault.Unavailable, fault.Invalid (settings),
 // fault.Corrupt (rebuild it), or those of Options.Keys.
 func Open(ctx context.Context, o Options) (*Index, error) {
-	x := &Index{keys: o.Keys, now: o.Now, nonces: newNonces(o.Rand), prefixes: map[int64]string{}, lookups: map[dicom.Tag]archive.Lookup{}}
+	x := &Index{keys: o.Keys, now: o.Now, nearline: o.Nearline, nonces: newNonces(o.Rand), prefixes: map[int64]string{}, lookups: map[dicom.Tag]archive.Lookup{}}
 	if x.now == nil {
 		x.now = time.Now
 	}

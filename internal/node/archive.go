@@ -23,6 +23,7 @@ import (
 	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
@@ -39,6 +40,7 @@ type Archive struct {
 	Remove    *remove.Remover
 	Keep      *retention.Keeper
 	Shred     *shred.Shredder
+	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -167,7 +169,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Remove = remove.New(n.Index, a.log, a.ring, a.Keep)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
 	a.Shred = a.newShredder()
-	return nil
+	a.Settle, err = a.newSettler()
+	return err
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -241,6 +244,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
+	}
+	if a.Settle != nil {
+		a.Settle.Close()
 	}
 	if a.Thumbnail != nil {
 		a.Thumbnail.Close()

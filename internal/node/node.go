@@ -93,6 +93,7 @@ type Options struct {
 	// Serve, if set, makes the handler of an archive that has been opened.
 	Serve func(*Archive) http.Handler
 
+	Settling       Settling
 	Duplicates     ingest.Policy
 	ReconcileEvery time.Duration // default 1 min
 	Grace          time.Duration // of the reaper, default 24 h

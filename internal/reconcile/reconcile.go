@@ -45,6 +45,8 @@ type Index interface {
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
 	// Referenced reports whether an instance lies in the object.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
+	// Doomed returns objects that were let go of, and that others remove.
+	Doomed(ctx context.Context, t archive.Tenant, before time.Time, moved bool, after int64, limit int) ([]archive.Doomed, error)
 	// Each yields every instance row, hidden and deleted ones included.
 	Each(ctx context.Context, t archive.Tenant, after int64, yield func(*archive.InstanceRow, archive.State) bool) error
 	// Closed reports whether a key-closed fact names the key.
