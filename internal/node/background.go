@@ -51,6 +51,9 @@ func (a *Archive) background(g *gate) {
 		a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), func(ctx context.Context) { a.reconcile(ctx, g) })
 	})
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
+	if a.n.o.Lifecycle.On {
+		a.wg.Go(func() { a.n.whileHeld(a.ctx, "lifecycle/"+string(a.Tenant), a.carryOut) })
+	}
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 

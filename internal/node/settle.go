@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"time"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/settle"
 )
 
@@ -18,6 +20,12 @@ type Settling struct {
 func (a *Archive) newSettler() (*settle.Settler, error) {
 	n := a.n
 	o := n.o.Settling
-	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Thumbnails: a.Thumbnail,
+	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Thumbnails: a.Thumbnail, Tiers: n, Pace: n.pace, Held: a.held,
 		Hold: o.Hold, ReadGrace: o.ReadGrace, MoveHold: o.MoveHold, PackBytes: o.PackBytes, Grace: n.o.Grace, Now: n.o.Now, Slog: a.slog})
+}
+
+// held reports whether a study must be kept, so that what was deleted of it must not be let go of.
+func (a *Archive) held(ctx context.Context, study archive.Ref) (bool, error) {
+	why, err := a.Keep.Held(ctx, a.Tenant, study)
+	return why != "", err
 }
