@@ -27,7 +27,8 @@ type PlannedStep struct {
 	Once     float64 // what doing it costs
 	Before   float64 // a month, as they are
 	After    float64 // a month, when it is done
-	// Waiting: the studies may not be deleted yet, First being when the first of them may.
+	// Waiting: the studies may not be deleted yet, First being when the first of them may. What is done
+	// with them meanwhile is another step.
 	Waiting bool
 	First   time.Time
 }

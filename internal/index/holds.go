@@ -52,8 +52,8 @@ func (b *batch) rules(t *tenant, f *archive.Fact) error {
 	}
 	err = b.c.exec(`INSERT INTO rule_sets (tenant, name, fact, sealed) VALUES (?, ?, ?, ?)
 		ON CONFLICT (tenant, name) DO UPDATE SET fact = excluded.fact, sealed = excluded.sealed`, t.id, f.Rules.Name, f.ID[:], sealed)
-	if err == nil && f.Rules.Name == archive.RulesLifecycle {
-		err = b.allDue(t) // every study was judged by others
+	if err == nil {
+		err = b.allDue(t) // every study was judged by others: also until when it must be kept
 	}
 	return err
 }

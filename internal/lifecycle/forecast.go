@@ -96,19 +96,12 @@ func (p *Planner) live(ctx context.Context, subject *Subject, at time.Time, weig
 			tier, came, s.Tier, s.Settled = to, at, d.To, true
 			continue
 		case rule.Delete:
-			until, err := p.until(ctx, subject)
-			if err != nil {
+			var err error
+			if s.Kept, err = p.until(ctx, subject); err != nil {
 				return err
 			}
-			if until.After(at) { // looked at again then, and whenever the rules change their mind before
-				at = until
-				if !d.Next.IsZero() && d.Next.Before(until) {
-					at = d.Next
-				}
-				if at.Before(end) {
-					continue
-				}
-				break
+			if s.Kept.After(at) { // then something else holds until it may be deleted
+				continue
 			}
 			stay(at)
 			f.once[f.point(at)] += cost.Early(p.o.Tiers[tier].Prices, load(s.Bytes), at.Sub(came)) * weight
@@ -204,7 +197,7 @@ func (p *Planner) grow(ctx context.Context) error {
 		ask := s.Until
 		for at := first.Add(lived); !at.After(p.forecast.end()); at = at.Add(lived) {
 			s.StudyDate, s.Received, s.Changed, s.Accessed = at.Format("20060102"), at, at, at
-			s.Tier, s.Settled, s.Held = p.o.Tiers[0].Name, false, false
+			s.Tier, s.Settled, s.Kept = p.o.Tiers[0].Name, false, time.Time{}
 			if ask != nil {
 				s.Until = func(ctx context.Context) (time.Time, error) {
 					if _, ok := kept[i]; !ok {

@@ -150,6 +150,19 @@ func (p *Planner) Add(ctx context.Context, s Subject) error {
 // in afterwards, -1 for none, and what it costs there a month.
 func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) (to int, after float64, err error) {
 	d := p.o.Rules.Evaluate(&s.Study, p.o.Now, p.o.Environment)
+	if d.Action == rule.Delete {
+		if s.Kept, err = p.until(ctx, s); err != nil {
+			return 0, 0, err
+		}
+		if s.Kept.After(p.o.Now) { // it waits, and something else is done meanwhile
+			st := p.step(step{rule: d.Rule, action: d.Action, from: s.Tier, waiting: true}, s.Bytes)
+			st.Before, st.After = st.Before+month, st.After+month
+			if st.First.IsZero() || s.Kept.Before(st.First) {
+				st.First = s.Kept
+			}
+			d = p.o.Rules.Evaluate(&s.Study, p.o.Now, p.o.Environment)
+		}
+	}
 	if d.Circular {
 		p.plan.Circular++
 	}
@@ -159,39 +172,34 @@ func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) 
 	key := step{rule: d.Rule, action: d.Action, from: s.Tier, to: s.Tier}
 	to, after = from, month
 	var once float64
-	var until time.Time
 	switch d.Action {
 	case rule.Move:
 		key.to, to = d.To, p.tier(d.To)
 		after, once = p.month(to, s.Bytes), p.move(from, to, s.Bytes, p.o.Now.Sub(s.Received))
 	case rule.Delete:
-		if until, err = p.until(ctx, s); err != nil {
-			return 0, 0, err
-		}
-		key.to = ""
-		if key.waiting = until.After(p.o.Now); !key.waiting {
-			until = time.Time{}
-			to, after = -1, 0
-			once = cost.Early(p.o.Tiers[from].Prices, load(s.Bytes), p.o.Now.Sub(s.Received))
-		}
+		key.to, to, after = "", -1, 0
+		once = cost.Early(p.o.Tiers[from].Prices, load(s.Bytes), p.o.Now.Sub(s.Received))
 	}
+	st := p.step(key, s.Bytes)
+	st.Once += once
+	st.Before += month
+	st.After += after
+	return to, after, nil
+}
+
+// step counts a study in a step.
+func (p *Planner) step(key step, bytes int64) *archive.PlannedStep {
 	st := p.steps[key]
 	if st == nil {
-		st = &archive.PlannedStep{Action: string(key.action), From: key.from, To: key.to, Waiting: key.waiting, First: until}
+		st = &archive.PlannedStep{Action: string(key.action), From: key.from, To: key.to, Waiting: key.waiting}
 		if key.rule >= 0 {
 			st.Rule = p.o.Rules.Rules[key.rule].Name
 		}
 		p.steps[key] = st
 	}
 	st.Studies++
-	st.Bytes += s.Bytes
-	st.Once += once
-	st.Before += month
-	st.After += after
-	if until.Before(st.First) {
-		st.First = until
-	}
-	return to, after, nil
+	st.Bytes += bytes
+	return st
 }
 
 // until returns until when a study must be kept. When very many have been asked

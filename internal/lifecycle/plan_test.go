@@ -88,8 +88,7 @@ rules:
 	circular.Modalities = []string{"MR"}
 	deleted := study(3, "hot")
 	deleted.Deleted = true
-	held := study(5000, "cold")
-	held.Held = true
+	held := kept(study(5000, "cold"), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	got := plan(t, lifecycle.PlanOptions{Rules: set, Growth: ptr(0.0)}, fresh, circular, deleted, held,
 		study(400, "hot"), study(500, "hot"), study(600, "cold"), study(700, "ice"),
 		study(4000, "cold"), kept(study(4100, "hot"), now.Add(300*day)), kept(study(4200, "hot"), now.Add(200*day)), kept(study(4300, "hot"), now.Add(-day)))
@@ -97,8 +96,9 @@ rules:
 		{Rule: "gone", Action: "delete", From: "hot", Studies: 1, Bytes: 1e9, Before: 0.01},
 		{Rule: "gone", Action: "delete", From: "hot", Studies: 2, Bytes: 2e9, Before: 0.02, After: 0.02, Waiting: true, First: now.Add(200 * day)},
 		{Rule: "gone", Action: "delete", From: "cold", Studies: 1, Bytes: 1e9, Before: 0.001},
-		// Two objects each are written for 1 and read back for 0.5 a thousand.
-		{Rule: "old", Action: "move", From: "hot", To: "cold", Studies: 2, Bytes: 2e9, Once: 4 * 1.5e-3, Before: 0.02, After: 0.002},
+		{Rule: "gone", Action: "delete", From: "cold", Studies: 1, Bytes: 1e9, Before: 0.001, After: 0.001, Waiting: true, First: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)},
+		// Two objects each are written for 1 and read back for 0.5 a thousand. What must be kept is moved meanwhile.
+		{Rule: "old", Action: "move", From: "hot", To: "cold", Studies: 4, Bytes: 4e9, Once: 8 * 1.5e-3, Before: 0.04, After: 0.004},
 		// In the same bucket two objects are written; restoring a GB costs 0.01, its copy for a day a cent over 730/24.
 		{Rule: "old", Action: "move", From: "ice", To: "cold", Studies: 1, Bytes: 1e9, Once: 2e-3 + 0.01 + 0.01*24/730, Before: 0.0001, After: 0.001},
 		{Action: "settle", From: "hot", To: "hot", Studies: 1, Bytes: 1e9, Before: 0.01, After: 0.01},
@@ -107,8 +107,8 @@ rules:
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	wantTiers := []archive.PlannedTier{
-		{Name: "hot", Studies: 7, Bytes: 7e9, Month: 0.07, StudiesAfter: 4, BytesAfter: 4e9, MonthAfter: 0.04},
-		{Name: "cold", Studies: 3, Bytes: 3e9, Month: 0.003, StudiesAfter: 5, BytesAfter: 5e9, MonthAfter: 0.005},
+		{Name: "hot", Studies: 7, Bytes: 7e9, Month: 0.07, StudiesAfter: 2, BytesAfter: 2e9, MonthAfter: 0.02},
+		{Name: "cold", Studies: 3, Bytes: 3e9, Month: 0.003, StudiesAfter: 7, BytesAfter: 7e9, MonthAfter: 0.007},
 		{Name: "ice", Studies: 1, Bytes: 1e9, Month: 0.0001},
 	}
 	if diff := cmp.Diff(wantTiers, got.Tiers, near); diff != "" {

@@ -35,37 +35,41 @@ const maxActs = 4
 // tend does to a study what is to be done now, and notes when to look again.
 func (k *Keeper) tend(ctx context.Context, j judged, rules rule.Set, env rule.Environment, done *tally) error {
 	var drop time.Time // when more of what was deleted can go
-	dropped := false
-	for acts := 0; ; acts++ {
-		if now := k.o.Now(); now.Before(j.life.Changed.Add(env.Quiet)) {
-			break
-		}
-		// Deletions that nobody can undo any more are let go of whatever the rules say.
-		if !dropped && (j.life.Deleted > 0 || j.life.Instances == 0 && !j.place.Settled) {
-			var err error
-			if drop, err = k.settle(ctx, &j, done); err != nil {
+	dropped, waits := false, false
+work:
+	for acts := 0; acts < maxActs && !k.o.Now().Before(j.life.Changed.Add(env.Quiet)); acts++ {
+		if j.decision.Action == rule.Delete {
+			if err := k.kept(ctx, &j, rules, env); err != nil {
 				return err
 			}
-			dropped = true
-		} else if j.decision.Action == rule.Nothing {
-			break
-		} else if err := k.act(ctx, &j, &drop, done); err != nil {
-			return err
+			waits = waits || j.decision.Action != rule.Delete
 		}
-		if acts == maxActs {
-			break
+		var err error
+		switch {
+		case !dropped && (j.life.Deleted > 0 || j.life.Instances == 0 && !j.place.Settled):
+			// Deletions that nobody can undo any more are let go of whatever the rules say.
+			drop, err = k.settle(ctx, &j, done)
+			dropped = true
+		case j.decision.Action == rule.Nothing:
+			break work
+		default:
+			err = k.act(ctx, &j, &drop, done)
+		}
+		if err != nil {
+			return err
 		}
 		again, err := k.again(ctx, j, rules, env)
 		if err != nil || again == nil {
 			return err
 		}
 		// What was done is done, whether or not something is left to be merged another day.
-		settled := j.study.Settled
+		again.study.Settled = again.study.Settled || j.study.Settled
+		again.study.Kept = j.study.Kept
 		j = *again
-		if settled && !j.study.Settled {
-			j.study.Settled = true
-			j.decision = rules.Evaluate(&j.study, k.o.Now(), env)
-		}
+		j.decision = rules.Evaluate(&j.study, k.o.Now(), env)
+	}
+	if waits {
+		done.waiting.Add(1)
 	}
 	next := j.decision.Next
 	if next.IsZero() || !drop.IsZero() && drop.Before(next) {
@@ -164,23 +168,19 @@ func (k *Keeper) move(ctx context.Context, j *judged, done *tally) error {
 	return nil
 }
 
-func (k *Keeper) delete(ctx context.Context, j *judged, done *tally) error {
-	until, why, err := k.o.Retention.Until(ctx, k.o.Tenant, j.life.Study)
+// kept asks until when the study must be kept, and if that is not over looks at it again as one that is not deleted.
+func (k *Keeper) kept(ctx context.Context, j *judged, rules rule.Set, env rule.Environment) error {
+	until, _, err := k.o.Retention.Until(ctx, k.o.Tenant, j.life.Study)
 	if err != nil {
 		return fmt.Errorf("asking until when a study must be kept: %w", err)
 	}
-	if now := k.o.Now(); until.After(now) {
-		// What is demanded may change, and a hold be lifted, without a word.
-		at := now.Add(k.o.Revisit)
-		if until.Sub(now) < 100*k.o.Revisit {
-			at = until
-		}
-		if next := j.decision.Next; !next.IsZero() && next.Before(at) {
-			at = next
-		}
-		return later{at, why}
-	}
-	err = k.o.Remover.Delete(ctx, k.o.Tenant, archive.UIDs{Study: j.life.UID})
+	j.study.Kept = until
+	j.decision = rules.Evaluate(&j.study, k.o.Now(), env)
+	return nil
+}
+
+func (k *Keeper) delete(ctx context.Context, j *judged, done *tally) error {
+	err := k.o.Remover.Delete(ctx, k.o.Tenant, archive.UIDs{Study: j.life.UID})
 	if fault.Is(err, fault.Conflict) { // a hold that came in between
 		return later{k.o.Now().Add(k.o.Revisit), fault.Message(err)}
 	}

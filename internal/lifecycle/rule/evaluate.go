@@ -56,6 +56,10 @@ func (s Set) first(l *looker) Decision {
 		r := &s.Rules[i]
 		holds, until := l.condition(&r.When)
 		d.Next = earlier(d.Next, until)
+		if holds && r.Action == Delete && l.now.Before(l.study.Kept) {
+			d.Next = earlier(d.Next, l.kept())
+			continue
+		}
 		if holds {
 			d.Rule, d.Action, d.To = i, r.Action, r.To
 			break
@@ -66,11 +70,19 @@ func (s Set) first(l *looker) Decision {
 		d.Action == Settle && study.Settled,
 		d.Action == Move && study.Settled && study.Tier == d.To:
 		d.Action, d.To = Nothing, ""
-	case d.Action == Delete && study.Held:
-		// That a hold was lifted is told by nobody.
-		d.Action, d.Next = Nothing, earlier(d.Next, l.revisit())
 	}
 	return d
+}
+
+// endless is the year of an end that is no date, but a legal hold.
+const endless = 9999
+
+// kept is when to look again whether a study may be deleted. That a hold was lifted is told by nobody.
+func (l *looker) kept() time.Time {
+	if l.study.Kept.Year() >= endless {
+		return l.revisit()
+	}
+	return l.study.Kept
 }
 
 // looker evaluates conditions about one study at one moment. Each answers beside

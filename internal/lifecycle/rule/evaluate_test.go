@@ -116,7 +116,10 @@ rules:
 		{"moved, and then more came", rule.Study{StudyDate: "20280101", Tier: "cold"},
 			rule.Decision{Rule: 2, Action: rule.Move, To: "cold", Next: time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC)}},
 		{"to delete", rule.Study{StudyDate: "20100101", Tier: "cold", Settled: true}, rule.Decision{Rule: 1, Action: rule.Delete}},
-		{"held", rule.Study{StudyDate: "20100101", Tier: "cold", Settled: true, Held: true}, rule.Decision{Rule: 1, Next: now.Add(day)}},
+		{"held", rule.Study{StudyDate: "20100101", Tier: "cold", Settled: true, Kept: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, rule.Decision{Rule: 2, Next: now.Add(day)}},
+		{"kept, and moved meanwhile", rule.Study{StudyDate: "20100101", Tier: "hot", Settled: true, Kept: now.Add(400 * day)},
+			rule.Decision{Rule: 2, Action: rule.Move, To: "cold", Next: now.Add(400 * day)}},
+		{"kept no longer", rule.Study{StudyDate: "20100101", Tier: "cold", Settled: true, Kept: now}, rule.Decision{Rule: 1, Action: rule.Delete}},
 		{"deleted", rule.Study{StudyDate: "20100101", Deleted: true}, rule.Decision{Rule: -1}},
 	} {
 		if got := rules.Evaluate(&c.life, now, env); got != c.want {

@@ -46,8 +46,8 @@
 //
 // keep leaves a study as it is, settle merges its objects, move brings it into the
 // tier that to names (and settles it), delete deletes it when its retention has ended
-// and nothing holds it. A study that fulfils no condition is settled. Nothing is done to
-// a study before it has been quiet for a while.
+// and nothing holds it: until then a rule that deletes is passed over. A study that fulfils no
+// condition is settled. Nothing is done to a study before it has been quiet for a while.
 //
 // # When to look again
 //
@@ -149,7 +149,7 @@ type Study struct {
 	Tier                        archive.TierName // the farthest that one of its packs is in
 	Settled                     bool             // nothing of it is left to be merged
 	Deleted                     bool             // all of it
-	Held                        bool             // it must not be deleted
+	Kept                        time.Time        // until when it must not be deleted, as far as that was asked
 }
 
 // Environment is what rules look at beside the study.
@@ -160,7 +160,7 @@ type Environment struct {
 	// Quiet is how long nothing of a study must have changed before anything is done to it.
 	Quiet time.Duration
 	// Revisit is after how long to look again at what may change without a word:
-	// accesses, the number of studies, free room, holds. Above 0.
+	// accesses, the number of studies, free room, legal holds. Above 0.
 	Revisit time.Duration
 }
 
