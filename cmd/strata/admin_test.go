@@ -27,7 +27,7 @@ func TestAdministration(t *testing.T) {
 		Dir: "testdata/admin",
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
-			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(),
+			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle(),
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
 						return fault.New(fault.Unauthenticated, "send a valid token")
@@ -56,6 +56,8 @@ func behind(ts *testscript.TestScript, neg bool, args []string) {
 			m.FailedDrill = 1
 		case "jobs fail":
 			m.FailedJobs = true
+		case "much is due":
+			m.Due = 7
 		case "study is held":
 			m.Fail = fault.New(fault.Conflict, "the study is under legal hold")
 		case "alpha is disabled at its provider":

@@ -202,7 +202,7 @@ func growth(text string) (*float64, error) {
 		v /= 100
 	}
 	if err != nil || !(v >= -0.5 && v <= 1) {
-		return nil, fault.New(fault.Invalid, "--growth: write a growth a year such as 10%% or 0.1, from -50%% to 100%%")
+		return nil, fault.New(fault.Invalid, "--growth: write a growth a year from -0.5 to 1, such as 0.1 or %s", "10%")
 	}
 	return &v, nil
 }
