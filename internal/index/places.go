@@ -102,7 +102,7 @@ const maxLetGo = 100_000
 func (x *Index) LetGo(ctx context.Context, name archive.Tenant, tier archive.TierName) (bytes int64, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
 		for _, moved := range []bool{false, true} {
-			n, err := c.integer(`SELECT COALESCE(SUM(size), 0)+0 FROM (SELECT tier, size FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT (?+0)) AS d WHERE tier = ?`,
+			n, err := c.integer(`SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM (SELECT tier, size FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT (?+0)) AS d WHERE tier = ?`,
 				t.id, moved, int64(maxLetGo), string(tier))
 			if err != nil {
 				return err
