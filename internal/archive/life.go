@@ -33,6 +33,13 @@ type StudyLife struct {
 	// Bytes are those of all its sealed blobs, hidden versions and deleted ones included: what moving it moves.
 	Bytes int64
 
+	// Tiers are those that packs of it are in, sorted; none where all of it still lies in entries of the log, which are hot.
+	Tiers []TierName
+	// Loose counts live stored entries of the log: what is not settled yet. Settled: there are none, and a settled
+	// fact stands for them. A study that an older version of Strata indexed is not settled before it is settled anew.
+	Loose   int
+	Settled bool
+
 	// Due is when the study is to be looked at next: set by facts about it, and by SetDue.
 	Due time.Time
 	// Outdated: the rules changed since Due was set, so the study is due whatever Due says.
@@ -51,13 +58,16 @@ type LifeMark struct {
 
 // NextDue says when a study that was looked at is to be looked at again.
 type NextDue struct {
+	ID    int64 // of its row
 	Study Ref
 	At    time.Time
 	Mark  LifeMark // of what was looked at: if the study changed since, At does not hold
 }
 
 // Next returns the NextDue of the study, of which this is the state that was looked at.
-func (l *StudyLife) Next(at time.Time) NextDue { return NextDue{Study: l.Study, At: at, Mark: l.Mark} }
+func (l *StudyLife) Next(at time.Time) NextDue {
+	return NextDue{ID: l.ID, Study: l.Study, At: at, Mark: l.Mark}
+}
 
 const (
 	// MaxTags bounds the tags of a study.

@@ -21,7 +21,8 @@ type batch struct {
 	unsettled []*series // series that the entry changed
 	changed   []*series // series whose rows are to be written
 	entered   map[*tenant]bool
-	grew      map[*tenant]bool // their change feeds
+	grew      map[*tenant]bool  // their change feeds
+	studies   map[*tenant]int64 // of them, how many are visible more
 	words     map[*tenant][]word
 	posts     []posting
 	lost      []lost    // words of studies that were taken out
@@ -298,6 +299,11 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 			return nil, err
 		}
 	}
+	if st != nil {
+		st.life.loose++
+		st.life.moved = st.life.moved || len(packs) > 0
+		st.dirty = true
+	}
 	if len(lie) == 0 {
 		return placed, nil
 	}
@@ -315,6 +321,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	e.next++
 	b.unsettle(e)
 	st.counts(r)
+	st.life.stored += r.At.Length
 
 	p.ID = r.ID
 	if p.Conflicts, err = b.attributes(e, r); err != nil {

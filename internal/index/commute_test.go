@@ -244,6 +244,9 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 		fmt.Fprintln(&out, study, sealed, ok)
 	}
 	out.WriteString(orders(t, x, name))
+	n, err := x.StudyCount(ctx, name)
+	check(err)
+	fmt.Fprintln(&out, n, "studies")
 	p, err := x.Progress(ctx, name)
 	check(err)
 	fmt.Fprintln(&out, p)

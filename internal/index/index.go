@@ -1,13 +1,14 @@
 // Package index is the searchable view of the log: studies, series and
 // instances in SQL, sealed row by row, looked up by tokens. It is a pure
 // function of the set of facts applied to it, whatever their order (row
-// identities, the change feed and when studies are due or were last accessed apart, which tell in what order it was), and
-// may be dropped and rebuilt from the log at any time.
+// identities and the change feed apart, which tell in what order it was), and
+// may be dropped and rebuilt from the log at any time. No fact says when a study is due and when it was last
+// accessed: after a rebuild all are due, and were accessed that day.
 //
 // # What is where
 //
 // Plain columns hold keyed hashes of UIDs, the study day, a set of modalities,
-// states, counts of variants and facets, tenants, sessions and object names. All else is one sealed
+// states, counts of variants and facets, tenants, sessions and object names, days of last access and times at which studies are due. All else is one sealed
 // value a row: XChaCha20-Poly1305 under a key of the tenant, bound to table and
 // row. Search goes by tokens, keyed hashes of words, in posting lists ordered by
 // study day; wildcards run over the vocabulary (Words), whose matches name the tokens.

@@ -32,7 +32,7 @@ func (b *batch) enter(t *tenant) error {
 	if k != nil && !w.x.shared {
 		return nil
 	}
-	var writes, tombstones, tags, dropped int64
+	var writes, tombstones, dropped, tags int64
 	now := &known{}
 	ask := append([]question{},
 		lastChange(t.id, &now.sequence, &now.feedTime),

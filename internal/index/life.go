@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"database/sql/driver"
 	"encoding/binary"
 	"math"
@@ -25,6 +26,9 @@ type life struct {
 	gone   int64    // deleted blobs
 	stored int64    // bytes of all sealed blobs
 	tags   []string // of the newest fact
+	loose  int64    // live stored entries of the log
+	tiers  []string // of its packs, sorted
+	moved  bool     // loose and tiers are to be found out
 	due    int64    // ms, that a deletion or its end asks for
 }
 
@@ -51,7 +55,14 @@ func (s *study) appendLife(b []byte) []byte {
 	}
 	b = appendStrings(b, s.modes.values)
 	b = s.life.bodies.append(b)
-	return appendStrings(b, s.life.tags)
+	b = appendStrings(b, s.life.tags)
+	b = binary.AppendUvarint(b, uint64(s.life.loose))
+	if s.settled {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	return appendStrings(b, s.life.tiers)
 }
 
 // lifeRec is what is sealed of a row of lives.
@@ -75,6 +86,11 @@ func (r *lifeRec) decode(plain []byte) error {
 	r.bodies.decode(&d)
 	r.BodyParts = r.bodies.values
 	r.Tags = d.strings()
+	r.Loose = int(d.int())
+	r.Settled = d.uint() == 1 && r.Loose == 0
+	for _, s := range d.strings() {
+		r.Tiers = append(r.Tiers, archive.TierName(s))
+	}
 	return d.err()
 }
 
@@ -93,13 +109,16 @@ func (s *study) loadLife(v driver.Value) error {
 	if err := r.decode(plain); err != nil {
 		return err
 	}
-	s.life.bodies, s.life.gone, s.life.stored, s.life.tags = r.bodies, int64(r.Deleted), r.Bytes, r.Tags
+	s.life.bodies, s.life.gone, s.life.stored, s.life.tags, s.life.loose = r.bodies, int64(r.Deleted), r.Bytes, r.Tags, int64(r.Loose)
+	for _, t := range r.Tiers {
+		s.life.tiers = append(s.life.tiers, string(t))
+	}
 	return nil
 }
 
 // completeLife finds out what an older version did not keep of a study.
 func (b *batch) completeLife(s *study) (err error) {
-	s.life.raw, s.dirty = false, true
+	s.life.raw, s.life.moved, s.dirty = false, true, true
 	if s.life.tags, err = b.tagsOf(s.t, s.ref); err != nil {
 		return err
 	}
@@ -124,6 +143,28 @@ func (b *batch) completeLife(s *study) (err error) {
 	return nil
 }
 
+// lookAgain has it found out anew in which tiers packs of the study are, and whether it is settled.
+func (b *batch) lookAgain(t *tenant, study archive.Ref) error {
+	st, err := b.study(t, study, "", false)
+	if err == nil && st != nil {
+		st.life.moved, st.dirty = true, true
+	}
+	return err
+}
+
+// findPlaces finds that out.
+func (b *batch) findPlaces(s *study) (err error) {
+	s.life.moved, s.life.tiers = false, nil
+	s.life.loose, err = b.c.integer(`SELECT count(*) FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, s.t.id, s.ref[:], int64(archive.FactStored))
+	if err != nil {
+		return err
+	}
+	return b.c.query(context.Background(), `SELECT DISTINCT tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0 ORDER BY tier`, func(v []driver.Value) error {
+		s.life.tiers = append(s.life.tiers, strings.Clone(text(v[0])))
+		return nil
+	}, s.t.id, s.ref[:])
+}
+
 // lookAt has the study looked at when it has been quiet after the fact.
 func (s *study) lookAt(f archive.FactID) {
 	s.life.due = max(s.life.due, f.Time().UnixMilli()+s.t.x.quiet)
@@ -132,6 +173,11 @@ func (s *study) lookAt(f archive.FactID) {
 
 // storeLife writes the row. The study is due when it has been quiet, at once if it has been already.
 func (b *batch) storeLife(s *study) error {
+	if s.life.moved {
+		if err := b.findPlaces(s); err != nil {
+			return err
+		}
+	}
 	due := max(1, s.updated+s.t.x.quiet, s.life.due)
 	b.plain = s.appendLife(b.plain[:0])
 	var err error
@@ -203,9 +249,35 @@ func dueNumber(at time.Time) int64 {
 	return max(1, min(at.UnixMilli(), never))
 }
 
+// countStudy notes a study that is visible now, or no longer.
+func (b *batch) countStudy(t *tenant, before, after int64) {
+	switch {
+	case before == 0 && after != 0:
+		b.studies[t]++
+	case before != 0 && after == 0:
+		b.studies[t]--
+	}
+}
+
+// storeCounts writes how many studies are visible more, or less.
+func (b *batch) storeCounts() error {
+	for t, n := range b.studies {
+		if n == 0 {
+			continue
+		}
+		err := b.c.exec(`INSERT INTO generations (tenant, generation, studies) VALUES (?, 1, ?)
+			ON CONFLICT (tenant) DO UPDATE SET studies = generations.studies + excluded.studies`, t.id, n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // allDue has every study of the tenant looked at anew.
 func (b *batch) allDue(t *tenant) error {
-	return b.c.exec(`INSERT INTO generations (tenant, generation) VALUES (?, 2) ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1`, t.id)
+	return b.c.exec(`INSERT INTO generations (tenant, generation, studies) VALUES (?, 2, 0)
+		ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1`, t.id)
 }
 
 // generation returns the generation of the tenant's rules.

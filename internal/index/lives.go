@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"slices"
@@ -89,16 +90,37 @@ func (x *Index) Due(ctx context.Context, name archive.Tenant, now time.Time, aft
 	return out, err
 }
 
+// StudyCount returns how many studies of the tenant are visible. It needs no keys, and costs one look-up.
+func (x *Index) StudyCount(ctx context.Context, name archive.Tenant) (n int64, err error) {
+	err = x.keyless(ctx, name, func(c *conn, tenant int64) error {
+		n, err = c.integer(`SELECT studies FROM generations WHERE tenant = ?`, tenant)
+		return err
+	})
+	return n, err
+}
+
+// keyless runs f with a connection that sees the tenant's rows; not at all when the index has nothing of the tenant.
+func (x *Index) keyless(ctx context.Context, name archive.Tenant, f func(c *conn, tenant int64) error) error {
+	return x.readers.with(ctx, nil, func(c *conn) error {
+		id, err := c.integer(`SELECT id FROM tenants WHERE name = ?`, string(name))
+		if err != nil || id == 0 {
+			return err
+		}
+		c.as(id)
+		return f(c, id)
+	})
+}
+
 // SetDue says when studies that were looked at are to be looked at again; never, until a fact comes, at the
 // zero time. It leaves alone a study about which a fact came since it was read.
 func (x *Index) SetDue(ctx context.Context, name archive.Tenant, next ...archive.NextDue) error {
 	next = slices.Clone(next)
-	slices.SortFunc(next, func(a, b archive.NextDue) int { return bytes.Compare(a.Study[:], b.Study[:]) })
+	slices.SortFunc(next, func(a, b archive.NextDue) int { return cmp.Compare(a.ID, b.ID) })
 	return x.inPages(ctx, name, len(next), func(b *batch, t *tenant, from, to int) error {
 		for i := range next[from:to] {
 			n := &next[from+i]
-			err := b.c.exec(`UPDATE lives SET judged = ?, due = ? WHERE tenant = ? AND id = (SELECT id FROM studies WHERE tenant = ? AND ref = ?)
-				AND substr(sealed, 1, 8) = ?`, max(1, n.Mark.Generation), dueNumber(n.At), t.id, t.id, n.Study[:], n.Mark.Seen[:])
+			err := b.c.exec(`UPDATE lives SET judged = ?, due = ? WHERE tenant = ? AND id = ? AND substr(sealed, 1, 8) = ?`,
+				max(1, n.Mark.Generation), dueNumber(n.At), t.id, n.ID, n.Mark.Seen[:])
 			if err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func TestLife(t *testing.T) {
 		want := archive.StudyLife{
 			ID: 1, Study: fakeKeys(hospital).Ref("1.2.3"), UID: "1.2.3", Patient: fakeKeys(hospital).Ref(archive.PatientRef("PAT-77")), StudyDate: "20240305",
 			Received: factID(1).Time(), Changed: factID(5).Time(), Accessed: time.Date(2023, 11, 14, 0, 0, 0, 0, time.UTC),
-			Modalities: []string{"CT", "MR"}, BodyParts: []string{"CHEST", "HEAD"}, Instances: 3, Bytes: 15000, Due: factID(5).Time().Add(time.Hour),
+			Modalities: []string{"CT", "MR"}, BodyParts: []string{"CHEST", "HEAD"}, Instances: 3, Bytes: 15000, Loose: 2, Due: factID(5).Time().Add(time.Hour),
 		}
 		compare := func(when string) archive.StudyLife {
 			t.Helper()
@@ -89,7 +89,7 @@ func TestLife(t *testing.T) {
 		version := head
 		version.version = 1
 		apply(t, x, stored(13, version))
-		want.Changed, want.Due, want.Bytes = factID(13).Time(), factID(13).Time().Add(time.Hour), 20000
+		want.Changed, want.Due, want.Bytes, want.Loose = factID(13).Time(), factID(13).Time().Add(time.Hour), 20000, 3
 		compare("a hidden version")
 
 		// Newest tags hold, whatever came first, also before anything of the study.
@@ -110,6 +110,68 @@ func TestLife(t *testing.T) {
 		}
 		if _, err := x.Apply(context.Background(), hospital, tags(40, "1.9", "b", "a")); err == nil {
 			t.Error("tags out of order are taken")
+		}
+	})
+}
+
+// TestLifeOfSettled: settling, moving and what comes late.
+func TestLifeOfSettled(t *testing.T) {
+	both(t, func(t *testing.T, engine engine) {
+		x := openTest(t, engine)
+		check := func(when, want string) {
+			t.Helper()
+			l := lifeOf(t, x, "1.2.3")
+			if got := fmt.Sprint(l.Settled, l.Loose, l.Tiers, l.Instances, l.Deleted, l.Bytes); got != want {
+				t.Errorf("%s: %s, not %s", when, got, want)
+			}
+			if !l.Due.Equal(l.Changed.Add(30 * time.Minute)) {
+				t.Errorf("%s: due %v", when, l.Due)
+			}
+			setDue(t, x, l.Next(time.Time{}))
+		}
+		revision := func() int64 {
+			t.Helper()
+			n, err := x.Revision(context.Background(), hospital, archive.UIDs{Study: "1.2.3"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		es := three("1.2.3")
+		apply(t, x, es[0])
+		check("stored", "false 1 [] 1 0 5000")
+		apply(t, x, es[1], es[2])
+		check("one in a pack", "false 3 [hot] 3 0 15000")
+		apply(t, x, settles(20, es...))
+		check("settled", "true 0 [hot] 3 0 15000")
+		before := revision()
+		apply(t, x, moves(21, es[0].Fact.Study, "hot", "cold", "hospital/pack/20"))
+		check("moved", "true 0 [cold] 3 0 15000")
+		if revision() == before {
+			t.Error("the revision of a study that was moved is as before")
+		}
+		late := ctSpec
+		late.instance = "1.2.3.1.77"
+		e := sealedUnder(stored(30, late), keyNamed("1.2.3", "a"))
+		apply(t, x, e)
+		check("a late instance", "false 1 [cold] 4 0 20000")
+		apply(t, x, settles(31, e))
+		check("settled apart", "true 0 [cold hot] 4 0 20000")
+		gone := es[1].Fact.Instances[0]
+		apply(t, x, deletes(40, gone.UIDs, gone.Blob))
+		if l := lifeOf(t, x, "1.2.3"); l.Deleted != 1 || l.Instances != 3 {
+			t.Errorf("deleted: %+v", l)
+		}
+		again := settles(50, es[0], es[2], e)
+		again.Fact.Dropped = []archive.BlobID{gone.Blob}
+		again.Fact.Supersedes = append(again.Fact.Supersedes, archive.LogRange{Session: testSession, Range: archive.Range{From: 20, To: 31}})
+		apply(t, x, again)
+		check("dropped", "true 0 [hot] 3 0 15000")
+		// Late for an entry that was superseded before it came.
+		y := openTest(t, engine)
+		apply(t, y, settles(20, es...), es[0])
+		if l := lifeOf(t, y, "1.2.3"); !l.Settled || l.Loose != 0 || l.Bytes != 15000 {
+			t.Errorf("stored after settled: %+v", l)
 		}
 	})
 }
@@ -151,6 +213,10 @@ func TestDue(t *testing.T) {
 		same("judged", dueUIDs(t, x, later, 2), "5.6", "5.4")
 		same("much later", dueUIDs(t, x, later.Add(1000*time.Hour), 2), "5.6", "5.4", "5.3", "5.2", "5.1", "5.0")
 
+		newest := lifeOf(t, x, all[6])
+		setDue(t, x, newest.Next(later.Add(5*time.Hour)))
+		apply(t, x, tags(900, all[6], "x"))
+
 		stale := lifeOf(t, x, all[0])
 		s := ctSpec
 		s.study, s.instance = all[0], "1.2.3.1.99"
@@ -163,6 +229,9 @@ func TestDue(t *testing.T) {
 		if err := x.AllDue(ctx, hospital); err != nil {
 			t.Fatal(err)
 		}
+		newest = lifeOf(t, x, all[6])
+		setDue(t, x, newest.Next(later.Add(5*time.Hour)))
+		apply(t, x, tags(901, all[6], "y"))
 		same("other rules", dueUIDs(t, x, later, 2), "5.6", "5.0", "5.4", "5.3", "5.2", "5.1", "5.5")
 		if l := lifeOf(t, x, all[5]); !l.Outdated {
 			t.Errorf("not outdated: %+v", l)
@@ -305,6 +374,9 @@ func TestLivesOfOlderVersion(t *testing.T) {
 		if err != nil || n != 130 {
 			t.Fatalf("the migration left %d rows: %v", n, err)
 		}
+		if n, err := x.StudyCount(ctx, hospital); err != nil || n != 130 {
+			t.Errorf("%d studies are counted: %v", n, err)
+		}
 		more := ctSpec // one is written before it is wanted
 		more.study, more.series, more.instance, more.body = "5.3", "5.3.2", "5.3.2.7", "NECK"
 		apply(t, x, stored(500, more))
@@ -312,7 +384,7 @@ func TestLivesOfOlderVersion(t *testing.T) {
 		for i := range got {
 			w := &want[i]
 			if w.UID == "5.3" {
-				w.Changed, w.Due, w.Instances, w.Bytes = factID(500).Time(), factID(500).Time().Add(30*time.Minute), 2, 15000
+				w.Changed, w.Due, w.Instances, w.Bytes, w.Loose = factID(500).Time(), factID(500).Time().Add(30*time.Minute), 2, 15000, 2
 			} else if w.Due = w.Changed.Add(30 * time.Minute); w.Deleted > 0 && got[i].Instances != 1 {
 				t.Errorf("%+v", got[i])
 			}

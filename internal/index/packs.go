@@ -209,7 +209,7 @@ func (b *batch) moved(t *tenant, f *archive.Fact) error {
 			return err
 		}
 	}
-	return nil
+	return b.lookAgain(t, f.Study)
 }
 
 // mapPacks notes which packs of the study the rows of each series lie in: all of its rows, or else more of them.

@@ -8,8 +8,8 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
-// What lifecycle rules look at beside a study's life: where its objects are, whether anything is due, how
-// many studies there are. None of it is sealed.
+// What lifecycle rules look at beside a study's life: where its objects are, and whether anything is due. None
+// of it is sealed.
 
 // Places returns for each of the studies in which tiers its packs are, and whether nothing of it is left to be settled.
 func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error) {
@@ -55,12 +55,7 @@ func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...arch
 
 // Pending reports whether any study is due, or an object was let go of before a time. It needs no key of the tenant.
 func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo time.Time) (pending bool, err error) {
-	err = x.readers.with(ctx, nil, func(c *conn) error {
-		id, err := c.integer(`SELECT id FROM tenants WHERE name = ?`, string(name))
-		if err != nil || id == 0 {
-			return err
-		}
-		c.as(id)
+	err = x.keyless(ctx, name, func(c *conn, id int64) error {
 		generation, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, id)
 		if err != nil {
 			return err
@@ -84,15 +79,6 @@ func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo tim
 		return nil
 	})
 	return pending, err
-}
-
-// StudiesUpTo returns how many studies the tenant has, or most if there are more: it counts no further.
-func (x *Index) StudiesUpTo(ctx context.Context, name archive.Tenant, most int64) (n int64, err error) {
-	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		n, err = c.integer(`SELECT COUNT(*) FROM (SELECT id FROM lives WHERE tenant = ? ORDER BY id LIMIT (?+0)) AS l`, t.id, most)
-		return err
-	})
-	return n, err
 }
 
 // maxLetGo bounds the objects that LetGo adds up.

@@ -21,6 +21,9 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 			return nil, err
 		}
 		if closed { // what it supersedes is explained nevertheless
+			if err := b.putEntry(t, s, e, f.Key, nil, true); err != nil {
+				return nil, err
+			}
 			if err := b.bury(t, f, f.Packs); err != nil {
 				return nil, err
 			}
@@ -34,7 +37,7 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err := b.usePacks(t, f, f.Packs); err != nil {
 		return nil, err
 	}
-	if err := b.putEntry(t, s, e, f.Key, f.Packs); err != nil {
+	if err := b.putEntry(t, s, e, f.Key, f.Packs, false); err != nil {
 		return nil, err
 	}
 	x := &restating{b: b, t: t, f: f}
@@ -191,12 +194,8 @@ func (x *restating) purge() (again bool, err error) {
 	x.rows = stay
 	st := x.st
 	st.received, st.updated, st.key, st.dirty = int64(^uint64(0)>>1), 0, archive.KeyID{}, true
-	st.life.stored, st.life.gone = 0, 0
 	for _, l := range stay {
 		st.counts(l.r)
-		if l.r.state == StateDeleted {
-			st.life.gone++
-		}
 	}
 	return false, nil
 }
@@ -213,6 +212,11 @@ func (x *restating) remove(l lying) error {
 	if err := b.c.exec(`DELETE FROM instances WHERE id = ?`, l.r.ID); err != nil {
 		return err
 	}
+	life := &l.e.st.life
+	if life.stored -= l.r.At.Length; l.r.state == StateDeleted {
+		life.gone--
+	}
+	l.e.st.dirty = true
 	if x.old[l.r.ChunkID] = true; !shown || b.bulk {
 		return nil
 	}
@@ -259,11 +263,6 @@ func (x *restating) place() ([]Placed, error) {
 			if o.r.state < l.r.state {
 				l, o = o, l
 			}
-			x.st.life.stored -= o.r.At.Length
-			if o.r.state == StateDeleted {
-				x.st.life.gone--
-			}
-			x.st.dirty = true
 			if err := x.remove(o); err != nil {
 				return nil, err
 			}
@@ -271,7 +270,7 @@ func (x *restating) place() ([]Placed, error) {
 		}
 		by[source] = []lying{l}
 		placed[i].ID, placed[i].Outcome = l.r.ID, outcomeOf[l.r.state]
-		if bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
+		if to[l.r] == nil && bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
 			to[l.r] = in
 		}
 	}
@@ -296,7 +295,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved. Each takes the identity of a row of its own that no chunk that stays has.
+// chunksOf puts the chunks of rows that are moved.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -307,23 +306,34 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		if at := &x.chunk[in.JSON.Chunk]; *at == 0 && !x.used[l.r.ID] {
-			*at = l.r.ID
-		}
-	}
-	for i, id := range x.chunk {
-		if id != 0 {
-			x.used[id] = true
-			if err := x.b.replaceChunk(x.t, id, &x.f.Chunks[i]); err != nil {
-				return err
-			}
+		if _, err := x.chunkOf(l.e, in); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// chunkOf returns the identity of the chunk that holds the instance's JSON, and puts the chunk when it is first asked
+// for. It takes a number of the series as a row would: an identity is never given to another chunk, so that
+// whoever holds one in memory, or is about to read it, can tell.
+func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
+	at := &x.chunk[in.JSON.Chunk]
+	if *at != 0 {
+		return *at, nil
+	}
+	if e.next > ordinalMask {
+		return 0, errTooMany
+	}
+	*at = e.id<<ordinalBits | e.next
+	e.next++
+	x.b.unsettle(e)
+	x.used[*at] = true
+	return *at, x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk])
+}
+
 // relocate has a row say where the instance lies now.
 func (x *restating) relocate(r *row, in *archive.Instance) error {
+	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
 	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]
@@ -342,24 +352,18 @@ func (x *restating) make(made []int, placed []Placed) error {
 		if err != nil {
 			return err
 		}
+		r := &row{placed: f.ID}
+		r.Instance = *in
+		if len(x.chunk) > 0 {
+			if r.ChunkID, err = x.chunkOf(e, in); err != nil {
+				return err
+			}
+		}
 		if e.next > ordinalMask {
 			return errTooMany
 		}
-		r := &row{placed: f.ID}
-		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = e.id<<ordinalBits|e.next, e.id, x.st.id
 		r.Source = archive.Source{Fact: in.Stated, Blob: in.Blob}
-		if len(x.chunk) > 0 {
-			at := &x.chunk[in.JSON.Chunk]
-			if *at == 0 {
-				*at = r.ID
-				if err := b.replaceChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
-					return err
-				}
-			}
-			r.ChunkID = *at
-			x.used[*at] = true
-		}
 		if placed[i], err = b.place(e, r); err != nil {
 			return err
 		}

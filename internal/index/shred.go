@@ -37,7 +37,10 @@ func (b *batch) keyClosed(t *tenant, f *archive.Fact) error {
 			return err
 		}
 	}
-	return b.closeEntries(t, f, closed, x.lies)
+	if err := b.closeEntries(t, f, closed, x.lies); err != nil {
+		return err
+	}
+	return b.lookAgain(t, f.Study)
 }
 
 // excision takes a study out of the index.
@@ -172,6 +175,7 @@ func (x *excision) cut() error {
 	if st.skey != 0 && !b.bulk {
 		b.posts = append(b.posts, posting{old: st.skey, was: st.posted})
 	}
+	b.countStudy(t, st.skey, 0)
 	st.dirty = false
 	b.w.studies.drop(func(s *study) bool { return s == st })
 	b.grew[t] = true // who waits for the feed looks again
@@ -197,6 +201,7 @@ func (x *excision) restore() error {
 	if err != nil {
 		return err
 	}
+	st.life.moved = true
 	lie := map[*series]map[string]bool{}
 	for _, r := range x.kept {
 		e, err := b.series(st, t.keys.Ref(r.UIDs.Series), r.UIDs.Series, true)

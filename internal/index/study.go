@@ -182,7 +182,6 @@ func (s *study) counts(r *row) {
 	}
 	s.received = min(s.received, r.Source.Fact.Time().UnixMilli())
 	s.settled = s.settled || r.placed != (archive.FactID{})
-	s.life.stored += r.At.Length
 	s.saw(r.Source.Fact)
 }
 
@@ -201,6 +200,7 @@ func (b *batch) storeStudy(s *study) error {
 	if s.instances > 0 {
 		skey = studyDay(s.set.get(tagStudyDate))<<b.w.x.idBits | s.id
 	}
+	b.countStudy(s.t, s.skey, skey)
 	mods := modalityMask(s.modes.values)
 	err := b.post(s, skey)
 	if err != nil {

@@ -73,20 +73,7 @@ func (x *Index) SetRestored(ctx context.Context, name archive.Tenant, object str
 
 // change runs f in a transaction of the tenant's writer: for what no fact says.
 func (x *Index) change(ctx context.Context, name archive.Tenant, f func(*batch, *tenant) error) error {
-	w := x.writerOf(name)
-	x.closing.RLock()
-	defer x.closing.RUnlock()
-	if x.closed {
-		return errClosed
-	}
-	defer w.tidy()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t, err := w.tenant(ctx, name)
-	if err != nil {
-		return err
-	}
-	return w.step(func(b *batch) error {
+	return x.inWriter(ctx, name, func(b *batch, t *tenant) error {
 		if err := b.enter(t); err != nil {
 			return err
 		}

@@ -172,7 +172,7 @@ func (b *batch) resume(it *item) error {
 
 func (w *writer) begin() *batch {
 	return &batch{
-		w: w, c: w.c, now: w.x.now().UnixMilli(), entered: map[*tenant]bool{}, grew: map[*tenant]bool{}, words: map[*tenant][]word{},
+		w: w, c: w.c, now: w.x.now().UnixMilli(), entered: map[*tenant]bool{}, grew: map[*tenant]bool{}, studies: map[*tenant]int64{}, words: map[*tenant][]word{},
 		plain: make([]byte, 0, 2048), sealed: make([]byte, 0, 2048),
 	}
 }
@@ -224,6 +224,9 @@ func (b *batch) flush() error {
 		return err
 	}
 	if err := b.loseWords(); err != nil {
+		return err
+	}
+	if err := b.storeCounts(); err != nil {
 		return err
 	}
 	if err := b.storeIdentities(); err != nil {

@@ -159,8 +159,6 @@ func writeVectors(t *testing.T) {
 		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
 		{"key-closed-told", "One key, and what is told of its shredding.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1_800_000_000_000),
 			Closing: archive.Closing{Instances: 300, Patient: archive.Ref{8}, Issued: archive.Ref{9}}}), nil},
-		{"tagged", "A study has two tags.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}, Tags: []string{"Lehre Kopf", "research"}}), nil},
-		{"tagged-none", "A study has no tags any more.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}), nil},
 		{"held-study", "A study must be kept.", plain(archive.Fact{Kind: archive.FactHeld, Study: archive.Ref{7}, Hold: &archive.Hold{Study: archive.Ref{7}, Reason: "Az. 4 O 17/26", By: "alice"}}), nil},
 		{"held-patient", "All studies of a patient must be kept.", plain(archive.Fact{Kind: archive.FactHeld, Hold: &archive.Hold{Patient: archive.Ref{8}, By: "alice"}}), nil},
 		{"released", "A person says that a hold may go.", plain(archive.Fact{Kind: archive.FactReleased, Study: archive.Ref{7}, Release: &archive.Release{Hold: archive.FactID{3}, Reason: "Vergleich", By: "bob"}}), nil},
@@ -170,6 +168,8 @@ func writeVectors(t *testing.T) {
 			Study: archive.Ref{7}, Supersedes: settledFact(1).Supersedes, Dropped: []archive.BlobID{{1}, {2}}}), nil},
 		{"moved", "A pack is copied to another store, another one changes its class.", plain(archive.Fact{Kind: archive.FactMoved, Study: archive.Ref{7}, Packs: []archive.PackPlace{
 			{Object: "default/pack/A", Size: 4096, Digest: archive.Digest{1}, Tier: "cold", From: "hot"}, {Object: "default/pack/B", Size: 300, Digest: archive.Digest{2}, Tier: "archive"}}}), nil},
+		{"tagged", "A study has two tags.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}, Tags: []string{"Lehre Kopf", "research"}}), nil},
+		{"tagged-none", "A study has no tags any more.", plain(archive.Fact{Kind: archive.FactTagged, Study: archive.Ref{7}}), nil},
 	} {
 		f, body := g.fact()
 		later := ""

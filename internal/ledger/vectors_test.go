@@ -227,7 +227,6 @@ func FuzzRecord(f *testing.F) {
 	f.Add(string(removal(&archive.Fact{Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{2}}})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1)})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Closing: archive.Closing{Instances: 1}})))
-	f.Add("\x02\x05Lehre\x08research")
 	settled := settledFact(2)
 	e := encoder{tenant: tenant}
 	if payload, err := e.settled(settled); err != nil {
@@ -236,6 +235,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add(string(payload))
 	}
 	f.Add(string((&header{kind: archive.FactMoved, session: "S1", places: placesIn(f, l, settled)}).append(nil)))
+	f.Add("\x02\x05Lehre\x08research")
 	f.Add(`{"state":"active","kek":"local/1"}`)
 	for _, fact := range []*archive.Fact{
 		{Kind: archive.FactHeld, Hold: &archive.Hold{Patient: archive.Ref{8}, Reason: "r", By: "alice"}},

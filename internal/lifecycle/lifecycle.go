@@ -39,8 +39,8 @@ type Index interface {
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
 	// Pending reports whether anything is due, or was let go of before a time, without the tenant's keys.
 	Pending(ctx context.Context, t archive.Tenant, now, letGo time.Time) (bool, error)
-	// StudiesUpTo returns how many studies the tenant has, most if there are more.
-	StudiesUpTo(ctx context.Context, t archive.Tenant, most int64) (int64, error)
+	// StudyCount returns how many studies the tenant has.
+	StudyCount(ctx context.Context, t archive.Tenant) (int64, error)
 	// LetGo returns how many bytes of a tier will be free when what was let go of is removed.
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
@@ -127,7 +127,6 @@ type Keeper struct {
 	stated   archive.FactID
 	document Document
 	retries  map[archive.Ref]int // studies that failed, and how often in a row
-	count    count
 }
 
 // New returns a Keeper.
@@ -174,8 +173,8 @@ func (k *Keeper) subject(l *archive.StudyLife, p archive.StudyPlace) rule.Study 
 func (k *Keeper) environment(ctx context.Context, rules rule.Set) (env rule.Environment, err error) {
 	env = rule.Environment{Quiet: k.o.Quiet, Revisit: k.o.Revisit}
 	free, studies := rules.Outside()
-	if studies >= 0 {
-		if env.Studies, err = k.studies(ctx, studies+1); err != nil {
+	if studies {
+		if env.Studies, err = k.o.Index.StudyCount(ctx, k.o.Tenant); err != nil {
 			return env, fmt.Errorf("counting studies: %w", err)
 		}
 	}
@@ -191,30 +190,4 @@ func (k *Keeper) environment(ctx context.Context, rules rule.Set) (env rule.Envi
 	}
 	env.Free += letGo
 	return env, nil
-}
-
-// recount is how old a count of studies may be: it is one of some 100,000 a second.
-const recount = 10 * time.Minute
-
-func (k *Keeper) studies(ctx context.Context, most int64) (int64, error) {
-	k.mu.Lock()
-	c := k.count
-	k.mu.Unlock()
-	if now := k.o.Now(); c.most != most || now.Before(c.at) || now.Sub(c.at) >= recount {
-		n, err := k.o.Index.StudiesUpTo(ctx, k.o.Tenant, most)
-		if err != nil {
-			return 0, err
-		}
-		c = count{most: most, n: n, at: now}
-		k.mu.Lock()
-		k.count = c
-		k.mu.Unlock()
-	}
-	return c.n, nil
-}
-
-// count is how many studies there were.
-type count struct {
-	most, n int64
-	at      time.Time
 }

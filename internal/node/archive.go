@@ -55,11 +55,13 @@ type Archive struct {
 	n        *Node
 	slog     *slog.Logger
 	ring     *keys.Ring
-	log      *ledger.Log
+	log      *ledger.Log // facts about instances
+	controls *ledger.Log // all others, which are read before them where an index is filled
 	lease    *keys.Lease
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
 	closed   closings
+	partial  partial
 	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
@@ -145,11 +147,13 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 			return err
 		}
 	}
-	session := n.session()
-	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
-		Fence: func() error { return n.writes(session) }})
-	if err != nil {
-		return err
+	for c, to := range map[ledger.Content]**ledger.Log{ledger.Instances: &a.log, ledger.Controls: &a.controls} {
+		session := n.session(c)
+		*to, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
+			Fence: func() error { return n.writes(session) }})
+		if err != nil {
+			return err
+		}
 	}
 	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
@@ -168,9 +172,9 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.log, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now})
-	a.Remove = remove.New(n.Index, a.log, a.ring, a.Keep)
-	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now})
+	a.Remove = remove.New(n.Index, a.controls, a.ring, a.Keep)
+	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	if a.Settle, err = a.newSettler(); err != nil {
 		return err
@@ -246,8 +250,11 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 	if a.Store != nil {
 		a.Store.Close()
 	}
-	if a.log != nil && allowed {
-		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+	for _, log := range [...]*ledger.Log{a.log, a.controls} {
+		if log == nil || !allowed {
+			continue
+		}
+		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
 	}

@@ -37,7 +37,7 @@ const applyFor = 5 * time.Second
 func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
-	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.log, Settler: settler{a.Settle}, Remover: a.Remove, Retention: a.Keep,
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: settler{a.Settle}, Remover: a.Remove, Retention: a.Keep,
 		Mover: move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n, Pace: n.pace}), Disk: n.disk,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}

@@ -16,13 +16,16 @@ ALTER TABLE lives ALTER sealed SET STORAGE EXTERNAL;
 ALTER TABLE studies NO FORCE ROW LEVEL SECURITY;
 INSERT INTO lives (tenant, id, judged, due, accessed, sealed)
     SELECT tenant, id, 0, 0, extract(epoch FROM now())::bigint / 86400, ''::bytea FROM studies;
-ALTER TABLE studies FORCE ROW LEVEL SECURITY;
 CREATE INDEX lives_due ON lives (tenant, judged, due, id);
 
 CREATE TABLE generations (
     tenant     INTEGER PRIMARY KEY,
-    generation BIGINT NOT NULL
-);
+    generation BIGINT NOT NULL,
+    studies    BIGINT NOT NULL
+) WITH (fillfactor = 25);
+INSERT INTO generations (tenant, generation, studies)
+    SELECT tenant, 1, count(*) FROM studies WHERE skey IS NOT NULL GROUP BY tenant;
+ALTER TABLE studies FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE tags (
     tenant INTEGER NOT NULL,

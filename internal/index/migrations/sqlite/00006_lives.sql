@@ -17,11 +17,14 @@ CREATE INDEX lives_due ON lives (tenant, judged, due, id);
 INSERT INTO lives (tenant, id, judged, due, accessed, sealed)
     SELECT tenant, id, 0, 0, CAST(strftime('%s', 'now') AS INTEGER) / 86400, x'' FROM studies;
 
--- The generation of rules of a tenant; 1 where there is no row.
+-- The generation of rules of a tenant, and how many studies of it are visible; 1 and 0 where there is no row.
 CREATE TABLE generations (
     tenant     INTEGER PRIMARY KEY,
-    generation INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    studies    INTEGER NOT NULL
 );
+INSERT INTO generations (tenant, generation, studies)
+    SELECT tenant, 1, count(*) FROM studies WHERE skey IS NOT NULL GROUP BY tenant;
 
 -- The tags of studies as the newest fact of each states them. A row may come before the study.
 CREATE TABLE tags (
