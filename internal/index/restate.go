@@ -21,9 +21,6 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 			return nil, err
 		}
 		if closed { // what it supersedes is explained nevertheless
-			if err := b.putEntry(t, s, e, f.Key, nil, true); err != nil {
-				return nil, err
-			}
 			if err := b.bury(t, f, f.Packs); err != nil {
 				return nil, err
 			}
@@ -37,13 +34,16 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err := b.usePacks(t, f, f.Packs); err != nil {
 		return nil, err
 	}
-	if err := b.putEntry(t, s, e, f.Key, f.Packs, false); err != nil {
+	if err := b.putEntry(t, s, e, f.Key, f.Packs); err != nil {
 		return nil, err
 	}
 	x := &restating{b: b, t: t, f: f}
 	placed, err := x.run()
 	if err != nil {
 		return nil, err
+	}
+	for _, k := range f.Packs {
+		delete(x.lies, k.Object) // for these the fact itself stands now
 	}
 	return placed, b.supersede(t, e, x.lies)
 }
@@ -270,7 +270,7 @@ func (x *restating) place() ([]Placed, error) {
 		}
 		by[source] = []lying{l}
 		placed[i].ID, placed[i].Outcome = l.r.ID, outcomeOf[l.r.state]
-		if to[l.r] == nil && bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
+		if bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
 			to[l.r] = in
 		}
 	}
@@ -333,7 +333,6 @@ func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
 
 // relocate has a row say where the instance lies now.
 func (x *restating) relocate(r *row, in *archive.Instance) error {
-	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
 	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]

@@ -98,6 +98,8 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 		for i := range st.fact.Instances {
 			st.fact.Instances[i].At.Object = body.Object
 		}
+		// For the index; the log does not say it.
+		st.fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 		left := o.Grace/2 - o.Now().Sub(packed)
 		if left <= 0 {
 			return archive.Entry{}, fault.New(fault.Timeout, "storing took too long to be safe; send the instances again")

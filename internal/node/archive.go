@@ -18,6 +18,7 @@ import (
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/lifecycle"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
@@ -41,6 +42,7 @@ type Archive struct {
 	Remove   *remove.Remover
 	Keep     *retention.Keeper
 	Shred    *shred.Shredder
+	Move     *move.Mover
 	Settle   *settle.Settler
 	// Lifecycle carries out the tenant's rules.
 	Lifecycle *lifecycle.Keeper
@@ -176,6 +178,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Remove = remove.New(n.Index, a.controls, a.ring, a.Keep)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
+	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
 	if a.Settle, err = a.newSettler(); err != nil {
 		return err
 	}

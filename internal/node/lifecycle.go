@@ -5,12 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
-	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/storage/filestore"
 )
@@ -22,7 +19,6 @@ type Lifecycling struct {
 	Quiet    time.Duration // how long nothing of a study must have changed; default 30 min
 	Interval time.Duration // between looks at what is due; default 1 min
 	Wake     time.Duration // between looks at tenants whose archive is closed; default 5 min
-	MoveRate int64         // bytes a second that the node moves between tiers, at most; 0: no limit
 	AtOnce   int           // studies of a tenant that are worked on at the same time; default 2
 	Currency string        // of the prices of tiers
 	// Restore asks for a study that must be restored before it can be moved, and returns when to try again;
@@ -38,7 +34,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: settler{a.Settle}, Remover: a.Remove, Retention: a.Keep,
-		Mover: move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n, Pace: n.pace}), Disk: n.disk,
+		Mover: a.Move, Disk: n.disk,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
 	if l.Restore != nil {
@@ -63,31 +59,7 @@ func (s settler) Sweep(ctx context.Context) (bool, error) {
 }
 
 // lifecycled is what the lifecycle of all tenants has in common.
-type lifecycled struct {
-	counters lifecycle.Counters
-	moving   *rate.Limiter // of bytes; nil: no limit
-}
-
-func newLifecycled(o Options) *lifecycled {
-	l := new(lifecycled)
-	if r := o.Lifecycle.MoveRate; r > 0 {
-		l.moving = rate.NewLimiter(rate.Limit(r), int(max(r, 1)))
-	}
-	return l
-}
-
-// pace waits until n more bytes may be moved.
-func (n *Node) pace(ctx context.Context, bytes int) error {
-	l := n.lifecycle.moving
-	for l != nil && bytes > 0 {
-		now := min(bytes, l.Burst())
-		if err := l.WaitN(ctx, now); err != nil {
-			return err
-		}
-		bytes -= now
-	}
-	return nil
-}
+type lifecycled struct{ counters lifecycle.Counters }
 
 // disk tells the room of the hot tier, where that is a disk of this machine.
 func (n *Node) disk() (free, capacity int64, err error) {

@@ -20,7 +20,7 @@ type Settling struct {
 func (a *Archive) newSettler() (*settle.Settler, error) {
 	n := a.n
 	o := n.o.Settling
-	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Thumbnails: a.Thumbnail, Tiers: n, Pace: n.pace, Held: a.held,
+	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Tiers: n.tiers, Thumbnails: a.Thumbnail, Pace: n.paceMoves, Held: a.held,
 		Hold: o.Hold, ReadGrace: o.ReadGrace, MoveHold: o.MoveHold, PackBytes: o.PackBytes, Grace: n.o.Grace, Now: n.o.Now, Slog: a.slog})
 }
 

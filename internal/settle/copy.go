@@ -45,7 +45,7 @@ func (s *Settler) copyPack(ctx context.Context, list []*archive.Instance) (_ arc
 	body, err := stage.Finish(ctx)
 	if err != nil {
 		if body.Object != "" {
-			s.remove(ctx, body.Object) // it may be there all the same
+			s.discard(ctx, []archive.PackPlace{{Object: body.Object}}) // it may be there all the same
 		}
 		return archive.PackPlace{}, fmt.Errorf("writing a pack: %w", err)
 	}

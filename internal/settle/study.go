@@ -68,7 +68,7 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 	}
 	f, err := s.fact(ctx, v, l)
 	if err != nil {
-		return r, err
+		return r, s.because(ctx, v, err)
 	}
 	var began time.Time // when the first pack was there
 	for _, g := range l.fresh {
@@ -79,10 +79,7 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 		p, err := s.copyPack(ctx, list)
 		if err != nil {
 			s.discard(ctx, f.Packs[len(l.keep):])
-			if herr := s.holds(ctx, v); errors.Is(herr, errChanged) {
-				err = herr // which is why: what was to be copied is gone, or its key
-			}
-			return r, err
+			return r, s.because(ctx, v, err)
 		}
 		if began.IsZero() {
 			began = s.o.Now()
@@ -95,6 +92,15 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 	}
 	r.Settled, r.After = true, 1+len(f.Packs)
 	return r, nil
+}
+
+// because returns why settling failed: where what was seen does not hold any more, what was
+// to be read is gone for that reason.
+func (s *Settler) because(ctx context.Context, v *view, err error) error {
+	if changed := s.holds(ctx, v); errors.Is(changed, errChanged) {
+		return changed
+	}
+	return err
 }
 
 // before counts the objects that the study lies in.
@@ -235,10 +241,10 @@ func (s *Settler) state(ctx context.Context, v *view, f *archive.Fact, began tim
 		s.discard(ctx, f.Packs[kept:])
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, left)
+	inTime, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	// From here on the packs stay: the fact may have been written, whatever the error says.
-	e, err := s.o.Log.Append(ctx, f, nil)
+	e, err := s.o.Log.Append(inTime, f, nil)
 	if err != nil {
 		return err
 	}
@@ -276,18 +282,15 @@ func (s *Settler) factID(v *view) (archive.FactID, error) {
 	return id, nil
 }
 
-// discard removes packs that no fact names nor will.
+// discard removes packs of a settling that failed, which no fact names nor will. What it
+// cannot remove, or has no time for, is left to the reaper.
 func (s *Settler) discard(ctx context.Context, packs []archive.PackPlace) {
-	for _, p := range packs {
-		s.remove(ctx, p.Object)
-	}
-}
-
-// remove removes a pack of a settling that failed; what it cannot is left to the reaper.
-func (s *Settler) remove(ctx context.Context, object string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := s.o.Bucket.Delete(ctx, object); err != nil {
-		s.o.Slog.Warn("a pack of a settling that failed could not be removed; the reaper will", "object", object, "error", err)
+	for _, p := range packs {
+		if err := s.o.Bucket.Delete(ctx, p.Object); err != nil {
+			s.o.Slog.Warn("a pack of a settling that failed could not be removed; the reaper will", "object", p.Object, "error", err)
+			return
+		}
 	}
 }
