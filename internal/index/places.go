@@ -53,8 +53,9 @@ func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...arch
 	return out, err
 }
 
-// Pending reports whether any study is due, or an object was let go of before a time. It needs no key of the tenant.
-func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo time.Time) (pending bool, err error) {
+// Pending reports whether any study is due, or the first object that waits to be removed was let go of before a time, or its copy
+// moved before another. It needs no key of the tenant.
+func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo, moved time.Time) (pending bool, err error) {
 	err = x.keyless(ctx, name, func(c *conn, id int64) error {
 		generation, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, id)
 		if err != nil {
@@ -70,8 +71,8 @@ func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo tim
 		if pending, err = c.one(`SELECT 1 FROM lives WHERE tenant = ? AND judged > 0 AND judged < ? ORDER BY judged LIMIT 1`, some, id, generation); err != nil || pending {
 			return err
 		}
-		for _, moved := range []bool{false, true} {
-			pending, err = c.one(`SELECT 1 FROM (SELECT since FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT 1) AS d WHERE since <= ?`, some, id, moved, letGo.UnixMilli())
+		for i, before := range []time.Time{letGo, moved} {
+			pending, err = c.one(`SELECT 1 FROM (SELECT since FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT 1) AS d WHERE since <= ?`, some, id, i == 1, before.UnixMilli())
 			if err != nil || pending {
 				return err
 			}

@@ -70,7 +70,7 @@ func TestPending(t *testing.T) {
 		long := factID(99).Time().Add(1000 * time.Hour)
 		pending := func(when string, now, letGo time.Time, want bool) {
 			t.Helper()
-			got, err := x.Pending(ctx, hospital, now, letGo)
+			got, err := x.Pending(ctx, hospital, now, letGo, time.Time{})
 			if err != nil || got != want {
 				t.Errorf("%s: %v, %v, want %v", when, got, err, want)
 			}
@@ -99,7 +99,7 @@ func TestPending(t *testing.T) {
 			return nil, errClosed
 		}
 		blind := openWith(t, shut)
-		if got, err := blind.Pending(ctx, hospital, long, time.Time{}); err != nil || !got {
+		if got, err := blind.Pending(ctx, hospital, long, time.Time{}, time.Time{}); err != nil || !got {
 			t.Errorf("without keys: %v, %v", got, err)
 		}
 
@@ -109,6 +109,10 @@ func TestPending(t *testing.T) {
 		setDue(t, x, life.Next(time.Time{}))
 		pending("let go of, but not long enough ago", long, time.UnixMilli(1), false)
 		pending("let go of", time.UnixMilli(1), long, true)
+		apply(t, x, moves(51, settled.Fact.Study, "hot", "cold", settled.Fact.Packs[0].Object))
+		if got, err := x.Pending(ctx, hospital, time.UnixMilli(1), time.Time{}, long); err != nil || !got {
+			t.Errorf("moved: %v, %v", got, err)
+		}
 	})
 }
 

@@ -281,7 +281,7 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	check(x.SetDue(ctx, hospital, everyNext(t, x)...))
 	for _, letGo := range []time.Time{{}, time.UnixMilli(1_800_000_000_000)} {
-		_, err = x.Pending(ctx, hospital, time.UnixMilli(1), letGo)
+		_, err = x.Pending(ctx, hospital, time.UnixMilli(1), letGo, letGo)
 		check(err)
 	}
 	_, err = x.LetGo(ctx, hospital, "hot")

@@ -37,8 +37,9 @@ type Index interface {
 	SetDue(ctx context.Context, t archive.Tenant, next ...archive.NextDue) error
 	// Places returns where the studies are, in their order.
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
-	// Pending reports whether anything is due, or was let go of before a time, without the tenant's keys.
-	Pending(ctx context.Context, t archive.Tenant, now, letGo time.Time) (bool, error)
+	// Pending reports whether anything is due, or an object was let go of before a time, or moved before another, without the
+	// tenant's keys.
+	Pending(ctx context.Context, t archive.Tenant, now, letGo, moved time.Time) (bool, error)
 	// StudyCount returns how many studies the tenant has.
 	StudyCount(ctx context.Context, t archive.Tenant) (int64, error)
 	// LetGo returns how many bytes of a tier will be free when what was let go of is removed.
@@ -102,12 +103,12 @@ type Options struct {
 	Quiet    time.Duration // see rule.Environment; default 30 min
 	Revisit  time.Duration // likewise; default 24 h
 	Interval time.Duration // between rounds; default 1 min
-	// Grace is the shortest time after which something that was let go of is removed; default 1 h.
-	Grace    time.Duration
-	AtOnce   int // studies that are worked on at the same time; default 2
-	Counters *Counters
-	Now      func() time.Time
-	Slog     *slog.Logger
+	// Grace is how long what was let go of stays, MoveHold the copies that were moved; default 1 h and 24 h.
+	Grace, MoveHold time.Duration
+	AtOnce          int // studies that are worked on at the same time; default 2
+	Counters        *Counters
+	Now             func() time.Time
+	Slog            *slog.Logger
 }
 
 // Counters count the work of all tenants of a node.
@@ -135,6 +136,7 @@ func New(o Options) *Keeper {
 	o.Revisit = cmp.Or(o.Revisit, 24*time.Hour)
 	o.Interval = cmp.Or(o.Interval, time.Minute)
 	o.Grace = cmp.Or(o.Grace, time.Hour)
+	o.MoveHold = cmp.Or(o.MoveHold, 24*time.Hour)
 	o.AtOnce = cmp.Or(o.AtOnce, 2)
 	if o.Now == nil {
 		o.Now = time.Now

@@ -177,6 +177,7 @@ func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule
 	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
 		return fmt.Errorf("noting when studies are due: %w", err)
 	}
+	all := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(k.o.AtOnce)
 	var logged sync.Once // a page of failures is one line
@@ -185,13 +186,19 @@ func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := t.over(); err != nil {
-				return err
+			if t.over() != nil {
+				return nil // what others are at comes to its end
 			}
 			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if all.Err() != nil {
+		return all.Err()
+	}
+	return t.over()
 }
 
 // outcome puts a study off that could not be worked on, or returns what concerns all.

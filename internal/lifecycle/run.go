@@ -14,7 +14,7 @@ const mostWait = 15 * time.Minute
 // within: it keeps the archive open meanwhile, and fails where that cannot be entered.
 func (k *Keeper) Run(ctx context.Context, within func(context.Context, func(context.Context) error) error) {
 	wait := time.Duration(0)
-	for failing := false; ; {
+	for failing := false; ; { // wait grows while nothing comes of it
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -22,10 +22,12 @@ func (k *Keeper) Run(ctx context.Context, within func(context.Context, func(cont
 			return
 		case <-timer.C:
 		}
-		err := k.once(ctx, within)
+		vain, err := k.once(ctx, within)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case err == nil && vain:
+			wait = min(max(2*wait, k.o.Interval), mostWait)
 		case err == nil:
 			if failing {
 				k.o.Slog.Info("lifecycle rules are carried out again")
@@ -40,22 +42,28 @@ func (k *Keeper) Run(ctx context.Context, within func(context.Context, func(cont
 	}
 }
 
-// once does a round if anything is pending.
-func (k *Keeper) once(ctx context.Context, within func(context.Context, func(context.Context) error) error) error {
+// once does a round if anything is pending and nobody has paused it. In vain it was where no
+// study was due: something is let go of that cannot be removed.
+func (k *Keeper) once(ctx context.Context, within func(context.Context, func(context.Context) error) error) (vain bool, err error) {
 	if pending, err := k.Pending(ctx); err != nil || !pending {
-		return err
+		return false, err
 	}
-	return within(ctx, func(ctx context.Context) error {
+	if d, err := k.Document(ctx); err != nil || d.Paused {
+		return false, err
+	}
+	err = within(ctx, func(ctx context.Context) error {
 		done, err := k.Round(ctx)
+		vain = done.Looked == 0
 		if done.Moved+done.Deleted > 0 {
 			k.o.Slog.Info("carried out lifecycle rules", "looked", done.Looked, "settled", done.Settled, "moved", done.Moved, "bytes", done.Bytes, "deleted", done.Deleted)
 		}
 		return err
 	})
+	return vain, err
 }
 
 // Pending reports whether there is anything to look at or to remove. It needs no keys.
 func (k *Keeper) Pending(ctx context.Context) (bool, error) {
 	now := k.o.Now()
-	return k.o.Index.Pending(ctx, k.o.Tenant, now, now.Add(-k.o.Grace))
+	return k.o.Index.Pending(ctx, k.o.Tenant, now, now.Add(-k.o.Grace), now.Add(-k.o.MoveHold))
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -35,7 +36,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	l := n.o.Lifecycle
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: settler{a.Settle}, Remover: a.Remove, Retention: a.Keep,
 		Mover: a.Move, Disk: n.disk,
-		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, AtOnce: l.AtOnce,
+		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
 	if l.Restore != nil {
 		o.Restore = func(ctx context.Context, study archive.Ref) (time.Time, error) { return l.Restore(ctx, a, study) }
@@ -132,7 +133,7 @@ func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) 
 				continue
 			}
 			now := n.o.Now()
-			pending, err := n.Index.Pending(ctx, after, now, now.Add(-n.o.Settling.readGrace()))
+			pending, err := n.Index.Pending(ctx, after, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
 			if err != nil {
 				return err
 			}
@@ -164,13 +165,6 @@ func (n *Node) isOpen(t archive.Tenant) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.a != nil
-}
-
-func (s Settling) readGrace() time.Duration {
-	if s.ReadGrace == 0 {
-		return time.Hour
-	}
-	return s.ReadGrace
 }
 
 // Lifecycle shows and changes the lifecycle of any tenant.
