@@ -43,6 +43,8 @@ type Options struct {
 	// Retention keeps, Rewinder brings back.
 	Retention Retention
 	Rewinder  Rewinder
+	// Lifecycle carries out lifecycle rules.
+	Lifecycle Lifecycle
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -128,6 +130,23 @@ type Shredder interface {
 	// is. fault.NotFound when there is no such study or patient and never was one
 	// shredded, fault.Conflict, with the reason, under retention or legal hold.
 	Shred(ctx context.Context, t archive.Tenant, target archive.ShredTarget) (archive.ShredStatus, error)
+}
+
+// Lifecycle keeps studies where the tenant's rules want them. All of it fails with
+// fault.NotFound when there is no such tenant. Documents of rules are JSON as in the contract.
+type Lifecycle interface {
+	State(ctx context.Context, t archive.Tenant) (archive.LifecycleState, error)
+	Rules(ctx context.Context, t archive.Tenant) ([]byte, error)
+	// CheckRules returns fault.Invalid, saying where and what to write, for rules that cannot be stated.
+	CheckRules(ctx context.Context, t archive.Tenant, rules []byte) error
+	// SetRules returns when the rules are durable; errors as of CheckRules.
+	SetRules(ctx context.Context, t archive.Tenant, rules []byte) error
+	// Pause returns when it is durable that nothing, or again something, is to be done.
+	Pause(ctx context.Context, t archive.Tenant, paused bool) error
+	// Plan reckons what rules would do; fault.Invalid for rules or numbers that cannot be.
+	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
+	// Apply does what the rules want done, for some seconds.
+	Apply(ctx context.Context, t archive.Tenant) (archive.LifecycleDone, error)
 }
 
 // Jobs shows work in the background.

@@ -318,6 +318,88 @@ type ClientInterface interface {
 	// Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 	RotateKeys(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetLifecycle How the tenant's lifecycle stands
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+	GetLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyLifecycle Do now what the rules want done
+	//
+	// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+	// does not get to is done in the background, as is all of this if nobody calls.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+	ApplyLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckLifecycleRulesWithBody Say what is wrong with rules, without stating them
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRules(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseLifecycle Do nothing to any study until it is resumed
+	//
+	// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+	PauseLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanLifecycleWithBody What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycle(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeLifecycle Carry out the rules again
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+	ResumeLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLifecycleRules The rules that hold
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+	GetLifecycleRules(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLifecycleRulesWithBody State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLifecycleRules State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ResumeTenant Serve a suspended tenant again
 	//
 	// 409 while its key is revoked; grant ends that.
@@ -919,6 +1001,198 @@ func (c *Client) RevokeKeys(ctx context.Context, tenant TenantPath, body RevokeK
 // Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 func (c *Client) RotateKeys(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateKeysRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLifecycle How the tenant's lifecycle stands
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+func (c *Client) GetLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyLifecycle Do now what the rules want done
+//
+// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+// does not get to is done in the background, as is all of this if nobody calls.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+func (c *Client) ApplyLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckLifecycleRulesWithBody Say what is wrong with rules, without stating them
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *Client) CheckLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckLifecycleRulesRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckLifecycleRules Say what is wrong with rules, without stating them
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *Client) CheckLifecycleRules(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckLifecycleRulesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseLifecycle Do nothing to any study until it is resumed
+//
+// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+func (c *Client) PauseLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanLifecycleWithBody What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *Client) PlanLifecycleWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanLifecycleRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanLifecycle What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *Client) PlanLifecycle(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanLifecycleRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeLifecycle Carry out the rules again
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+func (c *Client) ResumeLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLifecycleRules The rules that hold
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+func (c *Client) GetLifecycleRules(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLifecycleRulesRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLifecycleRulesWithBody State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *Client) SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLifecycleRulesRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLifecycleRules State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *Client) SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLifecycleRulesRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2001,6 +2275,317 @@ func NewRotateKeysRequest(server string, tenant TenantPath) (*http.Request, erro
 	return req, nil
 }
 
+// NewGetLifecycleRequest constructs an http.Request for the GetLifecycle method
+func NewGetLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyLifecycleRequest constructs an http.Request for the ApplyLifecycle method
+func NewApplyLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/apply", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCheckLifecycleRulesRequest calls the generic CheckLifecycleRules builder with application/json body
+func NewCheckLifecycleRulesRequest(server string, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCheckLifecycleRulesRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewCheckLifecycleRulesRequestWithBody constructs an http.Request for the CheckLifecycleRules method, with any body, and a specified content type
+func NewCheckLifecycleRulesRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/check", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPauseLifecycleRequest constructs an http.Request for the PauseLifecycle method
+func NewPauseLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPlanLifecycleRequest calls the generic PlanLifecycle builder with application/json body
+func NewPlanLifecycleRequest(server string, tenant TenantPath, body PlanLifecycleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPlanLifecycleRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPlanLifecycleRequestWithBody constructs an http.Request for the PlanLifecycle method, with any body, and a specified content type
+func NewPlanLifecycleRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/plan", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewResumeLifecycleRequest constructs an http.Request for the ResumeLifecycle method
+func NewResumeLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetLifecycleRulesRequest constructs an http.Request for the GetLifecycleRules method
+func NewGetLifecycleRulesRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/rules", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetLifecycleRulesRequest calls the generic SetLifecycleRules builder with application/json body
+func NewSetLifecycleRulesRequest(server string, tenant TenantPath, body SetLifecycleRulesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetLifecycleRulesRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetLifecycleRulesRequestWithBody constructs an http.Request for the SetLifecycleRules method, with any body, and a specified content type
+func NewSetLifecycleRulesRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/rules", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewResumeTenantRequest constructs an http.Request for the ResumeTenant method
 func NewResumeTenantRequest(server string, tenant TenantPath) (*http.Request, error) {
 	var err error
@@ -2675,6 +3260,98 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 	RotateKeysWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*RotateKeysResponse, error)
+
+	// GetLifecycleWithResponse How the tenant's lifecycle stands
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+	GetLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleResponse, error)
+
+	// ApplyLifecycleWithResponse Do now what the rules want done
+	//
+	// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+	// does not get to is done in the background, as is all of this if nobody calls.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+	ApplyLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ApplyLifecycleResponse, error)
+
+	// CheckLifecycleRulesWithBodyWithResponse Say what is wrong with rules, without stating them
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error)
+
+	// CheckLifecycleRulesWithResponse Say what is wrong with rules, without stating them
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error)
+
+	// PauseLifecycleWithResponse Do nothing to any study until it is resumed
+	//
+	// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+	PauseLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*PauseLifecycleResponse, error)
+
+	// PlanLifecycleWithBodyWithResponse What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error)
+
+	// PlanLifecycleWithResponse What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithResponse(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error)
+
+	// ResumeLifecycleWithResponse Carry out the rules again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+	ResumeLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ResumeLifecycleResponse, error)
+
+	// GetLifecycleRulesWithResponse The rules that hold
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+	GetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleRulesResponse, error)
+
+	// SetLifecycleRulesWithBodyWithResponse State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
+
+	// SetLifecycleRulesWithResponse State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
 
 	// ResumeTenantWithResponse Serve a suspended tenant again
 	//
@@ -3679,6 +4356,383 @@ func (r RotateKeysResponse) ContentType() string {
 	return ""
 }
 
+type GetLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplyLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleDone
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplyLifecycleResponse) GetJSON200() *LifecycleDone {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApplyLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CheckLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PauseLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PlanLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecyclePlan
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PlanLifecycleResponse) GetJSON200() *LifecyclePlan {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PlanLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PlanLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PlanLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PlanLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PlanLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleRules
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLifecycleRulesResponse) GetJSON200() *LifecycleRules {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetLifecycleRulesResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ResumeTenantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4473,6 +5527,164 @@ func (c *ClientWithResponses) RotateKeysWithResponse(ctx context.Context, tenant
 		return nil, err
 	}
 	return ParseRotateKeysResponse(rsp)
+}
+
+// GetLifecycleWithResponse How the tenant's lifecycle stands
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+func (c *ClientWithResponses) GetLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleResponse, error) {
+	rsp, err := c.GetLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLifecycleResponse(rsp)
+}
+
+// ApplyLifecycleWithResponse Do now what the rules want done
+//
+// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+// does not get to is done in the background, as is all of this if nobody calls.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+func (c *ClientWithResponses) ApplyLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ApplyLifecycleResponse, error) {
+	rsp, err := c.ApplyLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyLifecycleResponse(rsp)
+}
+
+// CheckLifecycleRulesWithBodyWithResponse Say what is wrong with rules, without stating them
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *ClientWithResponses) CheckLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error) {
+	rsp, err := c.CheckLifecycleRulesWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckLifecycleRulesResponse(rsp)
+}
+
+// CheckLifecycleRulesWithResponse Say what is wrong with rules, without stating them
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *ClientWithResponses) CheckLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error) {
+	rsp, err := c.CheckLifecycleRules(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckLifecycleRulesResponse(rsp)
+}
+
+// PauseLifecycleWithResponse Do nothing to any study until it is resumed
+//
+// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+func (c *ClientWithResponses) PauseLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*PauseLifecycleResponse, error) {
+	rsp, err := c.PauseLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseLifecycleResponse(rsp)
+}
+
+// PlanLifecycleWithBodyWithResponse What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *ClientWithResponses) PlanLifecycleWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error) {
+	rsp, err := c.PlanLifecycleWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanLifecycleResponse(rsp)
+}
+
+// PlanLifecycleWithResponse What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *ClientWithResponses) PlanLifecycleWithResponse(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error) {
+	rsp, err := c.PlanLifecycle(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanLifecycleResponse(rsp)
+}
+
+// ResumeLifecycleWithResponse Carry out the rules again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+func (c *ClientWithResponses) ResumeLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ResumeLifecycleResponse, error) {
+	rsp, err := c.ResumeLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeLifecycleResponse(rsp)
+}
+
+// GetLifecycleRulesWithResponse The rules that hold
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+func (c *ClientWithResponses) GetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleRulesResponse, error) {
+	rsp, err := c.GetLifecycleRules(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLifecycleRulesResponse(rsp)
+}
+
+// SetLifecycleRulesWithBodyWithResponse State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *ClientWithResponses) SetLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error) {
+	rsp, err := c.SetLifecycleRulesWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLifecycleRulesResponse(rsp)
+}
+
+// SetLifecycleRulesWithResponse State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *ClientWithResponses) SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error) {
+	rsp, err := c.SetLifecycleRules(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLifecycleRulesResponse(rsp)
 }
 
 // ResumeTenantWithResponse Serve a suspended tenant again
@@ -5298,6 +6510,266 @@ func ParseRotateKeysResponse(rsp *http.Response) (*RotateKeysResponse, error) {
 			headers.Location = value
 		}
 		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetLifecycleResponse parses an HTTP response from a GetLifecycleWithResponse call
+func ParseGetLifecycleResponse(rsp *http.Response) (*GetLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApplyLifecycleResponse parses an HTTP response from a ApplyLifecycleWithResponse call
+func ParseApplyLifecycleResponse(rsp *http.Response) (*ApplyLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleDone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCheckLifecycleRulesResponse parses an HTTP response from a CheckLifecycleRulesWithResponse call
+func ParseCheckLifecycleRulesResponse(rsp *http.Response) (*CheckLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseLifecycleResponse parses an HTTP response from a PauseLifecycleWithResponse call
+func ParsePauseLifecycleResponse(rsp *http.Response) (*PauseLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePlanLifecycleResponse parses an HTTP response from a PlanLifecycleWithResponse call
+func ParsePlanLifecycleResponse(rsp *http.Response) (*PlanLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PlanLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecyclePlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeLifecycleResponse parses an HTTP response from a ResumeLifecycleWithResponse call
+func ParseResumeLifecycleResponse(rsp *http.Response) (*ResumeLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetLifecycleRulesResponse parses an HTTP response from a GetLifecycleRulesWithResponse call
+func ParseGetLifecycleRulesResponse(rsp *http.Response) (*GetLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleRules
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetLifecycleRulesResponse parses an HTTP response from a SetLifecycleRulesWithResponse call
+func ParseSetLifecycleRulesResponse(rsp *http.Response) (*SetLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -119,6 +119,9 @@ func (e State) Valid() bool {
 	}
 }
 
+// ByteSize A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+type ByteSize = string
+
 // Confirm The tenant's name again
 type Confirm = string
 
@@ -287,6 +290,242 @@ type KeyVersion struct {
 
 	// Version In the provider's words
 	Version string `json:"version"`
+}
+
+// LifecycleCondition All members must hold; without members it always does
+type LifecycleCondition struct {
+	// Accessed Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Accessed *LifecyclePeriod `json:"accessed,omitempty"`
+
+	// Age Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Age *LifecyclePeriod      `json:"age,omitempty"`
+	All *[]LifecycleCondition `json:"all,omitempty"`
+	Any *[]LifecycleCondition `json:"any,omitempty"`
+
+	// BodyPart Of one of its series (0018,0015)
+	BodyPart *[]string `json:"bodyPart,omitempty"`
+
+	// Free Free room on the disk of the hot tier, what is about to be removed included; false both ways where that is no disk
+	Free *LifecycleRooms `json:"free,omitempty"`
+
+	// Modality Of one of its series (0008,0060)
+	Modality *[]string `json:"modality,omitempty"`
+
+	// Not All members must hold; without members it always does
+	Not *LifecycleCondition `json:"not,omitempty"`
+
+	// Received Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Received *LifecyclePeriod `json:"received,omitempty"`
+
+	// Size Bytes of the study
+	Size *LifecycleSizes `json:"size,omitempty"`
+
+	// Studies Studies of the tenant
+	Studies *LifecycleCounts `json:"studies,omitempty"`
+	Tag     *[]string        `json:"tag,omitempty"`
+
+	// Tier The farthest that something of it is in
+	Tier *[]TierName `json:"tier,omitempty"`
+}
+
+// LifecycleCounts Studies of the tenant
+type LifecycleCounts struct {
+	Over  *int64 `json:"over,omitempty"`
+	Under *int64 `json:"under,omitempty"`
+}
+
+// LifecycleDone defines model for LifecycleDone.
+type LifecycleDone struct {
+	// Bytes That were moved
+	Bytes   int64 `json:"bytes"`
+	Deleted int64 `json:"deleted"`
+
+	// Failed Studies that are tried again later; the server's log says why
+	Failed int64 `json:"failed"`
+
+	// Looked Studies that were due
+	Looked int64 `json:"looked"`
+
+	// More There is more to do
+	More  bool  `json:"more"`
+	Moved int64 `json:"moved"`
+
+	// Paused Nothing was done
+	Paused  bool  `json:"paused"`
+	Settled int64 `json:"settled"`
+
+	// Waiting Studies that must be kept, or restored, before what the rules want can be done
+	Waiting int64 `json:"waiting"`
+}
+
+// LifecycleForecast defines model for LifecycleForecast.
+type LifecycleForecast struct {
+	// Growth A year
+	Growth float64 `json:"growth"`
+
+	// GrowthYears From how many years of the archive's own history; 0 when it was given or the history is too short
+	GrowthYears int `json:"growthYears"`
+
+	// Points Months, the first being now
+	Points []LifecyclePoint `json:"points"`
+
+	// Tiers Of the columns of the points
+	Tiers []TierName `json:"tiers"`
+
+	// YearBytes What came in the last year, by study date
+	YearBytes int64 `json:"yearBytes"`
+}
+
+// LifecyclePeriod Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+type LifecyclePeriod struct {
+	// Over A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+	Over *Span `json:"over,omitempty"`
+
+	// Under A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+	Under *Span `json:"under,omitempty"`
+}
+
+// LifecyclePlan defines model for LifecyclePlan.
+type LifecyclePlan struct {
+	At    time.Time `json:"at"`
+	Bytes int64     `json:"bytes"`
+
+	// Circular Studies that rules would move in a circle; they stay where they are
+	Circular int64 `json:"circular"`
+
+	// Currency Of all money in it, ISO 4217
+	Currency string            `json:"currency"`
+	Forecast LifecycleForecast `json:"forecast"`
+	Steps    []LifecycleStep   `json:"steps"`
+	Studies  int64             `json:"studies"`
+	Tiers    []LifecycleTier   `json:"tiers"`
+}
+
+// LifecyclePoint defines model for LifecyclePoint.
+type LifecyclePoint struct {
+	At time.Time `json:"at"`
+
+	// Bytes By tier
+	Bytes []int64 `json:"bytes"`
+
+	// Month What storing costs in this month
+	Month float64 `json:"month"`
+
+	// Once What moves of this month cost
+	Once    float64 `json:"once"`
+	Studies int64   `json:"studies"`
+
+	// Without What month would be if nothing were moved or deleted
+	Without float64 `json:"without"`
+}
+
+// LifecycleQuestion defines model for LifecycleQuestion.
+type LifecycleQuestion struct {
+	// Growth A year, 0.1 being a tenth more; what the archive's own history says when left out
+	Growth *float64 `json:"growth,omitempty"`
+
+	// Rules Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+	Rules *LifecycleRules `json:"rules,omitempty"`
+
+	// Years Of the forecast
+	Years *int `json:"years,omitempty"`
+}
+
+// LifecycleRooms Free room on the disk of the hot tier, what is about to be removed included; false both ways where that is no disk
+type LifecycleRooms struct {
+	// Over A percentage from 1% to 99%, or a size such as 500GB
+	Over *Room `json:"over,omitempty"`
+
+	// Under A percentage from 1% to 99%, or a size such as 500GB
+	Under *Room `json:"under,omitempty"`
+}
+
+// LifecycleRule defines model for LifecycleRule.
+type LifecycleRule struct {
+	// Action keep leaves a study as it is, settle merges its objects, move brings it into the tier that to names, delete deletes it when its retention has ended and nothing holds it
+	Action string `json:"action"`
+
+	// Name For people; each another one
+	Name *string `json:"name,omitempty"`
+
+	// To Lower-case letters, digits and hyphens, at most 32, a letter first
+	To *TierName `json:"to,omitempty"`
+
+	// When All members must hold; without members it always does
+	When *LifecycleCondition `json:"when,omitempty"`
+}
+
+// LifecycleRules Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+type LifecycleRules struct {
+	Rules []LifecycleRule `json:"rules"`
+}
+
+// LifecycleSizes Bytes of the study
+type LifecycleSizes struct {
+	// Over A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+	Over *ByteSize `json:"over,omitempty"`
+
+	// Under A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+	Under *ByteSize `json:"under,omitempty"`
+}
+
+// LifecycleState defines model for LifecycleState.
+type LifecycleState struct {
+	// By Who stated them
+	By     *string `json:"by,omitempty"`
+	Paused bool    `json:"paused"`
+
+	// Pending There is something to be looked at or removed
+	Pending bool `json:"pending"`
+
+	// Rules How many there are
+	Rules int `json:"rules"`
+
+	// Stated When they were stated or paused last; absent when nobody ever did
+	Stated *time.Time `json:"stated,omitempty"`
+}
+
+// LifecycleStep What a rule does to studies of a tier
+type LifecycleStep struct {
+	Action string `json:"action"`
+
+	// After What they cost a month when it is done
+	After float64 `json:"after"`
+
+	// Before What the studies cost a month as they are
+	Before float64 `json:"before"`
+	Bytes  int64   `json:"bytes"`
+
+	// From Lower-case letters, digits and hyphens, at most 32, a letter first
+	From TierName `json:"from"`
+
+	// Once What doing it costs
+	Once float64 `json:"once"`
+
+	// Rule Its name; absent where none holds
+	Rule    *string `json:"rule,omitempty"`
+	Studies int64   `json:"studies"`
+
+	// To Lower-case letters, digits and hyphens, at most 32, a letter first
+	To *TierName `json:"to,omitempty"`
+
+	// Waits They must be kept for now, the first of them until then
+	Waits *time.Time `json:"waits,omitempty"`
+}
+
+// LifecycleTier defines model for LifecycleTier.
+type LifecycleTier struct {
+	Bytes      int64 `json:"bytes"`
+	BytesAfter int64 `json:"bytesAfter"`
+
+	// Month What storing it costs a month
+	Month      float64 `json:"month"`
+	MonthAfter float64 `json:"monthAfter"`
+
+	// Name Lower-case letters, digits and hyphens, at most 32, a letter first
+	Name         TierName `json:"name"`
+	Studies      int64    `json:"studies"`
+	StudiesAfter int64    `json:"studiesAfter"`
 }
 
 // Limits So that one tenant cannot starve another; 0 is no limit
@@ -469,6 +708,9 @@ type Revoke struct {
 	DisableKey *bool `json:"disableKey,omitempty"`
 }
 
+// Room A percentage from 1% to 99%, or a size such as 500GB
+type Room = string
+
 // Shred A study or a patient
 type Shred struct {
 	// Confirm The tenant's name again
@@ -501,6 +743,9 @@ type ShredStatus struct {
 
 // ShredStatusState defines model for ShredStatus.State.
 type ShredStatusState string
+
+// Span A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+type Span = string
 
 // State defines model for State.
 type State string
@@ -555,6 +800,9 @@ type TenantPatch struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// TierName Lower-case letters, digits and hyphens, at most 32, a letter first
+type TierName = string
+
 // Title For people
 type Title = string
 
@@ -600,6 +848,9 @@ type JobAnswer = Job
 // KeysAnswer defines model for KeysAnswer.
 type KeysAnswer = KeyStatus
 
+// LifecycleAnswer defines model for LifecycleAnswer.
+type LifecycleAnswer = LifecycleState
+
 // ProblemAnswer defines model for ProblemAnswer.
 type ProblemAnswer = Problem
 
@@ -608,6 +859,9 @@ type RetentionAnswer = RetentionPolicy
 
 // TenantAnswer defines model for TenantAnswer.
 type TenantAnswer = Tenant
+
+// LifecycleRulesBody Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+type LifecycleRulesBody = LifecycleRules
 
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
@@ -684,6 +938,15 @@ type RetireKeysJSONRequestBody = Retire
 // RevokeKeysJSONRequestBody defines body for RevokeKeys for application/json ContentType.
 type RevokeKeysJSONRequestBody = Revoke
 
+// CheckLifecycleRulesJSONRequestBody defines body for CheckLifecycleRules for application/json ContentType.
+type CheckLifecycleRulesJSONRequestBody = LifecycleRules
+
+// PlanLifecycleJSONRequestBody defines body for PlanLifecycle for application/json ContentType.
+type PlanLifecycleJSONRequestBody = LifecycleQuestion
+
+// SetLifecycleRulesJSONRequestBody defines body for SetLifecycleRules for application/json ContentType.
+type SetLifecycleRulesJSONRequestBody = LifecycleRules
+
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = RetentionDocument
 
@@ -752,6 +1015,30 @@ type ServerInterface interface {
 	// RotateKeys Make a new version of the KEK and rewrap every key object under it
 	// (POST /tenants/{tenant}/keys/rotate)
 	RotateKeys(ctx echo.Context, tenant TenantPath) error
+	// GetLifecycle How the tenant's lifecycle stands
+	// (GET /tenants/{tenant}/lifecycle)
+	GetLifecycle(ctx echo.Context, tenant TenantPath) error
+	// ApplyLifecycle Do now what the rules want done
+	// (POST /tenants/{tenant}/lifecycle/apply)
+	ApplyLifecycle(ctx echo.Context, tenant TenantPath) error
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	// (POST /tenants/{tenant}/lifecycle/check)
+	CheckLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// PauseLifecycle Do nothing to any study until it is resumed
+	// (POST /tenants/{tenant}/lifecycle/pause)
+	PauseLifecycle(ctx echo.Context, tenant TenantPath) error
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	// (POST /tenants/{tenant}/lifecycle/plan)
+	PlanLifecycle(ctx echo.Context, tenant TenantPath) error
+	// ResumeLifecycle Carry out the rules again
+	// (POST /tenants/{tenant}/lifecycle/resume)
+	ResumeLifecycle(ctx echo.Context, tenant TenantPath) error
+	// GetLifecycleRules The rules that hold
+	// (GET /tenants/{tenant}/lifecycle/rules)
+	GetLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// SetLifecycleRules State other rules
+	// (PUT /tenants/{tenant}/lifecycle/rules)
+	SetLifecycleRules(ctx echo.Context, tenant TenantPath) error
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx echo.Context, tenant TenantPath) error
@@ -1106,6 +1393,134 @@ func (w *ServerInterfaceWrapper) RotateKeys(ctx echo.Context) error {
 	return err
 }
 
+// GetLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetLifecycle(ctx, tenant)
+	return err
+}
+
+// ApplyLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) ApplyLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApplyLifecycle(ctx, tenant)
+	return err
+}
+
+// CheckLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckLifecycleRules(ctx, tenant)
+	return err
+}
+
+// PauseLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseLifecycle(ctx, tenant)
+	return err
+}
+
+// PlanLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) PlanLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PlanLifecycle(ctx, tenant)
+	return err
+}
+
+// ResumeLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeLifecycle(ctx, tenant)
+	return err
+}
+
+// GetLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetLifecycleRules(ctx, tenant)
+	return err
+}
+
+// SetLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) SetLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetLifecycleRules(ctx, tenant)
+	return err
+}
+
 // ResumeTenant converts echo context to params.
 func (w *ServerInterfaceWrapper) ResumeTenant(ctx echo.Context) error {
 	var err error
@@ -1335,6 +1750,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/holds", wrapper.AddHold, options.OperationMiddlewares["addHold"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/holds/:hold/release", wrapper.ReleaseHold, options.OperationMiddlewares["releaseHold"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/undelete", wrapper.Undelete, options.OperationMiddlewares["undelete"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/lifecycle", wrapper.GetLifecycle, options.OperationMiddlewares["getLifecycle"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/lifecycle/rules", wrapper.GetLifecycleRules, options.OperationMiddlewares["getLifecycleRules"]...)
+	router.PUT(options.BaseURL+"/tenants/:tenant/lifecycle/rules", wrapper.SetLifecycleRules, options.OperationMiddlewares["setLifecycleRules"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/check", wrapper.CheckLifecycleRules, options.OperationMiddlewares["checkLifecycleRules"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/plan", wrapper.PlanLifecycle, options.OperationMiddlewares["planLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/apply", wrapper.ApplyLifecycle, options.OperationMiddlewares["applyLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/pause", wrapper.PauseLifecycle, options.OperationMiddlewares["pauseLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/resume", wrapper.ResumeLifecycle, options.OperationMiddlewares["resumeLifecycle"]...)
 	router.GET(options.BaseURL+"/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.GET(options.BaseURL+"/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
 
@@ -1350,6 +1773,8 @@ type JobAnswerJSONResponse struct {
 }
 
 type KeysAnswerJSONResponse KeyStatus
+
+type LifecycleAnswerJSONResponse LifecycleState
 
 type ProblemAnswerApplicationProblemPlusJSONResponse Problem
 
@@ -2080,6 +2505,315 @@ func (response RotateKeysdefaultApplicationProblemPlusJSONResponse) VisitRotateK
 	return err
 }
 
+type GetLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetLifecycleResponseObject interface {
+	VisitGetLifecycleResponse(w http.ResponseWriter) error
+}
+
+type GetLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response GetLifecycle200JSONResponse) VisitGetLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLifecycledefaultApplicationProblemPlusJSONResponse) VisitGetLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type ApplyLifecycleResponseObject interface {
+	VisitApplyLifecycleResponse(w http.ResponseWriter) error
+}
+
+type ApplyLifecycle200JSONResponse LifecycleDone
+
+func (response ApplyLifecycle200JSONResponse) VisitApplyLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApplyLifecycledefaultApplicationProblemPlusJSONResponse) VisitApplyLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *CheckLifecycleRulesJSONRequestBody
+}
+
+type CheckLifecycleRulesResponseObject interface {
+	VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type CheckLifecycleRules204Response struct {
+}
+
+func (response CheckLifecycleRules204Response) VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type CheckLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CheckLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type PauseLifecycleResponseObject interface {
+	VisitPauseLifecycleResponse(w http.ResponseWriter) error
+}
+
+type PauseLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response PauseLifecycle200JSONResponse) VisitPauseLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseLifecycledefaultApplicationProblemPlusJSONResponse) VisitPauseLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlanLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *PlanLifecycleJSONRequestBody
+}
+
+type PlanLifecycleResponseObject interface {
+	VisitPlanLifecycleResponse(w http.ResponseWriter) error
+}
+
+type PlanLifecycle200JSONResponse LifecyclePlan
+
+func (response PlanLifecycle200JSONResponse) VisitPlanLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlanLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PlanLifecycledefaultApplicationProblemPlusJSONResponse) VisitPlanLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type ResumeLifecycleResponseObject interface {
+	VisitResumeLifecycleResponse(w http.ResponseWriter) error
+}
+
+type ResumeLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response ResumeLifecycle200JSONResponse) VisitResumeLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeLifecycledefaultApplicationProblemPlusJSONResponse) VisitResumeLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetLifecycleRulesResponseObject interface {
+	VisitGetLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type GetLifecycleRules200JSONResponse LifecycleRules
+
+func (response GetLifecycleRules200JSONResponse) VisitGetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitGetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *SetLifecycleRulesJSONRequestBody
+}
+
+type SetLifecycleRulesResponseObject interface {
+	VisitSetLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type SetLifecycleRules200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response SetLifecycleRules200JSONResponse) VisitSetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitSetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResumeTenantRequestObject struct {
 	Tenant TenantPath `json:"tenant"`
 }
@@ -2453,6 +3187,30 @@ type StrictServerInterface interface {
 	// RotateKeys Make a new version of the KEK and rewrap every key object under it
 	// (POST /tenants/{tenant}/keys/rotate)
 	RotateKeys(ctx context.Context, request RotateKeysRequestObject) (RotateKeysResponseObject, error)
+	// GetLifecycle How the tenant's lifecycle stands
+	// (GET /tenants/{tenant}/lifecycle)
+	GetLifecycle(ctx context.Context, request GetLifecycleRequestObject) (GetLifecycleResponseObject, error)
+	// ApplyLifecycle Do now what the rules want done
+	// (POST /tenants/{tenant}/lifecycle/apply)
+	ApplyLifecycle(ctx context.Context, request ApplyLifecycleRequestObject) (ApplyLifecycleResponseObject, error)
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	// (POST /tenants/{tenant}/lifecycle/check)
+	CheckLifecycleRules(ctx context.Context, request CheckLifecycleRulesRequestObject) (CheckLifecycleRulesResponseObject, error)
+	// PauseLifecycle Do nothing to any study until it is resumed
+	// (POST /tenants/{tenant}/lifecycle/pause)
+	PauseLifecycle(ctx context.Context, request PauseLifecycleRequestObject) (PauseLifecycleResponseObject, error)
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	// (POST /tenants/{tenant}/lifecycle/plan)
+	PlanLifecycle(ctx context.Context, request PlanLifecycleRequestObject) (PlanLifecycleResponseObject, error)
+	// ResumeLifecycle Carry out the rules again
+	// (POST /tenants/{tenant}/lifecycle/resume)
+	ResumeLifecycle(ctx context.Context, request ResumeLifecycleRequestObject) (ResumeLifecycleResponseObject, error)
+	// GetLifecycleRules The rules that hold
+	// (GET /tenants/{tenant}/lifecycle/rules)
+	GetLifecycleRules(ctx context.Context, request GetLifecycleRulesRequestObject) (GetLifecycleRulesResponseObject, error)
+	// SetLifecycleRules State other rules
+	// (PUT /tenants/{tenant}/lifecycle/rules)
+	SetLifecycleRules(ctx context.Context, request SetLifecycleRulesRequestObject) (SetLifecycleRulesResponseObject, error)
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx context.Context, request ResumeTenantRequestObject) (ResumeTenantResponseObject, error)
@@ -3166,6 +3924,278 @@ func (sh *strictHandler) RotateKeys(ctx echo.Context, tenant TenantPath) error {
 		return err
 	} else if validResponse, ok := response.(RotateKeysResponseObject); ok {
 		return validResponse.VisitRotateKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLifecycle operation middleware
+func (sh *strictHandler) GetLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request GetLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLifecycle(ctx.Request().Context(), request.(GetLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLifecycleResponseObject); ok {
+		return validResponse.VisitGetLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApplyLifecycle operation middleware
+func (sh *strictHandler) ApplyLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request ApplyLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplyLifecycle(ctx.Request().Context(), request.(ApplyLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplyLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApplyLifecycleResponseObject); ok {
+		return validResponse.VisitApplyLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckLifecycleRules operation middleware
+func (sh *strictHandler) CheckLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request CheckLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	var body CheckLifecycleRulesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckLifecycleRules(ctx.Request().Context(), request.(CheckLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckLifecycleRulesResponseObject); ok {
+		return validResponse.VisitCheckLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseLifecycle operation middleware
+func (sh *strictHandler) PauseLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request PauseLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseLifecycle(ctx.Request().Context(), request.(PauseLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseLifecycleResponseObject); ok {
+		return validResponse.VisitPauseLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PlanLifecycle operation middleware
+func (sh *strictHandler) PlanLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request PlanLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	var body PlanLifecycleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PlanLifecycle(ctx.Request().Context(), request.(PlanLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlanLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PlanLifecycleResponseObject); ok {
+		return validResponse.VisitPlanLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeLifecycle operation middleware
+func (sh *strictHandler) ResumeLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request ResumeLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeLifecycle(ctx.Request().Context(), request.(ResumeLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeLifecycleResponseObject); ok {
+		return validResponse.VisitResumeLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLifecycleRules operation middleware
+func (sh *strictHandler) GetLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request GetLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLifecycleRules(ctx.Request().Context(), request.(GetLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLifecycleRulesResponseObject); ok {
+		return validResponse.VisitGetLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetLifecycleRules operation middleware
+func (sh *strictHandler) SetLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request SetLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	var body SetLifecycleRulesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLifecycleRules(ctx.Request().Context(), request.(SetLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetLifecycleRulesResponseObject); ok {
+		return validResponse.VisitSetLifecycleRulesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 	validator "github.com/oapi-codegen/echo-middleware"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/fault/problem"
 )
@@ -29,8 +30,8 @@ var contract []byte
 const pathContract = Root + "/openapi.yaml"
 
 // maxBody bounds the body of a request in bytes; the largest that the contract
-// allows, the public key of an escrow, is far smaller.
-const maxBody = 64 << 10
+// allows is a document of rules.
+const maxBody = archive.MaxRules + 16<<10
 
 // server implements the generated interface. It is safe for concurrent use.
 type server struct {

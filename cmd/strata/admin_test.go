@@ -27,7 +27,7 @@ func TestAdministration(t *testing.T) {
 		Dir: "testdata/admin",
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
-			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(),
+			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(),
 				Person: func(*http.Request) string { return m.Who },
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
@@ -61,6 +61,8 @@ func behind(ts *testscript.TestScript, neg bool, args []string) {
 			m.Who = "alice"
 		case "bob calls":
 			m.Who = "bob"
+		case "much is due":
+			m.Due = 7
 		case "study is held":
 			m.Fail = fault.New(fault.Conflict, "the study is under legal hold")
 		case "alpha is disabled at its provider":

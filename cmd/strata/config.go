@@ -47,6 +47,8 @@ func settings() []setting {
 		{key: "tiers", value: tiers.Default, help: "where studies may lie, and what that costs: " + tiers.Presets + "; or a list in this file, the hot tier first. Prices are for a GB (10^9 bytes), a month, a thousand requests"},
 		{key: "currency", value: "USD", help: "currency of the prices of tiers"},
 		{key: "settle-after", value: "30m", serving: true, help: "how long a study must not have changed before its objects are merged into few"},
+		{key: "lifecycle", value: true, serving: true, help: "carry out lifecycle rules: settle, move and delete studies, and remove what that leaves behind; false: this node does so only when it is told to (strata lifecycle apply)"},
+		{key: "lifecycle-every", value: "1m", serving: true, help: "how often to look for studies that are due by lifecycle rules"},
 		{key: "read-grace", value: "1h", serving: true, help: "how long objects that others stand for stay, for those who read them still"},
 		{key: "move-hold", value: "24h", serving: true, help: "how long the copy stays that a study was moved from to another store"},
 		{key: "move-rate", value: 0, serving: true, help: "most bytes a second that this node moves between tiers; 0: no limit"},
@@ -103,6 +105,8 @@ type Config struct {
 	SettleAfter, ReadGrace             time.Duration
 	MoveHold, DeleteHold               time.Duration
 	MoveRate                           int64
+	Lifecycle                          bool
+	LifecycleEvery                     time.Duration
 	ReadCache                          string
 	ReadCacheBytes                     int64
 	Providers                          map[string]string
@@ -270,6 +274,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.Insecure, err = strconv.ParseBool(k.String("insecure")); err != nil {
 		fail(bad("insecure", "must be true or false"))
 	}
+	if c.Lifecycle, err = strconv.ParseBool(k.String("lifecycle")); err != nil {
+		fail(bad("lifecycle", "must be true or false"))
+	}
 	if c.Thumbnails, err = strconv.ParseBool(k.String("thumbnails")); err != nil {
 		fail(bad("thumbnails", "must be true or false"))
 	}
@@ -290,7 +297,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("retention", "must be one of %s", retention.Names()))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
-		"settle-after": &c.SettleAfter, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
+		"settle-after": &c.SettleAfter, "lifecycle-every": &c.LifecycleEvery, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
 		"node-lease": &c.NodeLease, "store-stall": &c.StoreStall, "key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))

@@ -113,7 +113,7 @@ func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writ
 	if err != nil {
 		return nil, err
 	}
-	o.Serve, o.WarmPixels = serve, true
+	o.Serve, o.WarmPixels, o.Lifecycle.On = serve, true, c.Lifecycle
 	if c.Thumbnails {
 		o.ThumbnailAfter = c.ThumbnailAfter
 	}
@@ -133,6 +133,7 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, Retention: c.Retention, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
 	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}
+	o.Lifecycle = node.Lifecycling{Quiet: c.SettleAfter, Interval: c.LifecycleEvery, Currency: c.Currency}
 	if c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}

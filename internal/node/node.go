@@ -101,6 +101,7 @@ type Options struct {
 	Serve func(*Archive) http.Handler
 
 	Settling       Settling
+	Lifecycle      Lifecycling
 	Duplicates     ingest.Policy
 	ReconcileEvery time.Duration // default 1 min
 	Grace          time.Duration // of the reaper, default 24 h
@@ -154,8 +155,9 @@ type Node struct {
 	moving *rate.Limiter
 	tidy   tidy
 
-	together together
-	places   *semaphore.Weighted // for archives that are open
+	together  together
+	lifecycle *lifecycled
+	places    *semaphore.Weighted // for archives that are open
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
@@ -222,6 +224,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
 	n.wg.Go(func() { n.tidy.run(ctx) })
+	if n.o.Lifecycle.On {
+		n.wg.Go(func() { n.whileHeld(ctx, "lifecycle", n.wake) })
+	}
 	n.openCustody(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
@@ -231,12 +236,13 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
-		moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
+		lifecycle: new(lifecycled), moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf, Nearline: n.tiers.Availability})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf,
+		Quiet: n.o.Lifecycle.Quiet, Nearline: n.tiers.Availability})
 	switch {
 	case err == nil:
 		return nil
