@@ -61,6 +61,7 @@ var layers = []struct {
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/shred", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
+	{pkg: "internal/drill", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
