@@ -63,6 +63,7 @@ var layers = []struct {
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "internal/drill", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
+	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
