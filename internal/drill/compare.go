@@ -14,20 +14,20 @@ func (d *drill) compare(ctx context.Context, p *picked, v *view) error {
 	for i := range p.packs {
 		k := &p.packs[i]
 		known[k.Object] = true
-		if !v.needed[k.Object] {
-			continue // of a stored fact, or one that is on its way out
+		if _, ok := v.needed[k.Object]; !ok {
+			continue // of a stored fact, or on its way out
 		}
 		if says := v.pack(k.Object); says.Tier != k.Tier {
 			d.fail(fmt.Sprintf("the index says that a pack is in tier %s, the log says %s; run strata rebuild", k.Tier, says.Tier), k.Object)
 		}
 	}
-	for object := range v.needed {
-		if !known[object] {
+	for object, settled := range v.needed {
+		if settled && !known[object] {
 			d.fail("the index does not know a pack that the log names; run strata rebuild", object)
 		}
 	}
 	var seen, wrong, unknown int
-	err := d.o.Index.Blobs(ctx, d.o.Tenant, p.ref, func(r *archive.InstanceRow) bool {
+	err := d.o.Index.StudyInstances(ctx, d.o.Tenant, p.ref, func(r *archive.InstanceRow, _ archive.State) bool {
 		b, ok := v.blobs[r.Blob]
 		switch {
 		case !ok:

@@ -118,7 +118,7 @@ func (d *drill) draw(ctx context.Context) ([]*picked, error) {
 	if err != nil {
 		return nil, err
 	}
-	usage, err := d.o.Index.Usage(ctx, d.o.Tenant)
+	usage, err := d.o.Index.TierUsage(ctx, d.o.Tenant)
 	for _, u := range usage {
 		d.whole[u.Tier] = u
 	}

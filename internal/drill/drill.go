@@ -44,16 +44,10 @@ type Index interface {
 	Entries(ctx context.Context, t archive.Tenant, study archive.Ref) ([]archive.LogEntry, error)
 	// Packs returns the packs of a study.
 	Packs(ctx context.Context, t archive.Tenant, study archive.Ref) ([]archive.PackState, error)
-	// Blobs yields every row of a study, hidden and deleted ones too.
-	Blobs(ctx context.Context, t archive.Tenant, study archive.Ref, yield func(*archive.InstanceRow) bool) error
-	// Usage tells what each tier holds.
-	Usage(ctx context.Context, t archive.Tenant) ([]Usage, error)
-}
-
-// Usage is what a tier holds of a tenant.
-type Usage struct {
-	Tier           archive.TierName
-	Objects, Bytes int64
+	// StudyInstances yields every row of a study, hidden and deleted ones too.
+	StudyInstances(ctx context.Context, t archive.Tenant, study archive.Ref, yield func(*archive.InstanceRow, archive.State) bool) error
+	// TierUsage tells what each tier holds.
+	TierUsage(ctx context.Context, t archive.Tenant) ([]archive.TierUsage, error)
 }
 
 // Keys are the tenant's keys.
@@ -109,7 +103,7 @@ type Progress func(done, total int, phase string)
 // scratch folder has no room, and those of the keys, of the context, and of drawing.
 // fault.KeyDenied and KeyUnreachable end a drill: they say nothing about the archive.
 func Run(ctx context.Context, o Options, q archive.RecoveryDrill, progress Progress) (archive.RecoveryReport, error) {
-	if err := check(&q); err != nil {
+	if err := Check(&q); err != nil {
 		return archive.RecoveryReport{}, err
 	}
 	if o.Now == nil {
@@ -125,8 +119,8 @@ func Run(ctx context.Context, o Options, q archive.RecoveryDrill, progress Progr
 	if !ok {
 		return archive.RecoveryReport{}, fault.New(fault.Invalid, "tiers: there is no hot tier, in which the log is")
 	}
-	d := &drill{o: o, q: q, hot: hot, progress: progress, speeds: map[archive.TierName]*archive.DrillTier{}, whole: map[archive.TierName]Usage{}}
-	d.report.At, d.report.Seed = o.Now(), cmp.Or(q.Seed, rand.Uint64()|1)
+	d := &drill{o: o, q: q, hot: hot, progress: progress, speeds: map[archive.TierName]*archive.DrillTier{}, whole: map[archive.TierName]archive.TierUsage{}}
+	d.report.At, d.report.Seed = o.Now(), cmp.Or(q.Seed, NewSeed())
 	var err error
 	if d.scratch, err = newScratch(o.Scratch, q.Bytes); err != nil {
 		return archive.RecoveryReport{}, err
@@ -142,7 +136,8 @@ func Run(ctx context.Context, o Options, q archive.RecoveryDrill, progress Progr
 	return d.report, nil
 }
 
-func check(q *archive.RecoveryDrill) error {
+// Check refuses a request that makes no sense with fault.Invalid, and fills in what it leaves open but the seed.
+func Check(q *archive.RecoveryDrill) error {
 	q.Studies, q.Bytes = cmp.Or(q.Studies, DefaultStudies), cmp.Or(q.Bytes, DefaultBytes)
 	q.Priority = cmp.Or(q.Priority, archive.Bulk) // a drill can wait
 	switch {
@@ -158,6 +153,9 @@ func check(q *archive.RecoveryDrill) error {
 	return fault.New(fault.Invalid, "priority: must be expedited, standard or bulk")
 }
 
+// NewSeed makes up a seed, which is not 0 and fits in a number of JSON.
+func NewSeed() uint64 { return 1 + rand.Uint64N(1<<53-1) }
+
 // drill is one run.
 type drill struct {
 	o        Options
@@ -168,7 +166,7 @@ type drill struct {
 
 	report archive.RecoveryReport
 	speeds map[archive.TierName]*archive.DrillTier
-	whole  map[archive.TierName]Usage // of the tenant
+	whole  map[archive.TierName]archive.TierUsage // of the tenant
 }
 
 func (d *drill) run(ctx context.Context) error {

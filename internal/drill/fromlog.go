@@ -126,7 +126,7 @@ func (p *picked) settle() {
 	}
 	slices.SortFunc(p.entries, func(a, b archive.LogEntry) int { return strings.Compare(string(a.Fact[:]), string(b.Fact[:])) })
 	for _, k := range v.packs {
-		if v.needed[k.Object] {
+		if _, ok := v.needed[k.Object]; ok {
 			p.packs = append(p.packs, archive.PackState{PackPlace: k.PackPlace, Fact: k.fact})
 		}
 	}

@@ -75,10 +75,8 @@ func viewOf(entries []archive.Entry) *view {
 		if v.superseded(e.Session, e.N) {
 			continue
 		}
-		if e.Fact.Kind == archive.FactSettled {
-			for _, k := range e.Fact.Packs {
-				v.needed[k.Object] = true
-			}
+		for _, k := range e.Fact.Packs {
+			v.needed[k.Object] = v.needed[k.Object] || e.Fact.Kind == archive.FactSettled
 		}
 		for i := range e.Fact.Instances {
 			v.add(e.Fact, &e.Fact.Instances[i], dropped)

@@ -350,10 +350,10 @@ func (m *memory) Packs(_ context.Context, _ archive.Tenant, ref archive.Ref) ([]
 	return nil, nil
 }
 
-func (m *memory) Blobs(_ context.Context, _ archive.Tenant, ref archive.Ref, yield func(*archive.InstanceRow) bool) error {
+func (m *memory) StudyInstances(_ context.Context, _ archive.Tenant, ref archive.Ref, yield func(*archive.InstanceRow, archive.State) bool) error {
 	if k := m.studies[ref]; k != nil {
 		for i := range k.rows {
-			if !yield(&k.rows[i]) {
+			if !yield(&k.rows[i], archive.StateVisible) {
 				break
 			}
 		}
@@ -361,11 +361,11 @@ func (m *memory) Blobs(_ context.Context, _ archive.Tenant, ref archive.Ref, yie
 	return nil
 }
 
-func (m *memory) Usage(context.Context, archive.Tenant) (out []drill.Usage, _ error) {
-	by := map[archive.TierName]*drill.Usage{}
+func (m *memory) TierUsage(context.Context, archive.Tenant) (out []archive.TierUsage, _ error) {
+	by := map[archive.TierName]*archive.TierUsage{}
 	add := func(t archive.TierName, n int64) {
 		if by[t] == nil {
-			by[t] = &drill.Usage{Tier: t}
+			by[t] = &archive.TierUsage{Tier: t}
 		}
 		by[t].Objects, by[t].Bytes = by[t].Objects+1, by[t].Bytes+n
 	}
