@@ -40,6 +40,7 @@ type Options struct {
 	Escrows  Escrows
 	Shredder Shredder
 	Jobs     Jobs
+	Drills   Drills
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -122,6 +123,17 @@ type Shredder interface {
 	// is. fault.NotFound when there is no such study or patient and never was one
 	// shredded, fault.Conflict, with the reason, under retention or legal hold.
 	Shred(ctx context.Context, t archive.Tenant, target archive.ShredTarget) (archive.ShredStatus, error)
+}
+
+// Drills tries to restore what an archive has. All of it fails with fault.NotFound when there is
+// no such tenant.
+type Drills interface {
+	// Start has a drill begun. fault.Conflict while another of the tenant is under way.
+	Start(ctx context.Context, t archive.Tenant, q archive.RecoveryDrill) (archive.DrillRun, error)
+	// Status returns what is known of the tenant's drills.
+	Status(ctx context.Context, t archive.Tenant) (archive.DrillStatus, error)
+	// Cancel calls the one off that is under way; fault.NotFound when there is none.
+	Cancel(ctx context.Context, t archive.Tenant) error
 }
 
 // Jobs shows work in the background.

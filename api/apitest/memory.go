@@ -34,13 +34,15 @@ type Memory struct {
 	Fail              error // of the next call
 	FailedDrill       int64 // keys that a drill does not open
 	FailedJobs        bool  // jobs fail at their end
+	Damaged           bool  // recovery drills find what cannot be restored
+	DrillRuns         map[archive.Tenant]archive.DrillStatus
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current
 // version and 4 under the one before; study 1.2.3, whose shredding is pending,
 // and patient P1, whose is not.
 func New() *Memory {
-	m := &Memory{Tenants: map[archive.Tenant]archive.TenantInfo{}, Keys: map[archive.Tenant]archive.KeyStatus{},
+	m := &Memory{Tenants: map[archive.Tenant]archive.TenantInfo{}, Keys: map[archive.Tenant]archive.KeyStatus{}, DrillRuns: map[archive.Tenant]archive.DrillStatus{},
 		Shreds: map[archive.ShredTarget]archive.ShredStatus{{Study: "1.2.3"}: {Studies: 1, Instances: 3, Keys: 1, Closed: Noon, PendingUntil: Noon.Add(time.Hour)},
 			{PatientID: "P1"}: {Studies: 2, Instances: 5, Keys: 2, Closed: Noon}}}
 	for _, t := range []archive.Tenant{"alpha", "beta", "gamma"} {

@@ -56,7 +56,7 @@ func (c *Config) webLimits() dicomweb.Limits {
 
 // administration returns the API.
 func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) http.Handler {
-	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Log: log, Metrics: m}
+	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Drills: n.Drills(), Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

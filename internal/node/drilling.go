@@ -61,16 +61,30 @@ func (n *Node) runDrills(ctx context.Context) {
 	}
 }
 
-// callOff ends the drill that a row names. One that has ended meanwhile is left alone.
+// callOff ends the drill that a row names. The row stays while the drill is not over and does not run here:
+// it is about to be taken up.
 func (n *Node) callOff(ctx context.Context, row index.Job) {
 	n.drills.mu.Lock()
 	cancel := n.drills.running[row.Key]
 	n.drills.mu.Unlock()
+	jobs := n.Index.Jobs()
+	var err error
 	if cancel != nil {
 		cancel(errCalledOff)
+		err = jobs.Finish(ctx, row)
+	} else {
+		open := false
+		err = n.Drills().each(ctx, row.Tenant, func(run *archive.DrillRun) { open = open || run.ID == row.Key && !run.State.Ended() })
+		switch {
+		case err != nil:
+		case open:
+			err = jobs.Fail(ctx, row, n.o.Now().Add(drillPoll), "")
+		default:
+			err = jobs.Finish(ctx, row)
+		}
 	}
-	if err := n.Index.Jobs().Finish(ctx, row); err != nil && ctx.Err() == nil {
-		n.o.Slog.Warn("calling off a drill could not be noted", "error", err)
+	if err != nil && ctx.Err() == nil {
+		n.o.Slog.Warn("calling off a drill could not be noted; it is tried again", "error", err)
 	}
 }
 
