@@ -51,7 +51,7 @@ func (d *drill) compare(ctx context.Context, p *picked, v *view) error {
 		d.fail(fmt.Sprintf("the index says otherwise than the log of %d instances of a study; run strata rebuild", wrong), object)
 	}
 	if unknown > 0 {
-		d.fail(fmt.Sprintf("the index has %d instances of a study that no fact of the log states; run strata verify", unknown), object)
+		d.fail(fmt.Sprintf("the index has %d instances of a study that no fact states of which it knows; run strata rebuild", unknown), object)
 	}
 	if missing := len(v.blobs) - seen; missing > 0 {
 		d.fail(fmt.Sprintf("the log has %d instances of a study that the index does not know; run strata rebuild", missing), object)

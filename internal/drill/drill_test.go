@@ -183,6 +183,7 @@ func TestIndexIsWrong(t *testing.T) {
 		{"another place", func(k *known) { k.rows[1].At.Offset++ }, "otherwise than the log of 1 instances"},
 		{"another digest", func(k *known) { k.rows[1].Digest[0]++ }, "otherwise than the log of 1 instances"},
 		{"one too many", func(k *known) { k.rows = append(k.rows, archive.InstanceRow{}) }, "1 instances of a study that no fact"},
+		{"no entries, as after an upgrade", func(k *known) { k.entries = nil }, "4 instances of a study that no fact states of which it knows"},
 		{"one too few", func(k *known) { k.rows = k.rows[1:] }, "the log has 1 instances"},
 		{"another fact", func(k *known) { k.entries[0].Fact[0]++ }, "holds another fact"},
 	} {
@@ -222,6 +223,18 @@ func TestChanges(t *testing.T) {
 	}
 	r, err := w.run(archive.RecoveryDrill{})
 	if err != nil || r.Failed() || r.Studies != 1 || r.Instances != 2 || r.Facts != 1 || !done {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestGone: a study that is deleted for good between being drawn and being read is no failure, and none that was tried.
+func TestGone(t *testing.T) {
+	w := newWorld(t)
+	ref := w.store(1, 2)
+	w.store(2, 1)
+	w.index.asked = func(archive.Ref) { delete(w.index.studies, ref) }
+	r, err := w.run(archive.RecoveryDrill{})
+	if err != nil || r.Failed() || r.Studies != 1 || r.Instances != 1 || r.Of.Studies != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

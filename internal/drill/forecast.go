@@ -10,8 +10,8 @@ import (
 
 const (
 	keep = 24 * time.Hour // how long restored copies stay, which is paid for
-	// least is from how many bytes on a throughput is believed that was measured.
-	least = 1 << 20
+	// enough is from how many bytes on a throughput is believed that was measured.
+	enough = 1 << 20
 	// indexRate is how many instances a second an index is made anew from at least, as the project promises.
 	indexRate = 15_000
 	longest   = 100 * 365 * 24 * time.Hour
@@ -19,7 +19,7 @@ const (
 
 // forecast completes the report: what the drill cost, and what restoring everything would take.
 func (d *drill) forecast() {
-	hot, _ := d.tierOf(archive.HotTier)
+	_, hot, _ := d.o.Tiers.Tier(archive.HotTier)
 	f := &d.report.Whole
 	var bytes int64
 	for _, t := range d.o.Tiers.All() {
@@ -41,12 +41,12 @@ func (d *drill) forecast() {
 			continue
 		}
 		x := archive.TierForecast{Tier: t.Name, Objects: u.Objects, Bytes: u.Bytes}
-		if s := d.speeds[t.Name]; s != nil && s.Bytes >= least {
-			took := s.Copying
+		if s := d.speeds[t.Name]; s != nil && s.Bytes >= enough {
+			copying := s.Copying
 			if t.Name == archive.HotTier {
-				took += d.report.Times.Reading
+				copying += d.report.Times.Reading
 			}
-			x.Throughput = rate(s.Bytes, took)
+			x.Throughput = rate(s.Bytes, copying)
 		}
 		speed := x.Throughput
 		if speed == 0 {
@@ -55,7 +55,9 @@ func (d *drill) forecast() {
 		}
 		var restore archive.RestoreSpeed
 		if t.Restore {
-			restore, _ = cost.Speed(t, d.q.Priority)
+			if restore, ok = cost.Speed(t, d.q.Priority); !ok {
+				f.Assumed = append(f.Assumed, fmt.Sprintf("restores of tier %s take no time and cost nothing: the setting tiers does not say what they do", t.Name))
+			}
 		}
 		x.Least, _ = cost.Time(restore, u.Bytes, speed)
 		_, x.Most = cost.Time(restore, u.Bytes, speed)
@@ -78,11 +80,6 @@ func (d *drill) forecast() {
 		"every object is restored at one time: limits of the provider on how many are not reckoned with",
 		"prices of the configuration, for one reading of everything; what the copies cost where they go is not in it")
 	d.rebuild()
-}
-
-func (d *drill) tierOf(name archive.TierName) (archive.Tier, bool) {
-	_, t, ok := d.o.Tiers.Tier(name)
-	return t, ok
 }
 
 // bill is what reading a load costs, of which so many objects have to be restored.
