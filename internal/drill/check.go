@@ -57,7 +57,7 @@ func (d *drill) digest(ctx context.Context, k archive.PackPlace, size int64, blo
 		return nil
 	}
 	if k.Digest != (archive.Digest{}) {
-		got, err := d.trailer(ctx, k.Object, size)
+		got, err := pack.ReadDigest(ctx, d.scratch, k.Object, size)
 		if err != nil {
 			return err
 		}
@@ -77,20 +77,6 @@ func (d *drill) digest(ctx context.Context, k archive.PackPlace, size int64, blo
 		}
 	}
 	return nil
-}
-
-// trailer is the digest that a verified pack has at its end (storage/FORMAT.md).
-func (d *drill) trailer(ctx context.Context, object string, size int64) (sum archive.Digest, err error) {
-	const behind = 8 // bytes of magic
-	r, err := d.scratch.Open(ctx, object, size-behind-int64(len(sum)), int64(len(sum)))
-	if err != nil {
-		return sum, err
-	}
-	defer r.Close()
-	if _, err := io.ReadFull(r, sum[:]); err != nil {
-		return sum, scratchFault(err)
-	}
-	return sum, nil
 }
 
 // reason is why something is damaged, in a word.

@@ -87,7 +87,7 @@ type Options struct {
 const (
 	DefaultStudies = 10
 	DefaultBytes   = 10 << 30
-	MaxStudies     = 10_000
+	MaxStudies     = 5000
 	maxFailures    = 1000 // listed
 	// spares are drawn for each study, since some have to be left out.
 	spares = 10

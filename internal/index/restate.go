@@ -21,6 +21,9 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 			return nil, err
 		}
 		if closed { // what it supersedes is explained nevertheless
+			if err := b.putEntry(t, s, e, f.Key, nil, true); err != nil {
+				return nil, err
+			}
 			if err := b.bury(t, f, f.Packs); err != nil {
 				return nil, err
 			}
@@ -34,13 +37,16 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err := b.usePacks(t, f, f.Packs); err != nil {
 		return nil, err
 	}
-	if err := b.putEntry(t, s, e, f.Key, f.Packs); err != nil {
+	if err := b.putEntry(t, s, e, f.Key, f.Packs, false); err != nil {
 		return nil, err
 	}
 	x := &restating{b: b, t: t, f: f}
 	placed, err := x.run()
 	if err != nil {
 		return nil, err
+	}
+	for _, k := range f.Packs {
+		delete(x.lies, k.Object) // for these the fact itself stands now
 	}
 	return placed, b.supersede(t, e, x.lies)
 }
@@ -107,8 +113,12 @@ func (b *batch) dropBlobs(t *tenant, f *archive.Fact) error {
 		return nil
 	}
 	b.entomb(t)
+	k := b.w.known[t.id]
+	k.dropped++
+	b.w.closings[t.id] = k.losses()
 	for i := range f.Dropped {
-		if err := b.c.exec(`INSERT INTO dropped (tenant, blob) VALUES (?, ?) ON CONFLICT DO NOTHING`, t.id, f.Dropped[i][:]); err != nil {
+		err := b.c.exec(`INSERT INTO dropped (tenant, blob, seq) VALUES (?, ?, ?) ON CONFLICT (tenant, blob) DO UPDATE SET seq = excluded.seq`, t.id, f.Dropped[i][:], k.dropped)
+		if err != nil {
 			return err
 		}
 	}
@@ -262,7 +272,7 @@ func (x *restating) place() ([]Placed, error) {
 		}
 		by[source] = []lying{l}
 		placed[i].ID, placed[i].Outcome = l.r.ID, outcomeOf[l.r.state]
-		if bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
+		if to[l.r] == nil && bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
 			to[l.r] = in
 		}
 	}
@@ -287,7 +297,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved. Each takes the identity of a row of its own that no chunk that stays has.
+// chunksOf puts the chunks of rows that are moved.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -298,23 +308,34 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		if at := &x.chunk[in.JSON.Chunk]; *at == 0 && !x.used[l.r.ID] {
-			*at = l.r.ID
-		}
-	}
-	for i, id := range x.chunk {
-		if id != 0 {
-			x.used[id] = true
-			if err := x.b.replaceChunk(x.t, id, &x.f.Chunks[i]); err != nil {
-				return err
-			}
+		if _, err := x.chunkOf(l.e, in); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// chunkOf returns the identity of the chunk that holds the instance's JSON, and puts the chunk when it is first asked
+// for. It takes a number of the series as a row would: an identity is never given to another chunk, so that
+// whoever holds one in memory, or is about to read it, can tell.
+func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
+	at := &x.chunk[in.JSON.Chunk]
+	if *at != 0 {
+		return *at, nil
+	}
+	if e.next > ordinalMask {
+		return 0, errTooMany
+	}
+	*at = e.id<<ordinalBits | e.next
+	e.next++
+	x.b.unsettle(e)
+	x.used[*at] = true
+	return *at, x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk])
+}
+
 // relocate has a row say where the instance lies now.
 func (x *restating) relocate(r *row, in *archive.Instance) error {
+	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
 	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]
@@ -333,24 +354,18 @@ func (x *restating) make(made []int, placed []Placed) error {
 		if err != nil {
 			return err
 		}
+		r := &row{placed: f.ID}
+		r.Instance = *in
+		if len(x.chunk) > 0 {
+			if r.ChunkID, err = x.chunkOf(e, in); err != nil {
+				return err
+			}
+		}
 		if e.next > ordinalMask {
 			return errTooMany
 		}
-		r := &row{placed: f.ID}
-		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = e.id<<ordinalBits|e.next, e.id, x.st.id
 		r.Source = archive.Source{Fact: in.Stated, Blob: in.Blob}
-		if len(x.chunk) > 0 {
-			at := &x.chunk[in.JSON.Chunk]
-			if *at == 0 {
-				*at = r.ID
-				if err := b.replaceChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
-					return err
-				}
-			}
-			r.ChunkID = *at
-			x.used[*at] = true
-		}
 		if placed[i], err = b.place(e, r); err != nil {
 			return err
 		}

@@ -30,38 +30,29 @@ func drilled(t *testing.T, n *Node, id string) archive.DrillRun {
 	return archive.DrillRun{}
 }
 
-// tieredStudies stores three studies, of which the first two are in the cold tier; the copies that they came
-// from are still in the hot one.
-func tieredStudies(t *testing.T, p *place, a *Archive) {
+// tieredStudies stores three studies, of which the first two are settled and in the cold tier, one with a
+// deleted instance; the copies that they came from are still in the hot tier.
+func tieredStudies(t *testing.T, a *Archive) {
 	t.Helper()
-	hot, _, _ := p.host.Tier("hot")
-	cold, _, _ := p.host.Tier("cold")
 	for i := range 3 {
 		u, file := image(i, 1)
+		v, other := image(i, 2)
 		store(t, a, file)
+		store(t, a, other)
 		if i == 2 {
 			break
 		}
 		ref := a.ring.Ref(u.Study)
-		packs, err := p.host.Index.Packs(t.Context(), a.Tenant, ref)
-		if err != nil || len(packs) != 1 {
-			t.Fatalf("%d packs, %v", len(packs), err)
+		if i == 0 {
+			if err := a.Remove.Delete(t.Context(), a.Tenant, v); err != nil {
+				t.Fatal(err)
+			}
 		}
-		k := packs[0].PackPlace
-		b, err := hot.Get(t.Context(), k.Object, 1<<20)
-		if err == nil {
-			_, err = cold.Put(t.Context(), k.Object, b, storage.CreateOptions{})
+		if r, err := a.Settle.Settle(t.Context(), ref); err != nil || !r.Settled {
+			t.Fatalf("%+v, %v", r, err)
 		}
-		k.Size, k.Tier, k.From = int64(len(b)), "cold", archive.HotTier
-		var e archive.Entry
-		if err == nil {
-			e, err = a.log.Append(t.Context(), &archive.Fact{Kind: archive.FactMoved, Study: ref, Packs: []archive.PackPlace{k}}, nil)
-		}
-		if err == nil {
-			_, err = p.host.Index.Apply(t.Context(), a.Tenant, e)
-		}
-		if err != nil {
-			t.Fatal(err)
+		if n, err := a.Move.Move(t.Context(), a.Tenant, ref, "cold"); err != nil || n == 0 {
+			t.Fatalf("%d bytes moved, %v", n, err)
 		}
 	}
 }
@@ -71,7 +62,7 @@ func tieredStudies(t *testing.T, p *place, a *Archive) {
 func TestDrill(t *testing.T) {
 	p, _ := newTieredPlace(t)
 	a := p.open()
-	tieredStudies(t, p, a)
+	tieredStudies(t, a)
 	d := p.host.Drills()
 	if s, err := d.Status(t.Context(), p.host.Tenant); err != nil || s != (archive.DrillStatus{}) {
 		t.Errorf("before any drill: %+v, %v", s, err)
@@ -83,7 +74,7 @@ func TestDrill(t *testing.T) {
 		}
 		run = drilled(t, p.host, run.ID)
 		r := run.Report
-		if run.State != archive.JobDone || r == nil || r.Failed() || r.Studies != 3 || r.Instances != 3 || r.Seed != run.Asked.Seed ||
+		if run.State != archive.JobDone || r == nil || r.Failed() || r.Studies != 3 || r.Instances != 6 || r.Seed != run.Asked.Seed ||
 			len(r.Tiers) != 2 || r.Tiers[1].Objects != 2 || !run.Succeeded() || run.Done != 3 || run.Total != 3 {
 			t.Fatalf("%+v %+v", run, r)
 		}
@@ -138,7 +129,7 @@ func awaitReading(t *testing.T, reading chan struct{}) {
 func TestDrillEnds(t *testing.T) {
 	p, cold := newTieredPlace(t)
 	a := p.open()
-	tieredStudies(t, p, a)
+	tieredStudies(t, a)
 	d, tenant := p.host.Drills(), p.host.Tenant
 	if err := d.Cancel(t.Context(), tenant); !fault.Is(err, fault.NotFound) {
 		t.Errorf("calling off none: %v", err)

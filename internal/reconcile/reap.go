@@ -14,7 +14,7 @@ import (
 // A pack is written before its fact, and a writer gives up after half the grace:
 // a pack older than the grace whose fact is not in the log by now will never
 // have one. Catchup runs between the listing and the decision, so that facts that were
-// not indexed yet count.
+// not indexed yet count. One that was in use until lately is left to whoever reads it for another grace period.
 func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 	now, err := r.storeTime(ctx)
 	if err != nil {
@@ -40,13 +40,23 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		// A fact without its key may name one of these packs; better keep them all.
 		return 0, nil
 	}
-	removed := 0
+	var unused []string
 	for _, key := range old {
 		used, err := r.o.Index.Referenced(ctx, r.o.Tenant, key)
 		if err != nil {
-			return removed, fmt.Errorf("asking whether a pack is in use: %w", err)
+			return 0, fmt.Errorf("asking whether a pack is in use: %w", err)
 		}
-		if used {
+		if !used {
+			unused = append(unused, key)
+		}
+	}
+	removed := 0
+	for _, key := range unused {
+		since, doomed, err := r.o.Index.DoomedSince(ctx, r.o.Tenant, key)
+		if err != nil {
+			return removed, fmt.Errorf("asking since when a pack is not in use: %w", err)
+		}
+		if doomed && now.Sub(since) <= r.o.Grace {
 			continue
 		}
 		if err := r.o.Bucket.Delete(ctx, key); err != nil {

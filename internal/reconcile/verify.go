@@ -27,8 +27,8 @@ type Gap struct {
 type Report struct {
 	Sessions, Facts, Instances, Packs int
 
-	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Archived int   // packs that are there and could not be read: they must be restored first
+	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Read     int64 // bytes of instances read and checked
 	Gaps     []Gap
 	MoreGaps int // past those listed
@@ -95,13 +95,14 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		if !progress[e.Session].Has(e.N) && !v.growing[e.Session] {
 			v.gap("the index does not know this fact; run strata rebuild", e.Object)
 		}
-		return v.bodies(ctx, e.Fact)
+		return v.bodies(ctx, ledger.Place{Session: e.Session, N: e.N}, e.Fact)
 	})
 	return v.report, err
 }
 
 func (r *Reconciler) check() *check {
-	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
+	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{},
+		passed: map[string][]archive.Range{}}
 }
 
 // grows reports whether a session's process lives, and may write more of it.
@@ -122,8 +123,11 @@ type check struct {
 	packs  map[string]bool   // checked
 	report Report
 
-	closed   map[archive.KeyID]bool // that facts destroy
+	closed   map[archive.KeyID]bool     // that facts destroy
+	passed   map[string][]archive.Range // numbers that settled facts supersede
+	vanished bool                       // something that was listed is not there
 	suspects []suspect
+	judging  bool // every fact has been read
 }
 
 func (v *check) end(session string, n uint64) {
@@ -188,6 +192,11 @@ feed:
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	if v.vanished {
+		if err := v.later(ctx, places); err != nil {
+			return err
+		}
+	}
 	if err := v.judge(ctx, use); err != nil {
 		return err
 	}
@@ -246,7 +255,12 @@ func (v *check) tails(ctx context.Context, places [][]ledger.Place) {
 	}
 }
 
+// missing tells of numbers of a session that are not there, but for those that settled facts explain.
 func (v *check) missing(session string, from, to uint64) {
+	holes(v.explained(session), from, to, func(from, to uint64) { v.lost(session, from, to) })
+}
+
+func (v *check) lost(session string, from, to uint64) {
 	what := "a fact of the log is missing: what it stored is lost, or was never acknowledged"
 	if from < to {
 		what = fmt.Sprintf("%d facts of the log are missing, from this one on: what they stored is lost, or was never acknowledged", to-from+1)
@@ -260,11 +274,15 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
 	if u, ok := keyless(err); ok {
 		e := shredded(p, v.r.o.Tenant, u)
-		v.suspect(u.Fact.Key, &e, "a fact of the log is damaged: "+fault.Message(err), object)
+		v.suspect(u.Fact.Key, p, &e, nil, "a fact of the log is damaged: "+fault.Message(err), object)
 		return nil
 	}
-	if bad, err := v.damaged(ctx, err, object, "a fact of the log is damaged"); bad || err != nil {
-		return err
+	if bad, stop := sort(ctx, err); bad || stop != nil {
+		if bad {
+			v.gone(err)
+			v.suspect(archive.KeyID{}, p, nil, nil, "a fact of the log is damaged: "+fault.Message(err), object)
+		}
+		return stop
 	}
 	v.mu.Lock()
 	v.report.Facts++
@@ -274,23 +292,26 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 		v.end(end.Session, end.Last)
 	}
 	v.close(e.Fact)
+	v.supersede(e.Fact)
 	return use(e)
 }
 
-// damaged sorts an error of reading into a gap (true) or a reason to stop.
-func (v *check) damaged(ctx context.Context, err error, object, what string) (bool, error) {
-	if bad, err := sort(ctx, err); !bad {
-		return false, err
+// gone notes an error that says that something is not there any more.
+func (v *check) gone(err error) {
+	if fault.Is(err, fault.NotFound) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.vanished = true
 	}
-	v.gap(what+": "+fault.Message(err), object)
-	return true, nil
 }
 
-// damagedUnder is damaged for what the key seals: no gap where that was destroyed.
-func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, err error, object, what string) error {
+// damaged sorts an error of reading what an entry of the log names, and its key seals: no gap where the key was
+// destroyed or the entry superseded. It returns a reason to stop, if it is one.
+func (v *check) damaged(ctx context.Context, key archive.KeyID, p ledger.Place, err error, object, what string) error {
 	bad, stop := sort(ctx, err)
 	if bad {
-		v.suspect(key, nil, what+": "+fault.Message(err), object)
+		v.gone(err)
+		v.suspect(key, p, nil, nil, what+": "+fault.Message(err), object)
 	}
 	return stop
 }
@@ -302,16 +323,16 @@ func sort(ctx context.Context, err error) (bad bool, stop error) {
 		return false, nil
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
-		return false, err
 	case fault.Is(err, fault.Archived):
 		return false, nil // it is there, and was checked before it went there
+	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
+		return false, err
 	}
 	return true, nil
 }
 
-// bodies reads the blobs of a stored fact.
-func (v *check) bodies(ctx context.Context, f *archive.Fact) error {
+// bodies reads the blobs of a stored or settled fact.
+func (v *check) bodies(ctx context.Context, p ledger.Place, f *archive.Fact) error {
 	for i := range f.Instances {
 		in := &f.Instances[i]
 		v.mu.Lock()
@@ -319,34 +340,29 @@ func (v *check) bodies(ctx context.Context, f *archive.Fact) error {
 		first := in.At.Object != "" && !v.packs[in.At.Object]
 		v.packs[in.At.Object] = true
 		v.mu.Unlock()
-		if first && isPack(v.r.o.Tenant, in.At.Object) {
-			if err := v.pack(ctx, in.At.Object, in.Key); err != nil {
+		if first && pack.Is(v.r.o.Tenant, in.At.Object) {
+			if err := v.pack(ctx, in.At.Object, in.Key, p); err != nil {
 				return err
 			}
 		}
 		if !chosen {
 			continue
 		}
-		if err := v.instance(ctx, in); err != nil {
+		if err := v.instance(ctx, in, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func isPack(t archive.Tenant, object string) bool {
-	prefix := string(t) + "/pack/"
-	return len(object) > len(prefix) && object[:len(prefix)] == prefix
-}
-
 // pack checks a pack as a region without keys would.
-func (v *check) pack(ctx context.Context, object string, key archive.KeyID) error {
+func (v *check) pack(ctx context.Context, object string, key archive.KeyID, p ledger.Place) error {
 	attrs, err := v.r.o.Bucket.Stat(ctx, object)
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
 	away := fault.Is(err, fault.Archived)
-	err = v.damagedUnder(ctx, key, err, object, "a pack is missing or damaged")
+	err = v.damaged(ctx, key, p, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
 	if away {
@@ -357,7 +373,7 @@ func (v *check) pack(ctx context.Context, object string, key archive.KeyID) erro
 }
 
 // instance opens every segment of a blob and compares the digest.
-func (v *check) instance(ctx context.Context, in *archive.Instance) error {
+func (v *check) instance(ctx context.Context, in *archive.Instance, p ledger.Place) error {
 	secret, err := v.r.o.Keys.Secret(ctx, in.Key)
 	if err == nil {
 		defer secret.Wipe()
@@ -372,7 +388,7 @@ func (v *check) instance(ctx context.Context, in *archive.Instance) error {
 		v.report.Read += n
 		v.mu.Unlock()
 	}
-	return v.damagedUnder(ctx, in.Key, err, in.At.Object, "an instance cannot be read back")
+	return v.damaged(ctx, in.Key, p, err, in.At.Object, "an instance cannot be read back")
 }
 
 var errDigest = errors.New("digest differs")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -172,6 +173,11 @@ func (m *model) Fill(ctx context.Context, t archive.Tenant, f func(add func(arch
 	return m.Bulk(ctx, t, f)
 }
 
+// Doomed implements reconcile.Index: nothing settles or moves here.
+func (m *model) Doomed(context.Context, archive.Tenant, time.Time, bool, int64, int) ([]archive.Doomed, error) {
+	return nil, nil
+}
+
 func (m *model) StudyKey(_ context.Context, _ archive.Tenant, ref archive.Ref) (key archive.KeyID, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -259,6 +265,17 @@ func (m *model) Referenced(_ context.Context, _ archive.Tenant, object string) (
 	defer m.mu.Unlock()
 	return slices.ContainsFunc(m.view(), func(r row) bool { return r.At.Object == object }), nil
 }
+
+// DoomedSince, Doomed and Undoom implement index: nothing is settled in these worlds.
+func (m *model) DoomedSince(context.Context, archive.Tenant, string) (at time.Time, ok bool, err error) {
+	return at, false, nil
+}
+
+func (m *model) Doomed(context.Context, archive.Tenant, time.Time, bool, int64, int) ([]archive.Doomed, error) {
+	return nil, nil
+}
+
+func (m *model) Undoom(context.Context, archive.Tenant, ...int64) error { return nil }
 
 func (m *model) Each(_ context.Context, _ archive.Tenant, _ int64, yield func(*archive.InstanceRow, archive.State) bool) error {
 	m.mu.Lock()
