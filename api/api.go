@@ -45,6 +45,8 @@ type Options struct {
 	Rewinder  Rewinder
 	// Lifecycle carries out lifecycle rules.
 	Lifecycle Lifecycle
+	// Drills try to restore.
+	Drills Drills
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -147,6 +149,17 @@ type Lifecycle interface {
 	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
 	// Apply does what the rules want done, for some seconds.
 	Apply(ctx context.Context, t archive.Tenant) (archive.LifecycleDone, error)
+}
+
+// Drills tries to restore what an archive has. All of it fails with fault.NotFound when there is
+// no such tenant.
+type Drills interface {
+	// Start has a drill begun. fault.Conflict while another of the tenant is under way.
+	Start(ctx context.Context, t archive.Tenant, q archive.RecoveryDrill) (archive.DrillRun, error)
+	// Status returns what is known of the tenant's drills.
+	Status(ctx context.Context, t archive.Tenant) (archive.DrillStatus, error)
+	// Cancel calls the one off that is under way; fault.NotFound when there is none.
+	Cancel(ctx context.Context, t archive.Tenant) error
 }
 
 // Jobs shows work in the background.

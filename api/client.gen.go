@@ -153,6 +153,40 @@ type ClientInterface interface {
 	// Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithApplicationMergePatchPlusJSONBody(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CancelRecoveryDrill Call the drill off that is under way
+	//
+	// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+	//
+	// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+	CancelRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	//
+	// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+	GetRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRecoveryDrillWithBody Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrill(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListHolds List legal holds, oldest first, lifted ones too
 	//
 	// Corresponds with GET /tenants/{tenant}/holds (the `ListHolds` operationId).
@@ -646,6 +680,80 @@ func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant TenantPath, co
 // Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 func (c *Client) ChangeTenantWithApplicationMergePatchPlusJSONBody(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangeTenantRequestWithApplicationMergePatchPlusJSONBody(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRecoveryDrill Call the drill off that is under way
+//
+// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+//
+// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+func (c *Client) CancelRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRecoveryDrillRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+//
+// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+func (c *Client) GetRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRecoveryDrillRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRecoveryDrillWithBody Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *Client) StartRecoveryDrillWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRecoveryDrillRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *Client) StartRecoveryDrill(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRecoveryDrillRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1742,6 +1850,121 @@ func NewChangeTenantRequestWithBody(server string, tenant TenantPath, contentTyp
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCancelRecoveryDrillRequest constructs an http.Request for the CancelRecoveryDrill method
+func NewCancelRecoveryDrillRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRecoveryDrillRequest constructs an http.Request for the GetRecoveryDrill method
+func NewGetRecoveryDrillRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartRecoveryDrillRequest calls the generic StartRecoveryDrill builder with application/json body
+func NewStartRecoveryDrillRequest(server string, tenant TenantPath, body StartRecoveryDrillJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartRecoveryDrillRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartRecoveryDrillRequestWithBody constructs an http.Request for the StartRecoveryDrill method, with any body, and a specified content type
+func NewStartRecoveryDrillRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -3090,6 +3313,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
 
+	// CancelRecoveryDrillWithResponse Call the drill off that is under way
+	//
+	// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+	CancelRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*CancelRecoveryDrillResponse, error)
+
+	// GetRecoveryDrillWithResponse The drill that runs, the last one that ended, and the last that found everything as it should be
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+	GetRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetRecoveryDrillResponse, error)
+
+	// StartRecoveryDrillWithBodyWithResponse Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error)
+
+	// StartRecoveryDrillWithResponse Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error)
+
 	// ListHoldsWithResponse List legal holds, oldest first, lifted ones too
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3801,6 +4062,150 @@ func (r ChangeTenantResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangeTenantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRecoveryDrillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RecoveryDrills
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRecoveryDrillResponse) GetJSON200() *RecoveryDrills {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRecoveryDrillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartRecoveryDrillResponse202Headers the declared response headers of an HTTP 202 response for StartRecoveryDrill
+type StartRecoveryDrillResponse202Headers struct {
+	Location string
+}
+
+type StartRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *RecoveryDrill
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartRecoveryDrillResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartRecoveryDrillResponse) GetJSON202() *RecoveryDrill {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRecoveryDrillResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5244,6 +5649,68 @@ func (c *ClientWithResponses) ChangeTenantWithApplicationMergePatchPlusJSONBodyW
 	return ParseChangeTenantResponse(rsp)
 }
 
+// CancelRecoveryDrillWithResponse Call the drill off that is under way
+//
+// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+func (c *ClientWithResponses) CancelRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*CancelRecoveryDrillResponse, error) {
+	rsp, err := c.CancelRecoveryDrill(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRecoveryDrillResponse(rsp)
+}
+
+// GetRecoveryDrillWithResponse The drill that runs, the last one that ended, and the last that found everything as it should be
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+func (c *ClientWithResponses) GetRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetRecoveryDrillResponse, error) {
+	rsp, err := c.GetRecoveryDrill(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRecoveryDrillResponse(rsp)
+}
+
+// StartRecoveryDrillWithBodyWithResponse Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *ClientWithResponses) StartRecoveryDrillWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error) {
+	rsp, err := c.StartRecoveryDrillWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRecoveryDrillResponse(rsp)
+}
+
+// StartRecoveryDrillWithResponse Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *ClientWithResponses) StartRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error) {
+	rsp, err := c.StartRecoveryDrill(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRecoveryDrillResponse(rsp)
+}
+
 // ListHoldsWithResponse List legal holds, oldest first, lifted ones too
 //
 // Returns a wrapper object for the known response body format(s).
@@ -6108,6 +6575,114 @@ func ParseChangeTenantResponse(rsp *http.Response) (*ChangeTenantResponse, error
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseCancelRecoveryDrillResponse parses an HTTP response from a CancelRecoveryDrillWithResponse call
+func ParseCancelRecoveryDrillResponse(rsp *http.Response) (*CancelRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetRecoveryDrillResponse parses an HTTP response from a GetRecoveryDrillWithResponse call
+func ParseGetRecoveryDrillResponse(rsp *http.Response) (*GetRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RecoveryDrills
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartRecoveryDrillResponse parses an HTTP response from a StartRecoveryDrillWithResponse call
+func ParseStartRecoveryDrillResponse(rsp *http.Response) (*StartRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest RecoveryDrill
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartRecoveryDrillResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil

@@ -583,6 +583,168 @@ type Problem struct {
 	Type     string  `json:"type"`
 }
 
+// RecoveryDrill defines model for RecoveryDrill.
+type RecoveryDrill struct {
+	Created time.Time `json:"created"`
+
+	// Done Studies
+	Done     int        `json:"done"`
+	Failure  *string    `json:"failure,omitempty"`
+	Finished *time.Time `json:"finished,omitempty"`
+	FromLog  *bool      `json:"fromLog,omitempty"`
+
+	// Id A ULID
+	Id        JobId `json:"id"`
+	NoRestore *bool `json:"noRestore,omitempty"`
+
+	// Phase What it is at
+	Phase *string `json:"phase,omitempty"`
+
+	// Report Times are in seconds, costs in the currency of the configuration
+	Report  *RecoveryReport `json:"report,omitempty"`
+	Seed    int64           `json:"seed"`
+	Started *time.Time      `json:"started,omitempty"`
+
+	// State failed: it could not be carried out; what it found is in the report
+	State string `json:"state"`
+
+	// Tenant Lower-case letters, digits and hyphens, at most 63, a letter or digit first
+	Tenant TenantName `json:"tenant"`
+
+	// Total 0 while they are drawn
+	Total int `json:"total"`
+}
+
+// RecoveryDrillRequest defines model for RecoveryDrillRequest.
+type RecoveryDrillRequest struct {
+	// Bytes Most bytes to copy; studies that do not fit in are left out. 10 GiB when absent
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// FromLog Draw from the log, all of which is looked through, and ask the index nothing
+	FromLog *bool `json:"fromLog,omitempty"`
+
+	// NoRestore Leave out studies that would have to be restored first
+	NoRestore *bool `json:"noRestore,omitempty"`
+
+	// Priority Of restores
+	Priority *string `json:"priority,omitempty"`
+
+	// Seed Draws the same studies of the same archive again; made up when absent
+	Seed *int64 `json:"seed,omitempty"`
+
+	// Studies How many to draw
+	Studies *int `json:"studies,omitempty"`
+}
+
+// RecoveryDrills defines model for RecoveryDrills.
+type RecoveryDrills struct {
+	Last        *RecoveryDrill `json:"last,omitempty"`
+	LastSuccess *RecoveryDrill `json:"lastSuccess,omitempty"`
+	Running     *RecoveryDrill `json:"running,omitempty"`
+}
+
+// RecoveryFailure defines model for RecoveryFailure.
+type RecoveryFailure struct {
+	// Object Its name in the store
+	Object *string `json:"object,omitempty"`
+	What   string  `json:"what"`
+}
+
+// RecoveryForecast What restoring everything would take, between two bounds
+type RecoveryForecast struct {
+	Assumed      []string `json:"assumed"`
+	Cost         float64  `json:"cost"`
+	LeastSeconds float64  `json:"leastSeconds"`
+	MostSeconds  float64  `json:"mostSeconds"`
+
+	// RebuildLeastSeconds Of making the index anew; absent when not known
+	RebuildLeastSeconds *float64       `json:"rebuildLeastSeconds,omitempty"`
+	RebuildMostSeconds  *float64       `json:"rebuildMostSeconds,omitempty"`
+	Tiers               []TierForecast `json:"tiers"`
+}
+
+// RecoveryOf What was drawn from
+type RecoveryOf struct {
+	Facts     *int64 `json:"facts,omitempty"`
+	Instances *int64 `json:"instances,omitempty"`
+
+	// Studies An estimate in a drill from the log of many studies
+	Studies int64 `json:"studies"`
+}
+
+// RecoveryReport Times are in seconds, costs in the currency of the configuration
+type RecoveryReport struct {
+	At time.Time `json:"at"`
+
+	// Bytes Copied, sealed
+	Bytes int64 `json:"bytes"`
+
+	// BytesPerSecond Of copying; 0 when nothing was
+	BytesPerSecond float64 `json:"bytesPerSecond"`
+
+	// Changing Studies left out that changed while they were read
+	Changing int64 `json:"changing"`
+
+	// Cost Of the drill
+	Cost float64 `json:"cost"`
+
+	// Facts Entries of the log
+	Facts    int64             `json:"facts"`
+	Failures []RecoveryFailure `json:"failures"`
+
+	// Instances Opened, and the same as was received
+	Instances int64 `json:"instances"`
+
+	// MoreFailures Past those listed
+	MoreFailures int   `json:"moreFailures"`
+	Objects      int64 `json:"objects"`
+
+	// Of What was drawn from
+	Of      RecoveryOf      `json:"of"`
+	Seconds RecoverySeconds `json:"seconds"`
+	Seed    int64           `json:"seed"`
+
+	// Studies That were tried
+	Studies int64          `json:"studies"`
+	Tiers   []RecoveryTier `json:"tiers"`
+
+	// TooLarge Studies left out for want of bytes
+	TooLarge int64 `json:"tooLarge"`
+
+	// Unreadable Studies left out that would have to be restored
+	Unreadable int64 `json:"unreadable"`
+
+	// Whole What restoring everything would take, between two bounds
+	Whole RecoveryForecast `json:"whole"`
+}
+
+// RecoverySeconds defines model for RecoverySeconds.
+type RecoverySeconds struct {
+	// Checking Digests of packs and instances
+	Checking float64 `json:"checking"`
+
+	// Copying Packs
+	Copying float64 `json:"copying"`
+	Drawing float64 `json:"drawing"`
+
+	// Reading The log
+	Reading float64 `json:"reading"`
+
+	// Waiting For restores
+	Waiting float64 `json:"waiting"`
+}
+
+// RecoveryTier defines model for RecoveryTier.
+type RecoveryTier struct {
+	Bytes   int64   `json:"bytes"`
+	Cost    float64 `json:"cost"`
+	Objects int64   `json:"objects"`
+
+	// Restored Objects that had to be restored
+	Restored int64  `json:"restored"`
+	Tier     string `json:"tier"`
+}
+
 // Release defines model for Release.
 type Release struct {
 	At     time.Time `json:"at"`
@@ -800,6 +962,19 @@ type TenantPatch struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// TierForecast defines model for TierForecast.
+type TierForecast struct {
+	Bytes int64 `json:"bytes"`
+
+	// BytesPerSecond As measured in the drill; absent when it was not
+	BytesPerSecond *float64 `json:"bytesPerSecond,omitempty"`
+	Cost           float64  `json:"cost"`
+	LeastSeconds   float64  `json:"leastSeconds"`
+	MostSeconds    float64  `json:"mostSeconds"`
+	Objects        int64    `json:"objects"`
+	Tier           string   `json:"tier"`
+}
+
 // TierName Lower-case letters, digits and hyphens, at most 32, a letter first
 type TierName = string
 
@@ -914,6 +1089,9 @@ type CreateTenantJSONRequestBody = NewTenant
 // ChangeTenantApplicationMergePatchPlusJSONRequestBody defines body for ChangeTenant for application/merge-patch+json ContentType.
 type ChangeTenantApplicationMergePatchPlusJSONRequestBody = TenantPatch
 
+// StartRecoveryDrillJSONRequestBody defines body for StartRecoveryDrill for application/json ContentType.
+type StartRecoveryDrillJSONRequestBody = RecoveryDrillRequest
+
 // AddHoldJSONRequestBody defines body for AddHold for application/json ContentType.
 type AddHoldJSONRequestBody = NewHold
 
@@ -982,6 +1160,15 @@ type ServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx echo.Context, tenant TenantPath) error
+	// CancelRecoveryDrill Call the drill off that is under way
+	// (DELETE /tenants/{tenant}/drill)
+	CancelRecoveryDrill(ctx echo.Context, tenant TenantPath) error
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	// (GET /tenants/{tenant}/drill)
+	GetRecoveryDrill(ctx echo.Context, tenant TenantPath) error
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	// (POST /tenants/{tenant}/drill)
+	StartRecoveryDrill(ctx echo.Context, tenant TenantPath) error
 	// ListHolds List legal holds, oldest first, lifted ones too
 	// (GET /tenants/{tenant}/holds)
 	ListHolds(ctx echo.Context, tenant TenantPath, params ListHoldsParams) error
@@ -1190,6 +1377,54 @@ func (w *ServerInterfaceWrapper) ChangeTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ChangeTenant(ctx, tenant)
+	return err
+}
+
+// CancelRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelRecoveryDrill(ctx, tenant)
+	return err
+}
+
+// GetRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRecoveryDrill(ctx, tenant)
+	return err
+}
+
+// StartRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) StartRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartRecoveryDrill(ctx, tenant)
 	return err
 }
 
@@ -1740,6 +1975,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/move", wrapper.MoveKeys, options.OperationMiddlewares["moveKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/escrow", wrapper.EscrowKeys, options.OperationMiddlewares["escrowKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/drill", wrapper.DrillKeys, options.OperationMiddlewares["drillKeys"]...)
+	router.DELETE(options.BaseURL+"/tenants/:tenant/drill", wrapper.CancelRecoveryDrill, options.OperationMiddlewares["cancelRecoveryDrill"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/drill", wrapper.GetRecoveryDrill, options.OperationMiddlewares["getRecoveryDrill"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/drill", wrapper.StartRecoveryDrill, options.OperationMiddlewares["startRecoveryDrill"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/shred", wrapper.Shred, options.OperationMiddlewares["shred"]...)
 	router.GET(options.BaseURL+"/retention/sets", wrapper.ListRetentionSets, options.OperationMiddlewares["listRetentionSets"]...)
 	router.GET(options.BaseURL+"/tenants/:tenant/retention", wrapper.GetRetention, options.OperationMiddlewares["getRetention"]...)
@@ -2052,6 +2290,126 @@ type ChangeTenantdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangeTenantdefaultApplicationProblemPlusJSONResponse) VisitChangeTenantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type CancelRecoveryDrillResponseObject interface {
+	VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type CancelRecoveryDrill202Response struct {
+}
+
+func (response CancelRecoveryDrill202Response) VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type CancelRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetRecoveryDrillResponseObject interface {
+	VisitGetRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type GetRecoveryDrill200JSONResponse RecoveryDrills
+
+func (response GetRecoveryDrill200JSONResponse) VisitGetRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitGetRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *StartRecoveryDrillJSONRequestBody
+}
+
+type StartRecoveryDrillResponseObject interface {
+	VisitStartRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type StartRecoveryDrill202ResponseHeaders struct {
+	Location string
+}
+
+type StartRecoveryDrill202JSONResponse struct {
+	Body    RecoveryDrill
+	Headers StartRecoveryDrill202ResponseHeaders
+}
+
+func (response StartRecoveryDrill202JSONResponse) VisitStartRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitStartRecoveryDrillResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3154,6 +3512,15 @@ type StrictServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx context.Context, request ChangeTenantRequestObject) (ChangeTenantResponseObject, error)
+	// CancelRecoveryDrill Call the drill off that is under way
+	// (DELETE /tenants/{tenant}/drill)
+	CancelRecoveryDrill(ctx context.Context, request CancelRecoveryDrillRequestObject) (CancelRecoveryDrillResponseObject, error)
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	// (GET /tenants/{tenant}/drill)
+	GetRecoveryDrill(ctx context.Context, request GetRecoveryDrillRequestObject) (GetRecoveryDrillResponseObject, error)
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	// (POST /tenants/{tenant}/drill)
+	StartRecoveryDrill(ctx context.Context, request StartRecoveryDrillRequestObject) (StartRecoveryDrillResponseObject, error)
 	// ListHolds List legal holds, oldest first, lifted ones too
 	// (GET /tenants/{tenant}/holds)
 	ListHolds(ctx context.Context, request ListHoldsRequestObject) (ListHoldsResponseObject, error)
@@ -3460,6 +3827,104 @@ func (sh *strictHandler) ChangeTenant(ctx echo.Context, tenant TenantPath) error
 		return err
 	} else if validResponse, ok := response.(ChangeTenantResponseObject); ok {
 		return validResponse.VisitChangeTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelRecoveryDrill operation middleware
+func (sh *strictHandler) CancelRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request CancelRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelRecoveryDrill(ctx.Request().Context(), request.(CancelRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelRecoveryDrillResponseObject); ok {
+		return validResponse.VisitCancelRecoveryDrillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecoveryDrill operation middleware
+func (sh *strictHandler) GetRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request GetRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecoveryDrill(ctx.Request().Context(), request.(GetRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecoveryDrillResponseObject); ok {
+		return validResponse.VisitGetRecoveryDrillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartRecoveryDrill operation middleware
+func (sh *strictHandler) StartRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request StartRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	var body StartRecoveryDrillJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRecoveryDrill(ctx.Request().Context(), request.(StartRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartRecoveryDrillResponseObject); ok {
+		return validResponse.VisitStartRecoveryDrillResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

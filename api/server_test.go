@@ -101,6 +101,7 @@ func TestFaults(t *testing.T) {
 		{"POST", "/tenants/alpha/keys/revoke", `{"confirm":"alpha"}`}, {"POST", "/tenants/alpha/keys/grant", ""}, {"POST", "/tenants/alpha/keys/move", `{"kek":"hsm/x"}`},
 		{"POST", "/tenants/alpha/keys/escrow", `{"kek":"hsm/x"}`}, {"POST", "/tenants/alpha/keys/drill", `{}`},
 		{"POST", "/tenants/alpha/shred", `{"confirm":"alpha","study":"1.2.3"}`}, {"GET", "/jobs", ""},
+		{"GET", "/tenants/alpha/drill", ""}, {"POST", "/tenants/alpha/drill", `{}`}, {"DELETE", "/tenants/alpha/drill", ""},
 	} {
 		for _, f := range []struct {
 			err    error
@@ -133,7 +134,7 @@ func TestPanic(t *testing.T) {
 	log := &lockedBuffer{}
 	m := apitest.New()
 	h := &harness{t: t, log: log}
-	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle()}))
+	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle(), Drills: m.Drills()}))
 	defer s.Close()
 	h.url = s.URL + Root
 	r := h.do("GET", "/tenants/alpha", "")
@@ -180,7 +181,7 @@ func FuzzShred(f *testing.F) {
 		f.Add(seed)
 	}
 	m := apitest.New()
-	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle()})
+	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle(), Drills: m.Drills()})
 	f.Fuzz(func(t *testing.T, body string) {
 		r := httptest.NewRequest("POST", Root+"/tenants/alpha/shred", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")

@@ -64,6 +64,7 @@ var layers = []struct {
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle", may: append([]string{"internal/lifecycle/cost", "internal/lifecycle/rule", "internal/lifecycle/chart"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/chart", may: []string{"internal/fault"}, alien: append([]string{"os"}, noEngines...)},
+	{pkg: "internal/drill", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
 	{pkg: "internal/lifecycle/rule", may: []string{"internal/archive", "internal/fault"}, alien: append([]string{"os"}, noEngines...)},
 	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},

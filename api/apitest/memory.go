@@ -45,6 +45,8 @@ type Memory struct {
 	Paused            map[archive.Tenant]bool
 	Question          archive.LifecycleQuestion // the last
 	Due               int64                     // studies that Apply has yet to look at, three a call
+	Damaged           bool                      // recovery drills find what cannot be restored
+	DrillRuns         map[archive.Tenant]archive.DrillStatus
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current
@@ -53,6 +55,7 @@ type Memory struct {
 func New() *Memory {
 	m := &Memory{Tenants: map[archive.Tenant]archive.TenantInfo{}, Keys: map[archive.Tenant]archive.KeyStatus{},
 		Rules: map[archive.Tenant][]byte{}, Paused: map[archive.Tenant]bool{},
+		DrillRuns: map[archive.Tenant]archive.DrillStatus{},
 		Shreds: map[archive.ShredTarget]archive.ShredStatus{{Study: "1.2.3"}: {Studies: 1, Instances: 3, Keys: 1, Closed: Noon, PendingUntil: Noon.Add(time.Hour)},
 			{PatientID: "P1"}: {Studies: 2, Instances: 5, Keys: 2, Closed: Noon}}}
 	for _, t := range []archive.Tenant{"alpha", "beta", "gamma"} {

@@ -53,6 +53,7 @@ func settings() []setting {
 		{key: "move-hold", value: "24h", serving: true, help: "how long the copy stays that a study was moved from to another store"},
 		{key: "move-rate", value: 0, serving: true, help: "most bytes a second that this node moves between tiers; 0: no limit"},
 		{key: "delete-hold", value: "720h", help: "how long a deletion can be undone before its bytes go"},
+		{key: "drill-scratch", value: "", help: "folder for the sealed copies that strata drill makes, of this node alone; empty: drill in the data folder"},
 		{key: "key-store", value: "", help: "address of a bucket of its own for wrapped keys, without object lock and versions, so that a key that is destroyed is gone; empty: in the store"},
 		{key: "read-cache", value: "", serving: true, help: "folder that keeps what was read of the store, sealed as it came; empty: read-cache in the data folder, for a store elsewhere"},
 		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
@@ -107,7 +108,7 @@ type Config struct {
 	MoveRate                           int64
 	Lifecycle                          bool
 	LifecycleEvery                     time.Duration
-	ReadCache                          string
+	ReadCache, DrillScratch            string
 	ReadCacheBytes                     int64
 	Providers                          map[string]string
 	KEK                                string
@@ -227,7 +228,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	c := &Config{
 		Data: k.String("data"), Index: k.String("index"), KeyFile: k.String("key-file"), PassphraseFile: k.String("key-passphrase-file"), Passphrase: k.String("key-passphrase"),
 		Tenant: archive.Tenant(k.String("tenant")), Listen: k.String("listen"), TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"),
-		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"),
+		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"), DrillScratch: k.String("drill-scratch"),
 		Currency: k.String("currency"), Providers: k.StringMap("providers"), KEK: k.String("kek"),
 		TokenFile: k.String("token-file"), PublicURL: k.String("public-url"), Origins: k.Strings("origins"),
 		LogLevel: k.String("log.level"), LogFormat: k.String("log.format"),

@@ -129,7 +129,7 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	if err != nil {
 		return o, err
 	}
-	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
+	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, DrillScratch: c.DrillScratch, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, Retention: c.Retention, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
 	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}

@@ -68,8 +68,10 @@ type Options struct {
 	// up to ReadCacheBytes; empty: nothing is kept.
 	ReadCache      string
 	ReadCacheBytes int64
-	Wrapper        keys.Wrapper // wraps and unwraps under the KEK
-	KEK            keys.ID      // for tenants whose settings name none
+	// DrillScratch is the folder for the sealed copies that recovery drills make, of this node alone; default: drill in Data.
+	DrillScratch string
+	Wrapper      keys.Wrapper // wraps and unwraps under the KEK
+	KEK          keys.ID      // for tenants whose settings name none
 
 	// NodeLease is how long the other nodes wait for one that says nothing before they
 	// take over what it left; default 15 s. Nodes need not agree on it.
@@ -154,6 +156,7 @@ type Node struct {
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	moving *rate.Limiter
 	tidy   tidy
+	drills drills
 
 	together  together
 	lifecycle *lifecycled
@@ -177,6 +180,7 @@ type Node struct {
 func (o Options) withDefaults() Options {
 	o.Tenant = cmp.Or(o.Tenant, archive.DefaultTenant)
 	o.Index = cmp.Or(o.Index, filepath.Join(o.Data, "index.db"))
+	o.DrillScratch = cmp.Or(o.DrillScratch, filepath.Join(o.Data, "drill"))
 	o.PixelCache = cmp.Or(o.PixelCache, filepath.Join(o.Data, "pixels"))
 	o.ReconcileEvery = cmp.Or(o.ReconcileEvery, time.Minute)
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
@@ -228,6 +232,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 		n.wg.Go(func() { n.whileHeld(ctx, "lifecycle", n.wake) })
 	}
 	n.openCustody(ctx)
+	if err = n.openDrills(ctx); err != nil {
+		return n, err
+	}
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
@@ -236,6 +243,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
+		drills:    drills{wake: make(chan struct{}, 1), running: map[string]context.CancelCauseFunc{}},
 		lifecycle: new(lifecycled), moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
