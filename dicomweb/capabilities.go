@@ -186,6 +186,8 @@ func templateName(name string) string {
 		return "{SOPInstanceUID}"
 	case ":frames":
 		return "{frames}"
+	case ":restore":
+		return "{restore}"
 	case "*":
 		return "{bulkdata}"
 	}
@@ -250,5 +252,6 @@ func describeMethods() map[string]description {
 	m["GET "+pathInstance+"/bulkdata/*"] = description{id: "RetrieveBulkdata", status: "200 206", params: []string{"accept"}, gives: []string{"application/octet-stream", relatedBulk}}
 	m["GET /changes"] = description{id: "RetrieveChanges", status: "200", params: []string{"after", "limit", "from", "to", "action", "order", "accept"},
 		gives: []string{"application/json", "text/event-stream"}}
+	m["GET "+pathRestore] = description{id: "RetrieveRestore", status: "200", gives: []string{"application/json"}}
 	return m
 }

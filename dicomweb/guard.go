@@ -23,7 +23,7 @@ var (
 const (
 	corsMethods = "GET, HEAD, POST, DELETE, OPTIONS"
 	corsHeaders = "Accept, Authorization, Content-Type, If-None-Match, If-Match, If-Range, Range, Prefer, Last-Event-ID, Cache-Control, X-Requested-With"
-	corsExpose  = "Content-Location, Content-Length, Content-Range, Accept-Ranges, Content-Disposition, ETag, Link, Location, Retry-After, Warning, " + headerRequestID
+	corsExpose  = "Content-Location, Content-Length, Content-Range, Accept-Ranges, Content-Disposition, ETag, Link, Location, Preference-Applied, Retry-After, Warning, " + headerRequestID
 	corsMaxAge  = "86400" // seconds
 )
 

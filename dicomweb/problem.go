@@ -15,6 +15,8 @@ func problemOf(err error) problem.Document {
 // already it can only be cut off: the caller then aborts the connection.
 func (s *Server) problem(c echo.Context, err error) {
 	if w := c.Response(); !w.Committed && err != nil {
-		problem.Write(w, problemOf(err))
+		d := problemOf(err)
+		s.addRestore(c, err, &d)
+		problem.Write(w, d)
 	}
 }

@@ -41,6 +41,10 @@ type Options struct {
 	Thumbnails Thumbnails
 	Remove     Remover // DELETE
 	Feed       Feed    // GET /changes
+	// Recall restores what lies in an archive. Nil: nothing can be restored, and pixels there answer 503.
+	Recall Recaller
+	// Accessed is told of a study whose pixels were given; nil: nobody wants to know.
+	Accessed func(study string)
 
 	Limits Limits
 	// Shares are what servers have in common, so that memory does not grow with

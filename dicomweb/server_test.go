@@ -381,7 +381,7 @@ func TestCapabilities(t *testing.T) {
 // capabilities, as the tests of tenants do, meets all of them.
 func TestCapabilitiesAreComplete(t *testing.T) {
 	s := New(Options{Remove: fakeRemover{}, Store: new(fakeStore).begin, Feed: &fakeFeed{}, Search: search.New(search.Options{}),
-		Retrieve: retrieve.New(retrieve.Options{}), Thumbnails: &thumbnail.Maker{}})
+		Retrieve: retrieve.New(retrieve.Options{}), Recall: new(vault), Thumbnails: &thumbnail.Maker{}})
 	described, n := describeMethods(), 0
 	for _, r := range s.e.Routes() {
 		path, below := strings.CutPrefix(r.Path, Root)

@@ -61,23 +61,26 @@ var errNothing = fault.New(fault.NotFound, "there is no such study, series or in
 // WADO-URI (§9) at the same paths that other archives have it.
 func (s *Server) mountRetrieve() {
 	for _, path := range [...]string{pathStudy, pathSeries, pathInstance} {
-		s.get(path, s.getInstances)
+		s.pixels(path, s.getInstances)
 		s.get(path+"/metadata", s.getMetadata)
-		s.get(path+"/bulkdata", s.getBulkdata)
-		s.get(path+"/pixeldata", s.getPixeldata)
-		s.get(path+"/rendered", s.getRendered)
+		s.pixels(path+"/bulkdata", s.getBulkdata)
+		s.pixels(path+"/pixeldata", s.getPixeldata)
+		s.pixels(path+"/rendered", s.getRendered)
 	}
-	s.get(pathFrames, s.getFrames)
-	s.get(pathFrames+"/rendered", s.getRenderedFrames)
-	s.get(pathInstance+"/bulkdata/*", s.getBulkValue)
+	s.pixels(pathFrames, s.getFrames)
+	s.pixels(pathFrames+"/rendered", s.getRenderedFrames)
+	s.pixels(pathInstance+"/bulkdata/*", s.getBulkValue)
 	if s.o.Thumbnails != nil {
 		for _, path := range [...]string{pathStudy, pathSeries, pathInstance, pathFrames} {
 			s.get(path+"/thumbnail", s.getThumbnail)
 		}
 	}
-	s.get(pathWADO, s.getWADOURI)
-	s.e.GET(pathWADO, s.getWADOURI)
-	s.e.HEAD(pathWADO, s.getWADOURI)
+	s.pixels(pathWADO, s.getWADOURI)
+	s.e.GET(pathWADO, s.recalls(s.getWADOURI))
+	s.e.HEAD(pathWADO, s.recalls(s.getWADOURI))
+	if s.o.Recall != nil {
+		s.get(pathRestore, s.getRestore)
+	}
 }
 
 // find looks up what the path names. There is at least one instance without an error.
@@ -86,11 +89,7 @@ func (s *Server) find(c echo.Context, d retrieve.Detail) ([]retrieve.Instance, e
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.o.Retrieve.Find(c.Request().Context(), s.o.Tenant, sel, d)
-	if err == nil && len(list) == 0 {
-		err = errNothing
-	}
-	return list, err
+	return s.lookup(c, sel, d)
 }
 
 // Cache lifetimes. What a UID names can be deleted or, where the tenant wants it,

@@ -83,6 +83,9 @@ func (l *lateWriter) close(err error) error {
 // whole message when known, else -1. Decrypting the next bytes overlaps sending
 // the last ones where ahead is set, which pays for long answers.
 func sendParts(c echo.Context, status int, partType, boundary string, size int64, ahead bool, parts iter.Seq2[part, error]) error {
+	if err := here(c); err != nil {
+		return err
+	}
 	h := c.Response().Header()
 	h.Set("Content-Type", multipartType(partType, boundary))
 	h.Add("Vary", "Accept")
@@ -124,6 +127,9 @@ func writeParts(ctx context.Context, w partWriter, boundary string, parts iter.S
 // sendBody answers with a single body: a range of it when asked (RFC 9110 §14),
 // which a body of unknown size does not have. The entity tag is strong.
 func sendBody(c echo.Context, contentType, etag string, b *retrieve.Body) error {
+	if err := here(c); err != nil {
+		return err
+	}
 	h := c.Response().Header()
 	h.Set("Content-Type", contentType)
 	h.Add("Vary", "Accept")

@@ -24,12 +24,9 @@ func (s *Server) getWADOURI(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.o.Retrieve.Find(c.Request().Context(), s.o.Tenant, u.sel, retrieve.Layouts)
+	list, err := s.lookup(c, u.sel, retrieve.Layouts)
 	if err != nil {
 		return err
-	}
-	if len(list) == 0 {
-		return errNothing
 	}
 	in := &list[0]
 	types, err := s.uriTypes(in, u.frames != nil)

@@ -31,6 +31,7 @@ var layers = []struct {
 	// One library speaks the protocol in each of the two, none in what they share.
 	{pkg: "storage/s3protocol", may: []string{"internal/fault", "storage/driver"}, alien: []string{awsSDK, minioSDK}},
 	{pkg: "storage/s3protocol/s3protocoltest", may: []string{"internal/fault", "internal/testservers", "storage/..."}, alien: []string{awsSDK, minioSDK}},
+	{pkg: "storage/s3protocol/glaciertest", may: []string{"internal/fault", "internal/testservers", "storage/..."}, alien: []string{awsSDK}},
 	{pkg: "storage/s3store", may: []string{"internal/fault", "storage/s3protocol"}, alien: []string{minioSDK}},
 	{pkg: "storage/miniostore", may: []string{"internal/fault", "storage/s3protocol"}, alien: []string{awsSDK}},
 	{pkg: "storage/...", may: []string{"internal/fault", "storage/..."}, alien: []string{"gorm.io"}},

@@ -27,8 +27,9 @@ type Purger interface {
 // Classer is optional: moves an object to another storage class of the same
 // store, under the same key. Its bytes stay; its ETag may change.
 type Classer interface {
-	// SetClass MUST leave the object whole in the one class or the other. It
-	// fails with fault.Archived where the object must be restored first.
+	// SetClass MUST leave the object whole in the one class or the other; an empty
+	// class is the default, as for Create. It fails with fault.Archived where the object must
+	// be restored first.
 	SetClass(ctx context.Context, key, class string) error
 }
 
@@ -36,7 +37,10 @@ type Classer interface {
 type Thawer interface {
 	// Thaw asks for a readable copy and does not wait for it: Attrs.Restore tells
 	// its state. Asking again MUST succeed: for a copy that is there it sets how
-	// long it stays; one under way goes on as it was asked for.
+	// long it stays; one under way goes on as it was asked for, or at a faster speed
+	// where the store can hasten it and nothing else is asked for otherwise. It MUST fail
+	// with fault.Invalid for a speed that the object's class never has, and with fault.Busy
+	// for one that the store has no room for now: another speed may work at once.
 	Thaw(ctx context.Context, key string, o ThawOptions) error
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/miniostore"
 	"github.com/strata-pacs/strata/storage/s3protocol"
+	"github.com/strata-pacs/strata/storage/s3protocol/glaciertest"
 	"github.com/strata-pacs/strata/storage/s3protocol/s3protocoltest"
 	"github.com/strata-pacs/strata/storage/s3store"
 )
@@ -23,6 +24,11 @@ func open(ctx context.Context, address string, s testservers.S3, now func() time
 
 func TestVersitygw(t *testing.T) {
 	s3protocoltest.Suite{Scheme: "minio", Open: open, Server: testservers.Versitygw(t), Versitygw: true}.Run(t)
+}
+
+// TestGlacier: classes, archives and restores, before a versitygw.
+func TestGlacier(t *testing.T) {
+	glaciertest.Examine(t, s3protocoltest.Suite{Scheme: "minio", Open: open, Server: testservers.Versitygw(t)})
 }
 
 func TestMinIO(t *testing.T) {

@@ -2,9 +2,11 @@ package miniostore
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
@@ -36,6 +38,9 @@ const (
 	checksumAlgorithm = "x-amz-checksum-algorithm"
 	checksumType      = "x-amz-checksum-type"
 	fullObject        = "FULL_OBJECT"
+	lockMode          = "x-amz-object-lock-mode"
+	lockUntil         = "x-amz-object-lock-retain-until-date"
+	lockHold          = "x-amz-object-lock-legal-hold"
 )
 
 // headers are those of an object that is stored.
@@ -102,6 +107,10 @@ func head(info minio.ObjectInfo, answer http.Header) s3protocol.Head {
 	if answer.Get(checksumType) == fullObject {
 		h.CRC32C = answer.Get(checksum)
 	}
+	h.Lock = s3protocol.Lock{Mode: answer.Get(lockMode), Hold: answer.Get(lockHold)}
+	if until, err := time.Parse(time.RFC3339, answer.Get(lockUntil)); err == nil {
+		h.Lock.Until = until
+	}
 	return h
 }
 
@@ -158,17 +167,38 @@ func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
 	return ids, ctx.Err()
 }
 
-func (c *client) SetClass(ctx context.Context, key, etag, class string) error {
-	h := map[string]string{"x-amz-storage-class": class, "x-amz-metadata-directive": "COPY"}
-	o := minio.PutObjectOptions{ServerSideEncryption: c.sse}
-	_, err := c.api.CopyObject(ctx, c.at.Bucket, key, c.at.Bucket, key, h, minio.CopySrcOptions{
-		Bucket: c.at.Bucket, Object: key, MatchETag: etag}, o)
+// SetClass gives the headers itself: of its options minio-go sends neither the condition nor the encryption.
+func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3protocol.Lock) error {
+	h := http.Header{}
+	h.Set("x-amz-storage-class", class)
+	h.Set("x-amz-metadata-directive", "COPY")
+	h.Set("x-amz-copy-source-if-match", `"`+etag+`"`)
+	if lock.Mode != "" {
+		h.Set(lockMode, lock.Mode)
+		h.Set(lockUntil, lock.Until.UTC().Format(time.RFC3339Nano))
+	}
+	if lock.Hold != "" {
+		h.Set(lockHold, lock.Hold)
+	}
+	if c.sse != nil {
+		c.sse.Marshal(h)
+	}
+	headers := map[string]string{}
+	for k := range h {
+		headers[k] = h.Get(k)
+	}
+	done, err := c.api.CopyObject(ctx, c.at.Bucket, key, c.at.Bucket, key, headers, minio.CopySrcOptions{}, minio.PutObjectOptions{})
+	if err == nil && done.ETag == "" { // an answer of 200 may hold an error, which minio-go overlooks
+		err = errors.New("the answer has no result")
+	}
 	return classify(ctx, err, "moving an object to another class")
 }
 
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
 	var r minio.RestoreRequest
-	r.SetDays(days)
+	if days > 0 {
+		r.SetDays(days)
+	}
 	if speed != "" {
 		r.SetGlacierJobParameters(minio.GlacierJobParameters{Tier: minio.TierType(speed)})
 	}

@@ -29,7 +29,9 @@
 //
 // The credentials need GetObject, PutObject, DeleteObject, AbortMultipartUpload,
 // ListBucket and ListBucketMultipartUploads; for purges ListBucketVersions and
-// DeleteObjectVersion; for archives RestoreObject. Without ListBucket a store says
+// DeleteObjectVersion; for archives RestoreObject; for changes of class in a bucket with object lock
+// GetObjectRetention, GetObjectLegalHold, PutObjectRetention and PutObjectLegalHold, or the lock
+// does not go along. Without ListBucket a store says
 // 403 of what is not there, and nothing works.
 package s3protocol
 
@@ -83,9 +85,9 @@ type Versions interface {
 
 // Tiers are the calls for storage classes.
 type Tiers interface {
-	// SetClass copies the object onto itself, if it has the ETag still.
-	SetClass(ctx context.Context, key, etag, class string) error
-	// Restore asks for a readable copy.
+	// SetClass copies the object onto itself, if it has the ETag still, and gives the copy the lock.
+	SetClass(ctx context.Context, key, etag, class string, lock Lock) error
+	// Restore asks for a readable copy; without days, where it stays for good.
 	Restore(ctx context.Context, key string, days int, speed string) error
 }
 
@@ -116,6 +118,14 @@ type Head struct {
 	CRC32C   string // of the whole object; empty if the store does not tell
 	Restore  string // the header x-amz-restore
 	Archive  string // the header x-amz-archive-status
+	Lock     Lock   // of a Head; empty where the credentials may not see it
+}
+
+// Lock is what keeps a version from being deleted, in the words of the headers; zero for nothing.
+type Lock struct {
+	Mode  string    // "GOVERNANCE" or "COMPLIANCE"; empty without a retention
+	Until time.Time // of the retention
+	Hold  string    // "ON" with a legal hold
 }
 
 // Found is a listed object.

@@ -50,7 +50,12 @@ var codes = map[string]struct {
 	"PermanentRedirect":              {fault.Unavailable, "the bucket is elsewhere: check region and endpoint in the store's address"},
 	"ObjectNotInActiveTierError":     {fault.Archived, "the object lies in an archive and must be restored first"},
 	"RestoreAlreadyInProgress":       {fault.Exists, "the object is being restored"},
-	"OperationAborted":               {fault.Unavailable, "the store was busy with the same object"},
+	// Not Unavailable, which is tried again within seconds: another speed works at once.
+	"GlacierExpeditedRetrievalNotAvailable": {fault.Busy, "the archive has no room for an expedited restore: ask for a standard one, or again later"},
+	"ObjectAlreadyInActiveTierError":        {fault.Exists, "the object lies in no archive"},
+	"SlowDown":                              {fault.Unavailable, "the store wants fewer requests"},
+	"InvalidStorageClass":                   {fault.Invalid, "the store does not have this storage class: check the class"},
+	"OperationAborted":                      {fault.Unavailable, "the store was busy with the same object"},
 	// Damaged or broken off on the way; sent again it may arrive.
 	"BadDigest":                   {fault.Unavailable, "the bytes did not arrive at the store as they were sent"},
 	"InvalidDigest":               {fault.Unavailable, "the bytes did not arrive at the store as they were sent"},
@@ -70,6 +75,10 @@ func Classify(ctx context.Context, status int, code string, err error, doing str
 	}
 	if ended := ctx.Err(); ended != nil {
 		return ended // not err, in which libraries hide it among their own timeouts
+	}
+	// Amazon's words for it have no code of their own.
+	if code == "AccessDenied" && strings.Contains(err.Error(), "protected by object lock") {
+		return fault.Wrap(fault.Conflict, err, "%s: the bucket's object lock keeps it, for its retention or a legal hold", doing)
 	}
 	if c, ok := codes[code]; ok {
 		return fault.Wrap(c.kind, err, "%s: %s", doing, c.advice)

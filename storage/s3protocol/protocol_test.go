@@ -36,11 +36,18 @@ func TestClassify(t *testing.T) {
 		{507, "XMinioStorageFull", fault.Full}, {507, "", fault.Full}, {403, "QuotaExceeded", fault.Full},
 		{413, "", fault.TooLarge}, {400, "EntityTooLarge", fault.TooLarge},
 		{501, "NotImplemented", fault.Internal}, {501, "", fault.Internal}, {400, "InvalidArgument", fault.Internal},
+		{503, "GlacierExpeditedRetrievalNotAvailable", fault.Busy}, {409, "RestoreAlreadyInProgress", fault.Exists},
+		{403, "ObjectAlreadyInActiveTierError", fault.Exists}, {403, "ObjectNotInActiveTierError", fault.Archived},
+		{400, "InvalidStorageClass", fault.Invalid},
 	} {
 		err := Classify(t.Context(), c.status, c.code, cause, "testing")
 		if !fault.Is(err, c.want) {
 			t.Errorf("%d %s: %v is of kind %v, want %v", c.status, c.code, err, fault.KindOf(err), c.want)
 		}
+	}
+	lock := errors.New("api error AccessDenied: Access Denied because object protected by object lock.")
+	if err := Classify(t.Context(), 403, "AccessDenied", lock, "testing"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("an object lock: %v", err)
 	}
 	if Classify(t.Context(), 200, "", nil, "testing") != nil {
 		t.Error("no error became one")

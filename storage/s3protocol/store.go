@@ -1,6 +1,7 @@
 package s3protocol
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -24,7 +25,8 @@ const (
 
 // Options configure a store. The zero value is useful.
 type Options struct {
-	// Now is compared with the store's times to tell how old an upload is; time.Now if nil.
+	// Now is compared with the store's times to tell how old an upload is, and whether a
+	// retention is over; time.Now if nil.
 	Now func() time.Time
 }
 
@@ -78,9 +80,11 @@ func (h Head) attrs() (driver.Attrs, error) {
 		Modified: h.Modified.UTC(), Restore: r}, err
 }
 
+const standard = "STANDARD"
+
 // ownClass makes the protocol's default the driver's, which is empty.
 func ownClass(class string) string {
-	if class == "STANDARD" {
+	if class == standard {
 		return ""
 	}
 	return class
@@ -162,7 +166,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 }
 
 // Purge implements driver.Purger: it removes all versions, and returns nil when
-// a listing shows none.
+// a listing shows none. It is fault.Conflict where an object lock keeps one.
 func (s *Store) Purge(ctx context.Context, key string) error {
 	for range purgeRounds {
 		if err := ctx.Err(); err != nil {
@@ -184,36 +188,56 @@ func (s *Store) Purge(ctx context.Context, key string) error {
 	return fault.New(fault.Unavailable, "an object gets new versions as fast as they are removed")
 }
 
-// SetClass implements driver.Classer: the object is copied onto itself, which
-// works up to 5 GiB; a larger one is fault.TooLarge.
+// SetClass implements driver.Classer: the object is copied onto itself, with its metadata,
+// which works up to 5 GiB; a larger one is fault.TooLarge. Where the bucket keeps versions the
+// object gets one more, under the same object lock; the one before stays in the class it was in.
 func (s *Store) SetClass(ctx context.Context, key, class string) error {
+	class = cmp.Or(class, s.at.Class, standard)
 	h, err := s.head(ctx, key)
-	if err != nil || ownClass(h.Class) == ownClass(class) {
+	if err != nil || cmp.Or(h.Class, standard) == class {
 		return err
 	}
 	if h.Size > copyMost {
 		return fault.New(fault.TooLarge, "an object above 5 GiB cannot change its class: move it to another store")
 	}
-	if class == "" {
-		class = "STANDARD"
+	if !h.Lock.Until.After(s.now()) { // over, and no store takes a date that is past
+		h.Lock.Mode, h.Lock.Until = "", time.Time{}
 	}
-	return s.client.SetClass(ctx, s.key(key), h.ETag, class)
+	return s.client.SetClass(ctx, s.key(key), h.ETag, class, h.Lock)
 }
 
-// Thaw implements driver.Thawer.
+// Thaw implements driver.Thawer. The speeds are "Expedited", "Standard" and "Bulk". One that
+// the archive never has is fault.Invalid, and one that it has no room for now fault.Busy: ask for a slower one.
 func (s *Store) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
 	h, err := s.head(ctx, key)
 	if err != nil {
 		return err
 	}
 	a, err := h.attrs()
-	if err != nil || a.Restore.State == driver.Online || a.Restore.State == driver.Restoring {
+	if err != nil {
 		return err
 	}
 	const day = 24 * time.Hour
-	days := max(1, int((o.For+day-1)/day))
-	if err := s.client.Restore(ctx, s.key(key), days, o.Speed); !fault.Is(err, fault.Exists) {
-		return err
+	days, speed := max(1, int((o.For+day-1)/day)), o.Speed
+	switch {
+	case a.Restore.State == driver.Online:
+		return nil
+	case a.Restore.State == driver.Restoring && (speed == "" || speed == "Bulk"): // which hasten nothing
+		return nil
+	case a.Restore.State == driver.Restored: // how fast it came is over
+		speed = ""
+	case speed == "Expedited" && (h.Class == "DEEP_ARCHIVE" || h.Archive == "DEEP_ARCHIVE_ACCESS"):
+		return fault.New(fault.Invalid, "a deep archive has no expedited restores: ask for a standard one, or for bulk")
 	}
-	return nil // someone else asked in between
+	if h.Archive != "" { // what comes back from these tiers stays
+		days = 0
+	}
+	err = s.client.Restore(ctx, s.key(key), days, speed)
+	switch {
+	case fault.Is(err, fault.Exists): // under way already, and not to be hastened; or back
+		return nil
+	case fault.Is(err, fault.Archived): // in this place InvalidObjectState says that it lies in no archive
+		return fault.Wrap(fault.Unavailable, err, "the object changed its class while its restore was asked for")
+	}
+	return err
 }

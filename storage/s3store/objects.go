@@ -153,6 +153,8 @@ func (c *client) Head(ctx context.Context, key string) (s3protocol.Head, error) 
 		Size: length(out.ContentLength), ETag: unquoted(out.ETag), Version: out.Metadata[s3protocol.VersionKey],
 		Class: string(out.StorageClass), Modified: aws.ToTime(out.LastModified),
 		Restore: aws.ToString(out.Restore), Archive: string(out.ArchiveStatus),
+		Lock: s3protocol.Lock{Mode: string(out.ObjectLockMode), Until: aws.ToTime(out.ObjectLockRetainUntilDate),
+			Hold: string(out.ObjectLockLegalHoldStatus)},
 	}, nil
 }
 
@@ -198,18 +200,26 @@ func (c *client) DeleteVersion(ctx context.Context, key, id string) error {
 	return classify(ctx, err, "deleting an object's version")
 }
 
-func (c *client) SetClass(ctx context.Context, key, etag, class string) error {
+func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3protocol.Lock) error {
 	sse, kms := c.sse()
-	_, err := c.api.CopyObject(ctx, &s3.CopyObjectInput{
+	in := &s3.CopyObjectInput{
 		Bucket: &c.at.Bucket, Key: &key, CopySource: aws.String(c.at.Bucket + "/" + key), CopySourceIfMatch: quoted(etag),
 		MetadataDirective: types.MetadataDirectiveCopy, StorageClass: types.StorageClass(class),
 		ServerSideEncryption: sse, SSEKMSKeyId: kms,
-	})
+		ObjectLockMode: types.ObjectLockMode(lock.Mode), ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatus(lock.Hold),
+	}
+	if lock.Mode != "" {
+		in.ObjectLockRetainUntilDate = &lock.Until
+	}
+	_, err := c.api.CopyObject(ctx, in)
 	return classify(ctx, err, "moving an object to another class")
 }
 
 func (c *client) Restore(ctx context.Context, key string, days int, speed string) error {
-	r := &types.RestoreRequest{Days: aws.Int32(int32(days))}
+	r := &types.RestoreRequest{}
+	if days > 0 {
+		r.Days = aws.Int32(int32(days))
+	}
 	if speed != "" {
 		r.GlacierJobParameters = &types.GlacierJobParameters{Tier: types.Tier(speed)}
 	}

@@ -72,6 +72,24 @@ type Document struct {
 	Detail string `json:"detail,omitempty"` // a sentence that says what to do
 	// Instance names this occurrence: the request id that the log has too.
 	Instance string `json:"instance,omitempty"`
+	// Restore is what brings back what lies in an archive.
+	Restore *Restore `json:"restore,omitempty"`
+}
+
+// Restore tells clients of a restore. Times are RFC 3339 in UTC, empty where not known.
+type Restore struct {
+	Href     string `json:"href"` // where to ask how far it is
+	State    string `json:"state"`
+	Priority string `json:"priority"`
+	// Objects are what is restored one by one; those that are ready can be read.
+	Objects      int    `json:"objects"`
+	ObjectsReady int    `json:"objectsReady"`
+	Bytes        int64  `json:"bytes"`
+	BytesReady   int64  `json:"bytesReady"`
+	Asked        string `json:"asked,omitempty"`
+	Ready        string `json:"ready,omitempty"` // when the last object is expected, or was there
+	Until        string `json:"until,omitempty"` // when the readable copies go
+	Failure      string `json:"failure,omitempty"`
 }
 
 // statusError gives an error a status of its own.
@@ -117,6 +135,15 @@ func Of(err error, elsewhere string) Document {
 	return Document{Type: TypePrefix + name, Title: title, Status: status, Detail: detail}
 }
 
+// Clear takes back the headers of an answer that is not given after all, and
+// forbids that what is answered instead is kept.
+func Clear(h http.Header) {
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Disposition", "ETag", "Last-Modified", "Accept-Ranges", "Content-Location"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+}
+
 // Write answers with the document. The headers of the answer that it replaces
 // go; X-Request-Id, where it is set, becomes the document's instance.
 func Write(w http.ResponseWriter, d Document) {
@@ -124,9 +151,7 @@ func Write(w http.ResponseWriter, d Document) {
 	if id := h.Get(HeaderRequestID); id != "" {
 		d.Instance = "urn:strata:request:" + id
 	}
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Disposition", "ETag", "Last-Modified", "Accept-Ranges", "Content-Location"} {
-		h.Del(name)
-	}
+	Clear(h)
 	switch d.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="strata"`)
@@ -137,7 +162,6 @@ func Write(w http.ResponseWriter, d Document) {
 	}
 	body, _ := json.Marshal(d)
 	h.Set("Content-Type", ContentType)
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(d.Status)
 	_, _ = w.Write(body) // the client may be gone; nothing is lost

@@ -34,17 +34,17 @@ func TestOf(t *testing.T) {
 		want Document
 	}{
 		{"a kind", fmt.Errorf("reading /secret: %w", fault.New(fault.KeyDenied, "the key was revoked")),
-			Document{TypePrefix + "key-revoked", "Forbidden", 403, "the key was revoked", ""}},
+			Document{Type: TypePrefix + "key-revoked", Title: "Forbidden", Status: 403, Detail: "the key was revoked"}},
 		{"a defect says nothing", errors.New("secret"),
-			Document{TypePrefix + "internal", "Internal Server Error", 500, "the server failed to do this; its log says why", ""}},
+			Document{Type: TypePrefix + "internal", Title: "Internal Server Error", Status: 500, Detail: "the server failed to do this; its log says why"}},
 		{"the client is gone", fault.New(fault.Canceled, "gone"),
-			Document{TypePrefix + "canceled", "Client Closed Request", 499, "gone", ""}},
+			Document{Type: TypePrefix + "canceled", Title: "Client Closed Request", Status: 499, Detail: "gone"}},
 		{"a status of its own", fmt.Errorf("x: %w", WithStatus(429, "too-many-requests", fault.New(fault.Busy, "slower"))),
-			Document{TypePrefix + "too-many-requests", "Too Many Requests", 429, "slower", ""}},
+			Document{Type: TypePrefix + "too-many-requests", Title: "Too Many Requests", Status: 429, Detail: "slower"}},
 		{"no route", echo.ErrNotFound,
-			Document{TypePrefix + "not-found", "Not Found", 404, "there is no such resource; /here has some", ""}},
+			Document{Type: TypePrefix + "not-found", Title: "Not Found", Status: 404, Detail: "there is no such resource; /here has some"}},
 		{"no method", echo.ErrMethodNotAllowed,
-			Document{TypePrefix + "method-not-allowed", "Method Not Allowed", 405, "this resource does not have the method; the Allow header lists those it has", ""}},
+			Document{Type: TypePrefix + "method-not-allowed", Title: "Method Not Allowed", Status: 405, Detail: "this resource does not have the method; the Allow header lists those it has"}},
 	} {
 		if diff := cmp.Diff(tt.want, Of(tt.err, elsewhere)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)

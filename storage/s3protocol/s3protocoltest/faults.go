@@ -52,7 +52,7 @@ func (s Suite) writeFaults(t *testing.T) {
 		}
 		for _, o := range options {
 			key := fmt.Sprintf("t/%d/%v", i, o.IfAbsent)
-			p.Script(times(1, c.what, c.action))
+			p.Script(Times(1, c.what, c.action))
 			a, err := put(t.Context(), again, key, c.data, o)
 			if err != nil {
 				t.Errorf("%s, action %d, if absent %v: %v", c.what, c.action, o.IfAbsent, err)
@@ -72,7 +72,7 @@ func (s Suite) writeFaults(t *testing.T) {
 		if c.action == Stall {
 			continue
 		}
-		p.Script(times(1, c.what, c.action))
+		p.Script(Times(1, c.what, c.action))
 		_, err := put(t.Context(), bare, fmt.Sprintf("t/%d/bare", i), c.data, driver.CreateOptions{IfAbsent: true})
 		if err != nil || c.what != "complete" || c.action != Truncate {
 			wantKind(t, err, fault.Unavailable)
@@ -80,7 +80,7 @@ func (s Suite) writeFaults(t *testing.T) {
 		p.Script(nil)
 	}
 	// Another conditional write under way, which was over when it was looked at.
-	p.Script(times(1, "put", Raced))
+	p.Script(Times(1, "put", Raced))
 	_, err := put(t.Context(), bare, "t/0/true", small, driver.CreateOptions{IfAbsent: true})
 	wantKind(t, err, fault.Exists)
 	// No room is final, unless an earlier attempt may still have found some.
@@ -93,7 +93,7 @@ func (s Suite) writeFaults(t *testing.T) {
 		{[]Action{Reset, NoRoom, NoRoom, NoRoom, NoRoom}, fault.Unavailable},
 		{[]Action{Reset, NoRoom}, fault.Internal},
 	} {
-		p.Script(series("put", c.actions...))
+		p.Script(Series("put", c.actions...))
 		_, err := put(t.Context(), again, fmt.Sprintf("t/full/%d", i), small, driver.CreateOptions{IfAbsent: true})
 		if c.want != fault.Internal {
 			wantKind(t, err, c.want)
@@ -104,7 +104,7 @@ func (s Suite) writeFaults(t *testing.T) {
 	// A replacement whose answer was lost.
 	v := mustPut(t, again, "t/key", []byte("v1"), driver.CreateOptions{IfAbsent: true})
 	for i := range 3 {
-		p.Script(times(1, "put", Lost))
+		p.Script(Times(1, "put", Lost))
 		v = mustPut(t, again, "t/key", fmt.Appendf(nil, "v%d", i+2), driver.CreateOptions{IfMatch: v.ETag})
 	}
 	p.Script(nil)
@@ -132,7 +132,7 @@ func (s Suite) readFaults(t *testing.T) {
 			if c.n >= 0 {
 				want = want[:c.n]
 			}
-			p.Script(times(1, "get", a))
+			p.Script(Times(1, "get", a))
 			got, err := get(t.Context(), again, c.key, c.off, c.n)
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("action %d, %s from %d: %d bytes of %d, %v", a, c.key, c.off, len(got), len(want), err)
@@ -140,7 +140,7 @@ func (s Suite) readFaults(t *testing.T) {
 			if a == Stall || a == StallBody {
 				continue
 			}
-			p.Script(times(1, "get", a))
+			p.Script(Times(1, "get", a))
 			got, err = get(t.Context(), bare, c.key, c.off, c.n)
 			switch {
 			case err != nil:
@@ -157,13 +157,13 @@ func (s Suite) readFaults(t *testing.T) {
 		}
 	}
 	// What stays broken ends too, after attempts that end each.
-	p.Script(times(1000, "get", StallBody))
+	p.Script(Times(1000, "get", StallBody))
 	_, err := get(t.Context(), p.retrying(bare, 3), "t/small", 0, 100_000)
 	wantKind(t, err, fault.Unavailable)
 	// An answer that does not say where it ends is not read at all.
 	p.Script(nil)
 	p.Answer(func(w http.ResponseWriter, r *http.Request) bool {
-		if kind(r) != "get" {
+		if Kind(r) != "get" {
 			return false
 		}
 		w.Header().Set("Last-Modified", "Fri, 21 Dec 2012 00:00:00 GMT")
@@ -176,7 +176,7 @@ func (s Suite) readFaults(t *testing.T) {
 	p.Answer(nil)
 	// Wrong bytes of a whole object are found, whether it was uploaded in parts or not.
 	for _, key := range []string{"t/small", "t/large"} {
-		p.Script(times(1, "get", FlipAnswer))
+		p.Script(Times(1, "get", FlipAnswer))
 		_, err := get(t.Context(), again, key, 0, -1)
 		wantKind(t, err, fault.Corrupt)
 	}
@@ -189,7 +189,7 @@ func (s Suite) otherFaults(t *testing.T) {
 		mustPut(t, bare, fmt.Sprintf("t/%d", i), []byte("x"), driver.CreateOptions{})
 	}
 	for _, a := range []Action{Reset, SlowDown, Lost, Truncate, Stall} {
-		p.Script(times(1, "list", a))
+		p.Script(Times(1, "list", a))
 		page, err := again.List(t.Context(), "t/", "", 10)
 		if err != nil || len(page.Objects) != 3 {
 			t.Errorf("action %d: listed %d, %v", a, len(page.Objects), err)
@@ -197,17 +197,17 @@ func (s Suite) otherFaults(t *testing.T) {
 		if a == Truncate {
 			continue // the others have no body
 		}
-		p.Script(times(1, "head", a))
+		p.Script(Times(1, "head", a))
 		if _, err := again.Stat(t.Context(), "t/0"); err != nil {
 			t.Errorf("action %d: Stat: %v", a, err)
 		}
-		p.Script(times(1, "delete", a))
+		p.Script(Times(1, "delete", a))
 		if err := again.Delete(t.Context(), "t/none"); err != nil {
 			t.Errorf("action %d: Delete: %v", a, err)
 		}
 	}
 	// The library retries nothing by itself.
-	p.Script(times(1000, "head", SlowDown))
+	p.Script(Times(1000, "head", SlowDown))
 	before := p.Count("head")
 	_, err := bare.Stat(t.Context(), "t/0")
 	wantKind(t, err, fault.Unavailable)
@@ -219,7 +219,7 @@ func (s Suite) otherFaults(t *testing.T) {
 // backpressure: a writer takes no more than it may hold when nothing leaves.
 func (s Suite) backpressure(t *testing.T) {
 	p, bare := s.broken(t)
-	p.Script(times(1000, "part", Stuck))
+	p.Script(Times(1000, "part", Stuck))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	w, err := bare.Create(ctx, "t/x", driver.CreateOptions{IfAbsent: true})

@@ -22,6 +22,7 @@ const (
 	Pass        Action = iota
 	Reset              // the connection is reset before the server sees it
 	SlowDown           // 503 with that code; the server does not see it
+	Broken             // 500 InternalError; the server does not see it
 	Raced              // 409 ConditionalRequestConflict; the server does not see it
 	NoRoom             // 507; the server does not see it
 	Lost               // the server does it; then the connection is reset
@@ -50,8 +51,14 @@ type Proxy struct {
 
 // NewProxy starts a proxy for a server at the URL; it ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
+	return NewProxyOver(t, target, func(server http.RoundTripper) http.RoundTripper { return server })
+}
+
+// NewProxyOver is NewProxy with something between the proxy and the server, which
+// sees what the server would, and answers for it. It may read a request's body, which is all there.
+func NewProxyOver(t testing.TB, target string, over func(server http.RoundTripper) http.RoundTripper) *Proxy {
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16}
-	p := &Proxy{target: target, http: tr, gone: make(chan struct{}), n: map[string]int{}, under: map[string]int{}}
+	p := &Proxy{target: target, http: over(tr), gone: make(chan struct{}), n: map[string]int{}, under: map[string]int{}}
 	srv := httptest.NewServer(http.HandlerFunc(p.serve))
 	p.URL = srv.URL
 	t.Cleanup(func() {
@@ -78,7 +85,7 @@ func (p *Proxy) Answer(answer func(http.ResponseWriter, *http.Request) bool) {
 	p.answer = answer
 }
 
-// Count returns how many requests of a kind there were (see kind).
+// Count returns how many requests of a kind there were (see Kind).
 func (p *Proxy) Count(kind string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,9 +108,17 @@ func (p *Proxy) Await(t testing.TB, kind string, n int) {
 	}
 }
 
-// kind names what a request does.
-func kind(r *http.Request) string {
+// settings are the parts of a bucket or an object that are asked for by name in the query.
+var settings = []string{"acl", "attributes", "delete", "legal-hold", "lifecycle", "location", "object-lock",
+	"policy", "retention", "tagging", "versioning"}
+
+// Kind names what a request does: "get", "head", "put", "copy" and "delete" of objects, "list",
+// "start", "part", "complete" and "drop" of uploads, "restore", and settings by their own names.
+func Kind(r *http.Request) string {
 	q := r.URL.Query()
+	if i := slices.IndexFunc(settings, q.Has); i >= 0 {
+		return settings[i]
+	}
 	switch {
 	case r.Method == http.MethodPut && q.Has("partNumber"):
 		return "part"
@@ -117,17 +132,19 @@ func kind(r *http.Request) string {
 		return "drop"
 	case r.Method == http.MethodGet && (q.Has("list-type") || q.Has("versions") || q.Has("uploads")):
 		return "list"
+	case r.Method == http.MethodPut && r.Header.Get("x-amz-copy-source") != "":
+		return "copy"
 	}
 	return strings.ToLower(r.Method)
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	p.n[kind(r)]++
-	p.under[kind(r)]++
+	p.n[Kind(r)]++
+	p.under[Kind(r)]++
 	defer func() {
 		p.mu.Lock()
-		p.under[kind(r)]--
+		p.under[Kind(r)]--
 		p.mu.Unlock()
 	}()
 	action := Pass
@@ -148,6 +165,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case SlowDown:
 		refuse(w, r, http.StatusServiceUnavailable, "SlowDown")
+		return
+	case Broken:
+		refuse(w, r, http.StatusInternalServerError, "InternalError")
 		return
 	case NoRoom:
 		refuse(w, r, http.StatusInsufficientStorage, "XMinioStorageFull")
@@ -252,10 +272,10 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// series returns a script with actions for the first requests of a kind.
-func series(what string, actions ...Action) func(*http.Request) Action {
+// Series returns a script with actions for the first requests of a kind.
+func Series(what string, actions ...Action) func(*http.Request) Action {
 	return func(r *http.Request) Action {
-		if kind(r) != what || len(actions) == 0 {
+		if Kind(r) != what || len(actions) == 0 {
 			return Pass
 		}
 		a := actions[0]
@@ -264,7 +284,7 @@ func series(what string, actions ...Action) func(*http.Request) Action {
 	}
 }
 
-// times returns a script with an action for the first n requests of a kind.
-func times(n int, what string, a Action) func(*http.Request) Action {
-	return series(what, slices.Repeat([]Action{a}, n)...)
+// Times returns a script with an action for the first n requests of a kind.
+func Times(n int, what string, a Action) func(*http.Request) Action {
+	return Series(what, slices.Repeat([]Action{a}, n)...)
 }

@@ -48,13 +48,13 @@ func (s Suite) check(t *testing.T) {
 	// A store without conditions answers 200 to what it should refuse.
 	d := s.openAt(t, p.URL, plain, "check", "")
 	for name, ignores := range map[string]func(r *http.Request) bool{
-		"If-None-Match of a PUT":      func(r *http.Request) bool { return kind(r) == "put" && r.Header.Get("If-None-Match") != "" },
-		"If-Match of a PUT":           func(r *http.Request) bool { return kind(r) == "put" && r.Header.Get("If-Match") != "" },
-		"If-None-Match of completion": func(r *http.Request) bool { return kind(r) == "complete" },
+		"If-None-Match of a PUT":      func(r *http.Request) bool { return Kind(r) == "put" && r.Header.Get("If-None-Match") != "" },
+		"If-Match of a PUT":           func(r *http.Request) bool { return Kind(r) == "put" && r.Header.Get("If-Match") != "" },
+		"If-None-Match of completion": func(r *http.Request) bool { return Kind(r) == "complete" },
 	} {
 		first := true
 		p.Answer(func(w http.ResponseWriter, r *http.Request) bool {
-			if kind(r) == "put" && first {
+			if Kind(r) == "put" && first {
 				first = false
 				return false
 			}
@@ -62,7 +62,7 @@ func (s Suite) check(t *testing.T) {
 				return false
 			}
 			w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
-			if kind(r) == "complete" {
+			if Kind(r) == "complete" {
 				_, _ = w.Write([]byte(`<?xml version="1.0" encoding="UTF-8"?><CompleteMultipartUploadResult><Bucket>` + plain +
 					`</Bucket><Key>x</Key><ETag>"0123456789abcdef0123456789abcdef-1"</ETag></CompleteMultipartUploadResult>`))
 			}

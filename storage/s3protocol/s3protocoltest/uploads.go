@@ -49,7 +49,7 @@ func (s Suite) uploads(t *testing.T) {
 	// The store itself refuses, when another was faster after the look.
 	direct := s.openAt(t, s.Server.Endpoint, plain, prefix, "")
 	p.Script(func(r *http.Request) Action {
-		if kind(r) == "complete" {
+		if Kind(r) == "complete" {
 			if _, err := put(t.Context(), direct, "t/0", []byte("faster"), driver.CreateOptions{}); err != nil {
 				t.Error(err)
 			}
@@ -100,7 +100,7 @@ func (s Suite) sweep(t *testing.T) {
 	_, err = put(t.Context(), d, "t/x", pattern(part+1, 2), driver.CreateOptions{IfAbsent: true})
 	wantKind(t, err, fault.Exists)
 	wantSwept(late, 100, 0)
-	p.Script(times(100, "drop", Reset))
+	p.Script(Times(100, "drop", Reset))
 	for range 3 {
 		abort()
 	}
