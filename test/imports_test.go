@@ -62,6 +62,7 @@ var layers = []struct {
 	{pkg: "internal/shred", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
+	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 )
 
 // setting is one key of the configuration. The same key is a line of the
@@ -43,6 +43,13 @@ func settings() []setting {
 		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data; where there are several, the one whose service is at /dicom-web"},
 		{key: "database", value: "", secret: true, help: "address of a PostgreSQL database that several nodes share, such as postgres://strata@db.example:5432/strata; empty: the SQLite index. Needs store"},
 		{key: "store", value: "", help: "address of the object store: s3://bucket/prefix?region=…, minio://host/bucket/…; empty: objects in the data folder. Credentials come from the environment, as the AWS tools take them"},
+		{key: "tiers", value: tiers.Default, help: "where studies may lie, and what that costs: " + tiers.Presets + "; or a list in this file, the hot tier first. Prices are for a GB (10^9 bytes), a month, a thousand requests"},
+		{key: "currency", value: "USD", help: "currency of the prices of tiers"},
+		{key: "settle-after", value: "30m", serving: true, help: "how long a study must not have changed before its objects are merged into few"},
+		{key: "read-grace", value: "1h", serving: true, help: "how long objects that others stand for stay, for those who read them still"},
+		{key: "move-hold", value: "24h", serving: true, help: "how long the copy stays that a study was moved from to another store"},
+		{key: "move-rate", value: 0, serving: true, help: "most bytes a second that this node moves between tiers; 0: no limit"},
+		{key: "delete-hold", value: "720h", help: "how long a deletion can be undone before its bytes go"},
 		{key: "key-store", value: "", help: "address of a bucket of its own for wrapped keys, without object lock and versions, so that a key that is destroyed is gone; empty: in the store"},
 		{key: "read-cache", value: "", serving: true, help: "folder that keeps what was read of the store, sealed as it came; empty: read-cache in the data folder, for a store elsewhere"},
 		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
@@ -89,6 +96,11 @@ func settings() []setting {
 type Config struct {
 	Data, Index, KeyFile               string
 	Database, Store, KeyStore          string
+	Tiers                              []archive.Tier // the hot one first
+	Currency                           string
+	SettleAfter, ReadGrace             time.Duration
+	MoveHold, DeleteHold               time.Duration
+	MoveRate                           int64
 	ReadCache                          string
 	ReadCacheBytes                     int64
 	Providers                          map[string]string
@@ -209,7 +221,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		Data: k.String("data"), Index: k.String("index"), KeyFile: k.String("key-file"), PassphraseFile: k.String("key-passphrase-file"), Passphrase: k.String("key-passphrase"),
 		Tenant: archive.Tenant(k.String("tenant")), Listen: k.String("listen"), TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"),
 		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"),
-		Providers: k.StringMap("providers"), KEK: k.String("kek"),
+		Currency: k.String("currency"), Providers: k.StringMap("providers"), KEK: k.String("kek"),
 		TokenFile: k.String("token-file"), PublicURL: k.String("public-url"), Origins: k.Strings("origins"),
 		LogLevel: k.String("log.level"), LogFormat: k.String("log.format"),
 	}
@@ -245,6 +257,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if inside(c.Data, c.KeyFile) {
 		fail(bad("key-file", "must not lie in the data folder: whoever takes the folder would have the key as well"))
 	}
+	if !currency.MatchString(c.Currency) {
+		fail(bad("currency", "must be three capital letters, as USD or EUR"))
+	}
 	var err error
 	if c.Insecure, err = strconv.ParseBool(k.String("insecure")); err != nil {
 		fail(bad("insecure", "must be true or false"))
@@ -266,6 +281,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("duplicates", "must be keep-first, replace or refuse"))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
+		"settle-after": &c.SettleAfter, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
 		"node-lease": &c.NodeLease, "store-stall": &c.StoreStall, "key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
@@ -274,10 +290,13 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.NodeLease < 2*time.Second {
 		fail(bad("node-lease", "must be at least 2s"))
 	}
-	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes, "read-cache-bytes": &c.ReadCacheBytes} {
+	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes, "read-cache-bytes": &c.ReadCacheBytes, "move-rate": &c.MoveRate} {
 		if *to, err = strconv.ParseInt(k.String(key), 10, 64); err != nil || *to < 0 {
 			fail(bad(key, "must be a number of bytes"))
 		}
+	}
+	if c.Tiers, err = readTiers(k.Get("tiers"), c.Store, c.Currency); err != nil {
+		fail(err)
 	}
 	if c.Results, err = strconv.Atoi(k.String("limits.results")); err != nil || c.Results < 1 {
 		fail(bad("limits.results", "must be a number above zero"))
@@ -357,48 +376,4 @@ func defaultKeyFile() string {
 		return ""
 	}
 	return filepath.Join(dir, "strata", "local.key")
-}
-
-// printConfig writes the effective configuration as a file that can be used as one.
-func printConfig(w io.Writer, k *koanf.Koanf) error {
-	fmt.Fprintln(w, "# The effective configuration. Each key can also be set by an environment variable, named behind it.")
-	section := ""
-	for _, s := range settings() {
-		name, indent := s.key, ""
-		if i := strings.IndexByte(s.key, '.'); i > 0 {
-			if section != s.key[:i] {
-				section = s.key[:i]
-				fmt.Fprintf(w, "\n%s:\n", section)
-			}
-			name, indent = s.key[i+1:], "  "
-		} else if section != "" {
-			section = ""
-		}
-		var value string
-		switch s.value.(type) {
-		case []string:
-			quoted := []string{}
-			for _, v := range k.Strings(s.key) {
-				quoted = append(quoted, strconv.Quote(v))
-			}
-			value = "[" + strings.Join(quoted, ", ") + "]"
-		case map[string]string:
-			quoted := []string{}
-			for _, name := range k.MapKeys(s.key) {
-				quoted = append(quoted, name+": "+strconv.Quote(k.String(s.key+"."+name)))
-			}
-			value = "{" + strings.Join(quoted, ", ") + "}"
-		case string:
-			value = strconv.Quote(k.String(s.key))
-			if s.secret && k.String(s.key) != "" {
-				value = `"(hidden)"`
-			}
-		default:
-			value = k.String(s.key)
-		}
-		if _, err := fmt.Fprintf(w, "\n%s# %s (STRATA_%s)\n%s%s: %s\n", indent, s.help, envName(s.key), indent, name, value); err != nil {
-			return err
-		}
-	}
-	return nil
 }

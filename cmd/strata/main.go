@@ -124,11 +124,11 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Show the effective configuration, every key explained",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			k, _, err := a.config(cmd)
+			k, c, err := a.config(cmd)
 			if err != nil {
 				return err
 			}
-			return printConfig(cmd.OutOrStdout(), k)
+			return printConfig(cmd.OutOrStdout(), k, c)
 		},
 	}
 	servingFlags(cmd.Flags())

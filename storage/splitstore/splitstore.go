@@ -7,7 +7,6 @@ package splitstore
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/strata-pacs/strata/storage/driver"
 )
@@ -62,53 +61,15 @@ func (s *store) Delete(ctx context.Context, key string) error { return s.of(key)
 // List merges the pages of both stores. What a store has that the other should
 // have is not listed.
 func (s *store) List(ctx context.Context, prefix, after string, limit int) (driver.Page, error) {
-	a, err := s.list(ctx, s.o.Picked, true, prefix, after, limit)
+	picked, err := driver.ListOnly(ctx, s.o.Picked, s.o.Pick, prefix, after, limit)
 	if err != nil {
 		return driver.Page{}, err
 	}
-	b, err := s.list(ctx, s.o.Other, false, prefix, after, limit)
+	other, err := driver.ListOnly(ctx, s.o.Other, func(key string) bool { return !s.o.Pick(key) }, prefix, after, limit)
 	if err != nil {
 		return driver.Page{}, err
 	}
-	var out driver.Page
-	for len(a.Objects)+len(b.Objects) > 0 {
-		if len(out.Objects) == limit {
-			out.More = true
-			return out, nil
-		}
-		from := &b
-		if len(b.Objects) == 0 || len(a.Objects) > 0 && strings.Compare(a.Objects[0].Key, b.Objects[0].Key) < 0 {
-			from = &a
-		}
-		out.Objects = append(out.Objects, from.Objects[0])
-		if from.Objects = from.Objects[1:]; len(from.Objects) == 0 && from.More {
-			out.More = true // beyond this page there may be keys before those of the other
-			return out, nil
-		}
-	}
-	return out, nil
-}
-
-// list reads the next page of one store; it is not empty unless there is nothing more.
-func (s *store) list(ctx context.Context, d driver.Driver, picked bool, prefix, after string, limit int) (driver.Page, error) {
-	for {
-		p, err := d.List(ctx, prefix, after, limit)
-		if err != nil {
-			return p, err
-		}
-		kept := p.Objects[:0:0]
-		for _, o := range p.Objects {
-			after = o.Key
-			if s.o.Pick(o.Key) == picked {
-				kept = append(kept, o)
-			}
-		}
-		done := !p.More || len(p.Objects) == 0
-		if p.Objects = kept; len(kept) > 0 || done {
-			p.More = p.More && !done
-			return p, nil
-		}
-	}
+	return driver.MergePages(limit, picked, other), nil
 }
 
 type purger struct {
