@@ -77,7 +77,9 @@ func (t restoreTable) Due(ctx context.Context, kind string, by time.Time, after 
 }
 
 // Remove implements [restore.Table].
-func (t restoreTable) Remove(ctx context.Context, ids ...int64) error { return t.jobs.Remove(ctx, ids...) }
+func (t restoreTable) Remove(ctx context.Context, ids ...int64) error {
+	return t.jobs.Remove(ctx, ids...)
+}
 
 // restoreCatalog finds studies in the archives of tenants.
 type restoreCatalog struct{ n *Node }

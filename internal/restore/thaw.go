@@ -121,9 +121,18 @@ func (w *worker) thaw(ctx context.Context, e edits, now time.Time) {
 				e.add(p.ID, p.item.Object, why)
 			}
 		}
-		err := s.Thaw(ctx, p.item.Object, driver.ThawOptions{For: max(p.For, leastTime), Speed: speed.Word})
+		// Whoever worked before may have asked, and not lived to note it.
+		attrs, err := s.Stat(ctx, p.item.Object)
+		if err == nil && attrs.Restore.State != driver.Restoring && !stays(attrs, p.For, now) {
+			err = s.Thaw(ctx, p.item.Object, driver.ThawOptions{For: max(p.For, leastTime), Speed: speed.Word})
+		}
 		return func() { w.asked(e, p, tier, speed, err) }
 	})
+}
+
+// stays reports whether a copy is there that stays about as long as it is wanted to.
+func stays(a driver.Attrs, keep time.Duration, now time.Time) bool {
+	return a.Restore.State == driver.Online || a.Restore.State == driver.Restored && a.Restore.Until.Sub(now) > keep-day
 }
 
 // byTurn orders packs: by priority, then what somebody waits for, then what is needed first, then what was asked for first.
