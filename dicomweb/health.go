@@ -2,6 +2,7 @@ package dicomweb
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -28,7 +29,11 @@ func (s *Server) mountHealth() {
 				return fault.Wrap(fault.Unavailable, err, "the server is not ready: %s", fault.Message(err))
 			}
 		}
-		return healthy(c)
+		var impaired []string
+		if s.o.Impaired != nil {
+			impaired = s.o.Impaired(c.Request().Context())
+		}
+		return healthy(c, impaired...)
 	}
 	for path, h := range map[string]echo.HandlerFunc{pathHealth: alive, pathReady: ready} {
 		s.e.GET(path, h)
@@ -36,7 +41,8 @@ func (s *Server) mountHealth() {
 	}
 }
 
-func healthy(c echo.Context) error {
+// healthy answers ok, and what is impaired a line each.
+func healthy(c echo.Context, impaired ...string) error {
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.String(http.StatusOK, "ok\n")
+	return c.String(http.StatusOK, strings.Join(append([]string{"ok"}, impaired...), "\n")+"\n")
 }

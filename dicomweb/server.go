@@ -71,6 +71,8 @@ type Options struct {
 	Pace func(ctx context.Context, n int) error
 	// Ready says why the server cannot work; it answers GET /readyz.
 	Ready func(context.Context) error
+	// Impaired names what does not work of a server that is ready; GET /readyz tells, a line each.
+	Impaired func(context.Context) []string
 	// Handlers are further resources, by absolute path ("/metrics"), behind the
 	// same authorisation.
 	Handlers map[string]http.Handler

@@ -193,13 +193,20 @@ func TestRouting(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	ready := error(nil)
-	s := New(Options{Ready: func(context.Context) error { return ready },
+	ready, impaired := error(nil), []string(nil)
+	s := New(Options{Ready: func(context.Context) error { return ready }, Impaired: func(context.Context) []string { return impaired },
 		Authorize: func(*http.Request) error { return fault.New(fault.Unauthenticated, "send a bearer token") }})
 	url := serve(t, s)
 	status := func(method, path string) int { return do(t, method, url+path, nil).StatusCode }
 	if status("GET", "/healthz") != 200 || status("HEAD", "/healthz") != 200 || status("GET", "/readyz") != 200 {
 		t.Error("not healthy")
+	}
+	impaired = []string{"tiers.archive: it does not answer", "tiers.cold: it is full"}
+	if r := do(t, "GET", url+"/readyz", nil); r.StatusCode != 200 || r.body != "ok\ntiers.archive: it does not answer\ntiers.cold: it is full\n" {
+		t.Errorf("impaired: %d %q", r.StatusCode, r.body)
+	}
+	if r := do(t, "GET", url+"/healthz", nil); r.body != "ok\n" {
+		t.Errorf("alive: %q", r.body)
 	}
 	ready = errors.New("no database")
 	r := do(t, "GET", url+"/readyz", nil)

@@ -248,7 +248,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.KeyStore != "" && c.Store == "" {
 		fail(bad("key-store", "needs store: without it keys lie with the objects in the data folder"))
 	}
-	if c.Store != "" && c.ReadCache == "" {
+	if c.ReadCache == "" { // of a store, or of tiers, elsewhere
 		c.ReadCache = filepath.Join(c.Data, "read-cache")
 	}
 	if c.KEK != "" && len(c.Providers) == 0 {

@@ -17,8 +17,30 @@ import (
 	"github.com/strata-pacs/strata/storage/s3store"
 )
 
-// openStore opens the store at an address.
-func openStore(ctx context.Context, key, address string) (d driver.Driver, err error) {
+// openStore opens the store at an address, and makes sure that it can be used.
+func openStore(ctx context.Context, key, address string) (driver.Driver, error) {
+	d, err := dialStore(ctx, key, address)
+	if err == nil {
+		err = checkStore(ctx, key, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// checkStore fails where two nodes could overwrite each other in the store.
+func checkStore(ctx context.Context, key string, d driver.Driver) error {
+	if c, ok := d.(interface{ Check(context.Context) error }); ok {
+		if err := c.Check(ctx); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// dialStore opens the store at an address without asking it anything.
+func dialStore(ctx context.Context, key, address string) (d driver.Driver, err error) {
 	scheme, rest, _ := strings.Cut(address, "://")
 	switch scheme {
 	case "s3":
@@ -29,9 +51,6 @@ func openStore(ctx context.Context, key, address string) (d driver.Driver, err e
 		d, err = opened(filestore.New(rest, filestore.Options{}))
 	default:
 		err = fault.New(fault.Invalid, "must begin with s3://, minio:// or file://")
-	}
-	if c, ok := d.(interface{ Check(context.Context) error }); ok && err == nil {
-		err = c.Check(ctx) // without conditions two nodes could overwrite each other
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)

@@ -35,7 +35,7 @@ func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive
 // baseHandler returns what answers requests for no tenant.
 func (c *Config) baseHandler(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) *dicomweb.Server {
 	o := c.webOptions(log, m)
-	o.Ready, o.Handlers = n.Ready, map[string]http.Handler{"/metrics": m.handler()}
+	o.Ready, o.Impaired, o.Handlers = n.Ready, n.Impaired, map[string]http.Handler{"/metrics": m.handler()}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

@@ -57,6 +57,7 @@ func (m *metrics) watch(n *node.Node) {
 	gauge("strata_read_cache_bytes", "Bytes of the read cache.", func(c node.Condition) int64 { return c.Cache.Bytes })
 	counter("strata_read_cache_hits_total", "Blocks that were found in the read cache.", func(c node.Condition) int64 { return c.Cache.Hits })
 	counter("strata_read_cache_misses_total", "Blocks that were fetched from the store.", func(c node.Condition) int64 { return c.Cache.Misses })
+	counter("strata_tier_wrong_hints_total", "Packs that were in another tier than the index said.", func(c node.Condition) int64 { return c.WrongHints })
 	counter("strata_read_cache_evictions_total", "Blocks that made room in the read cache.", func(c node.Condition) int64 { return c.Cache.Evictions })
 }
 

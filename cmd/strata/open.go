@@ -135,6 +135,9 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	if c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}
+	if err == nil {
+		err = c.openTiers(ctx, &o)
+	}
 	if err != nil {
 		_ = set.Close() // nothing was used yet
 	}
@@ -150,10 +153,14 @@ func (c *Config) openStores(ctx context.Context, o *node.Options) (err error) {
 			return err
 		}
 	}
+	c.cacheReads(o)
+	return nil
+}
+
+func (c *Config) cacheReads(o *node.Options) {
 	if c.ReadCacheBytes > 0 {
 		o.ReadCache, o.ReadCacheBytes = c.ReadCache, c.ReadCacheBytes
 	}
-	return nil
 }
 
 // ahead opens the default tenant's archive before the first request, so that

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"regexp"
 	"strings"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/node"
+	"github.com/strata-pacs/strata/storage/driver"
 )
 
 // currency is a code of ISO 4217.
@@ -25,4 +28,31 @@ func readTiers(value any, store, currency string) ([]archive.Tier, error) {
 		value = read["tiers"]
 	}
 	return tiers.Read(value, store, currency)
+}
+
+// openTiers opens the stores that tiers name beside the node's own. One that
+// cannot be reached just now does not keep the node from serving what lies elsewhere.
+func (c *Config) openTiers(ctx context.Context, o *node.Options) error {
+	o.Tiers, o.TierStores = c.Tiers, map[string]driver.Driver{}
+	for _, t := range c.Tiers {
+		if t.Store == "" || o.TierStores[t.Store] != nil {
+			continue
+		}
+		key := "tiers." + string(t.Name) + ".store"
+		d, err := dialStore(ctx, key, t.Store)
+		if err != nil {
+			return err
+		}
+		switch err := checkStore(ctx, key, d); {
+		case fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout):
+			o.Slog.Warn("the store of a tier does not answer", "tier", string(t.Name), "error", err)
+		case err != nil:
+			return err
+		}
+		o.TierStores[t.Store] = d
+		if !strings.HasPrefix(t.Store, "file://") {
+			c.cacheReads(o)
+		}
+	}
+	return nil
 }

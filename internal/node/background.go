@@ -113,7 +113,13 @@ func (g *gate) reaps(now time.Time) bool {
 // that were never finished is removed.
 func (n *Node) upkeep(ctx context.Context) {
 	const every, most = 24 * time.Hour, 10_000
-	for name, d := range map[string]driver.Driver{"sweep/store": n.o.Remote, "sweep/key-store": n.o.RemoteKeys} {
+	stores := map[string]driver.Driver{"sweep/store": n.o.Remote, "sweep/key-store": n.o.RemoteKeys}
+	for _, t := range n.o.Tiers {
+		if t.Store != "" { // where tiers share one, either of them sweeps it
+			stores["sweep/tiers."+string(t.Name)] = n.o.TierStores[t.Store]
+		}
+	}
+	for name, d := range stores {
 		s, ok := d.(interface {
 			Sweep(ctx context.Context, limit int) (removed int, err error)
 		})

@@ -34,6 +34,7 @@ import (
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
@@ -41,9 +42,7 @@ import (
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
-	"github.com/strata-pacs/strata/storage/filestore"
-	"github.com/strata-pacs/strata/storage/retrystore"
-	"github.com/strata-pacs/strata/storage/splitstore"
+	"github.com/strata-pacs/strata/storage/tierstore"
 )
 
 // Options open a node. Data, KEK and Wrapper are required.
@@ -57,6 +56,10 @@ type Options struct {
 	Remote driver.Driver
 	// RemoteKeys is where wrapped keys lie, when not in the store.
 	RemoteKeys driver.Driver
+	// Tiers are where studies may lie, the hot tier first; none: there is that alone. TierStores
+	// are the stores that they name, by address; that of the hot one is Remote, or in Data.
+	Tiers      []archive.Tier
+	TierStores map[string]driver.Driver
 	// ReadCache is the folder that keeps what was read of a remote store, sealed as it came,
 	// up to ReadCacheBytes; empty: nothing is kept.
 	ReadCache      string
@@ -138,6 +141,8 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	tiers  *tiers.Stores
+	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	tidy   tidy
 
 	together together
@@ -145,7 +150,8 @@ type Node struct {
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
-	stores   map[string]lister // by the setting that names them
+	stores   map[string]lister // by the setting that names them; without them nothing works
+	extra    map[string]lister // without them only what is in some tiers cannot be read
 	dark     atomic.Int64      // archives that were closed for want of their key
 
 	mu     sync.Mutex // guards what follows
@@ -214,58 +220,9 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
-		ready: ready{stores: map[string]time.Time{}}, stores: map[string]lister{},
+		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
 		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
-}
-
-func (n *Node) openStore() (err error) {
-	if err := os.MkdirAll(n.o.Data, 0o700); err != nil {
-		return fault.Wrap(fault.Invalid, err, "data: cannot make the folder %s", n.o.Data)
-	}
-	if n.lock, err = lock(n.o.Data); err != nil {
-		return err
-	}
-	if n.o.Remote != nil {
-		d, err := n.remote()
-		if err != nil {
-			return err
-		}
-		n.Bucket = storage.New(d)
-		return nil
-	}
-	d := n.o.Driver
-	if d == nil {
-		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{})
-		if err != nil {
-			return fmt.Errorf("opening the object store: %w", err)
-		}
-		d = fs
-	}
-	n.Bucket = storage.New(retrystore.New(d, retrystore.Options{}))
-	n.stores["store"] = n.Bucket
-	return nil
-}
-
-// remote puts together what reads and writes a store that is far away.
-func (n *Node) remote() (driver.Driver, error) {
-	retried := retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
-	d := retrystore.New(n.o.Remote, retried)
-	n.stores["store"] = d
-	if n.o.RemoteKeys != nil {
-		k := retrystore.New(n.o.RemoteKeys, retried)
-		n.stores["key-store"] = k
-		d = splitstore.New(splitstore.Options{Picked: k, Other: d, Pick: keys.Holds})
-	}
-	if n.o.ReadCache == "" {
-		return d, nil
-	}
-	c, err := cachestore.New(d, cachestore.Options{Folder: n.o.ReadCache, Bytes: n.o.ReadCacheBytes, Log: n.o.Slog})
-	if err != nil {
-		return nil, fmt.Errorf("read-cache: %w", err)
-	}
-	n.near = c
-	return c.Driver, nil
 }
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
@@ -392,6 +349,8 @@ type Condition struct {
 	Open  int              // archives that are open
 	Dark  int64            // how often one was closed for want of its key
 	Cache cachestore.Stats // zero without a read cache
+	// WrongHints counts packs that were in another tier than the index said.
+	WrongHints int64
 }
 
 // Condition returns how the node is.
@@ -406,6 +365,9 @@ func (n *Node) Condition() Condition {
 	}
 	if n.near != nil {
 		c.Cache = n.near.Stats()
+	}
+	for _, s := range n.apart {
+		c.WrongHints += s.WrongHints()
 	}
 	return c
 }

@@ -18,12 +18,20 @@ import (
 const (
 	readyFor  = 5 * time.Second
 	readyWait = 1500 * time.Millisecond
+	extraWait = 500 * time.Millisecond
 )
 
 // ready is when stores, by the setting that names them, were last seen to answer.
 type ready struct {
 	mu     sync.Mutex
 	stores map[string]time.Time
+	extra  map[string]said // of what a node can do without
+}
+
+// said is what a store said last.
+type said struct {
+	at   time.Time
+	what string // empty: that it works
 }
 
 // Ready says which parts keep the node from working, or nil. The keys of tenants
@@ -85,6 +93,51 @@ func (n *Node) storeReady(ctx context.Context, name string, store lister) error 
 	defer n.ready.mu.Unlock()
 	n.ready.stores[name] = asked
 	return nil
+}
+
+// Impaired names the tiers whose stores do not answer, with what is wrong. A node is
+// ready all the same: everything else is served, and what lies there was not
+// expected at once.
+func (n *Node) Impaired(ctx context.Context) []string {
+	asker := ctx
+	ctx, cancel := context.WithTimeout(ctx, extraWait)
+	defer cancel()
+	now := n.o.Now()
+	var wg sync.WaitGroup
+	for name, store := range n.extra {
+		n.ready.mu.Lock()
+		last, asked := n.ready.extra[name]
+		n.ready.mu.Unlock()
+		if asked && now.Sub(last.at) < readyFor {
+			continue
+		}
+		wg.Go(func() {
+			s := said{at: now}
+			_, err := store.List(ctx, string(n.Tenant)+"/pack/", "", 1)
+			switch {
+			case asker.Err() != nil:
+				return // that says nothing of the store
+			case fault.Is(err, fault.Timeout):
+				s.what = name + ": it does not answer"
+			case err != nil:
+				s.what = name + ": " + fault.Message(err)
+			}
+			n.ready.mu.Lock()
+			defer n.ready.mu.Unlock()
+			n.ready.extra[name] = s
+		})
+	}
+	wg.Wait()
+	n.ready.mu.Lock()
+	defer n.ready.mu.Unlock()
+	var wrong []string
+	for _, s := range n.ready.extra {
+		if s.what != "" {
+			wrong = append(wrong, s.what)
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
 }
 
 // lister is what asking a store takes.

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/storage"
+	"github.com/strata-pacs/strata/storage/cachestore"
+	"github.com/strata-pacs/strata/storage/driver"
+	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/retrystore"
+	"github.com/strata-pacs/strata/storage/splitstore"
+	"github.com/strata-pacs/strata/storage/tierstore"
+)
+
+// openStore locks the data folder and puts together what reads and writes objects.
+func (n *Node) openStore() (err error) {
+	if err := os.MkdirAll(n.o.Data, 0o700); err != nil {
+		return fault.Wrap(fault.Invalid, err, "data: cannot make the folder %s", n.o.Data)
+	}
+	if n.lock, err = lock(n.o.Data); err != nil {
+		return err
+	}
+	hot, err := n.hotStore()
+	if err != nil {
+		return err
+	}
+	d, err := n.joinTiers(hot)
+	if err != nil {
+		return err
+	}
+	n.Bucket = storage.New(d)
+	return nil
+}
+
+// far are the retries of a store across a network.
+func (n *Node) far() retrystore.Options {
+	return retrystore.Options{Stall: n.o.StoreStall, Hedge: true}
+}
+
+// hotStore returns the node's own store: in the data folder, or the remote one
+// with the bucket of keys.
+func (n *Node) hotStore() (driver.Driver, error) {
+	if n.o.Remote != nil {
+		d := retrystore.New(n.o.Remote, n.far())
+		n.stores["store"] = d
+		if n.o.RemoteKeys != nil {
+			k := retrystore.New(n.o.RemoteKeys, n.far())
+			n.stores["key-store"] = k
+			d = splitstore.New(splitstore.Options{Picked: k, Other: d, Pick: keys.Holds})
+		}
+		return d, nil
+	}
+	d := n.o.Driver
+	if d == nil {
+		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("opening the object store: %w", err)
+		}
+		d = fs
+	}
+	d = retrystore.New(d, retrystore.Options{})
+	n.stores["store"] = d
+	return d, nil
+}
+
+// joinTiers makes one store of those of the tiers. A hot store that is far away
+// is read through the read cache as the others are. One in the data folder is asked first
+// and past the cache: a look there costs less than one into the index.
+func (n *Node) joinTiers(hot driver.Driver) (driver.Driver, error) {
+	stores, places, buckets := []driver.Driver{hot}, map[string]int{"": 0}, map[string]*storage.Bucket{"": storage.New(hot)}
+	for _, t := range n.o.Tiers {
+		if _, ok := places[t.Store]; ok {
+			continue
+		}
+		d := n.o.TierStores[t.Store]
+		if d == nil {
+			return nil, fault.New(fault.Invalid, "tiers.%s.store: the store is not open", t.Name)
+		}
+		d = retrystore.New(d, n.far())
+		n.extra["tiers."+string(t.Name)] = d
+		places[t.Store] = len(stores)
+		stores, buckets[t.Store] = append(stores, d), storage.New(d)
+	}
+	n.tiers = tiers.NewStores(n.o.Tiers, buckets)
+	if n.o.Remote != nil {
+		return n.cached(n.oneOf(stores, places, 0))
+	}
+	if len(stores) == 1 {
+		return hot, nil
+	}
+	away, err := n.cached(n.oneOf(stores[1:], places, 1))
+	if err != nil {
+		return nil, err
+	}
+	return n.oneOf([]driver.Driver{hot, away}, nil, 0), nil
+}
+
+// oneOf makes one of several stores. places says, less first, which of them has the
+// store of a tier; nil: they are asked in their order.
+func (n *Node) oneOf(stores []driver.Driver, places map[string]int, first int) driver.Driver {
+	if len(stores) == 1 {
+		return stores[0]
+	}
+	o := tierstore.Options{Stores: stores}
+	s := tierstore.New(o)
+	n.apart = append(n.apart, s)
+	return s.Driver
+}
+
+// cached puts the read cache before a store, if there is to be one.
+func (n *Node) cached(d driver.Driver) (driver.Driver, error) {
+	if n.o.ReadCache == "" {
+		return d, nil
+	}
+	c, err := cachestore.New(d, cachestore.Options{Folder: n.o.ReadCache, Bytes: n.o.ReadCacheBytes, Log: n.o.Slog})
+	if err != nil {
+		return nil, fmt.Errorf("read-cache: %w", err)
+	}
+	n.near = c
+	return c.Driver, nil
+}
+
+// Tier returns the store of a tier, without the others and without the read
+// cache; false where no such tier is configured.
+func (n *Node) Tier(name archive.TierName) (*storage.Bucket, archive.Tier, bool) {
+	return n.tiers.Tier(name)
+}
+
+// Tiers returns the tiers, the hot one first.
+func (n *Node) Tiers() []archive.Tier { return n.tiers.All() }
+
+// warmer is what reads ahead into the read cache of the stores that are away.
+type warmer struct {
+	near *cachestore.Store
+	hot  *storage.Bucket // of files, which need none; nil: everything is away
+}
+
+// Warm implements retrieve.Warmer.
+func (w warmer) Warm(ctx context.Context, key string, off, n int64) error {
+	if w.hot != nil {
+		if here, err := w.hot.Exists(ctx, key); err != nil || here {
+			return err
+		}
+	}
+	return w.near.Warm(ctx, key, off, n)
+}
+
+// warmer returns what reads ahead; false where there is no read cache.
+func (n *Node) warmer() (warmer, bool) {
+	if n.near == nil {
+		return warmer{}, false
+	}
+	w := warmer{near: n.near}
+	if n.o.Remote == nil {
+		w.hot, _, _ = n.Tier(archive.HotTier)
+	}
+	return w, true
+}
