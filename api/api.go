@@ -40,6 +40,7 @@ type Options struct {
 	Escrows  Escrows
 	Shredder Shredder
 	Jobs     Jobs
+	Restores Restores
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.

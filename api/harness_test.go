@@ -30,7 +30,7 @@ func serve(t *testing.T, authorize func(*http.Request) error) *harness {
 	t.Helper()
 	h := &harness{t: t, memory: apitest.New(), log: &lockedBuffer{}, metrics: &metrics{}}
 	m := h.memory
-	s := httptest.NewServer(New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Authorize: authorize,
+	s := httptest.NewServer(New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Restores: m.Restores(), Authorize: authorize,
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Metrics: h.metrics, Now: func() time.Time { return noon }}))
 	t.Cleanup(s.Close)
 	h.url = s.URL + Root

@@ -55,7 +55,7 @@ func TestRequestsFollowTheContract(t *testing.T) {
 		{"POST", "/tenants", `{"name":"x","duplicates":"Zebra"}`, 400, "invalid", "duplicates"},
 		{"POST", "/tenants", `{"name":"x","limits":{"concurrent":-1}}`, 400, "invalid", "limits.concurrent: number must be at least 0"},
 		{"POST", "/tenants", `{"name":"x","limits":{"bytesPerSecond":1e30}}`, 400, "invalid", "the body cannot be understood"},
-		{"POST", "/tenants", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too-large", "65536"},
+		{"POST", "/tenants", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too-large", "1048576"},
 		{"PATCH", "/tenants/alpha", `{"title":null}`, 400, "invalid", "title"},
 		{"PATCH", "/tenants/alpha", `{"state":"suspended"}`, 400, "invalid", "a member that the contract does not"},
 		{"PATCH", "/tenants/alpha", `{}`, 400, "invalid", "at least 1"},

@@ -34,6 +34,8 @@ type Memory struct {
 	Fail              error // of the next call
 	FailedDrill       int64 // keys that a drill does not open
 	FailedJobs        bool  // jobs fail at their end
+
+	restores Restores
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current
@@ -43,6 +45,7 @@ func New() *Memory {
 	m := &Memory{Tenants: map[archive.Tenant]archive.TenantInfo{}, Keys: map[archive.Tenant]archive.KeyStatus{},
 		Shreds: map[archive.ShredTarget]archive.ShredStatus{{Study: "1.2.3"}: {Studies: 1, Instances: 3, Keys: 1, Closed: Noon, PendingUntil: Noon.Add(time.Hour)},
 			{PatientID: "P1"}: {Studies: 2, Instances: 5, Keys: 2, Closed: Noon}}}
+	m.restores.m = m
 	for _, t := range []archive.Tenant{"alpha", "beta", "gamma"} {
 		m.Tenants[t] = archive.TenantInfo{Tenant: t, Created: Noon, Changed: Noon,
 			TenantSettings: archive.TenantSettings{Title: "Praxis", State: archive.TenantActive, KEK: "vault/" + string(t)}}
