@@ -47,7 +47,7 @@ func TestRestores(t *testing.T) {
 		t.Errorf("another tenant's: %d %s", r.StatusCode, r.body)
 	}
 	r = h.do("POST", root+"/estimate", `{"query":"ModalitiesInStudy=CT"}`)
-	if r.StatusCode != 200 || !strings.Contains(r.body, `"choices":[{"cost":0.25,"longestSeconds":18000,"priority":"standard","typicalSeconds":14400},{"cost":0.125`) {
+	if r.StatusCode != 200 || !strings.Contains(r.body, `"choices":[{"cost":0.25,"longestSeconds":18000,"priority":"standard","typicalSeconds":14400},{"cost":0.1,`) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 	r = h.do("POST", "/tenants/alpha/prefetch", `{"appointments":[{"patientId":"P1","issuerOfPatientId":"I","at":"2026-07-02T08:00:00+02:00","modality":"CT","bodyPart":"CHEST","priors":2}]}`)

@@ -56,7 +56,7 @@ func (r *Restores) Estimate(_ context.Context, _ archive.Tenant, q archive.Resto
 	e := archive.RestoreEstimate{Studies: 1}
 	if archived(q) {
 		e.Packs, e.Bytes = 4, 4e9
-		e.Choices = []archive.RestoreChoice{{Priority: archive.Standard, Typical: 4 * time.Hour, Longest: 5 * time.Hour, Cost: 0.25}, {Priority: archive.Bulk, Typical: 8 * time.Hour, Longest: 12 * time.Hour, Cost: 0.125}}
+		e.Choices = []archive.RestoreChoice{{Priority: archive.Standard, Typical: 4 * time.Hour, Longest: 5 * time.Hour, Cost: 0.25}, {Priority: archive.Bulk, Typical: 8 * time.Hour, Longest: 12 * time.Hour, Cost: 0.1}}
 	}
 	return e, err
 }

@@ -27,7 +27,7 @@ func TestAdministration(t *testing.T) {
 		Dir: "testdata/admin",
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
-			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(),
+			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Restores: m.Restores(),
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
 						return fault.New(fault.Unauthenticated, "send a valid token")

@@ -27,7 +27,7 @@ func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive
 			return a.Store.Begin(ingest.RequestOptions{Study: study})
 		}
 		o.Search, o.Retrieve, o.Thumbnails, o.Remove, o.Feed = a.Search, a.Retrieve, a.Thumbnail, a.Remove, a.Index
-		o.Check, o.Pace = a.Check, a.Pace
+		o.Check, o.Pace, o.Recall = a.Check, a.Pace, a.Restores()
 		return dicomweb.New(o)
 	}
 }
@@ -56,7 +56,7 @@ func (c *Config) webLimits() dicomweb.Limits {
 
 // administration returns the API.
 func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer) http.Handler {
-	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Log: log, Metrics: m}
+	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(), Restores: n.Restores(), Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

@@ -132,6 +132,11 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
+	o.Restores = c.Restores
+	if o.Restores.Hooks, err = c.openHooks(); err != nil {
+		_ = set.Close() // nothing was used yet
+		return o, err
+	}
 	if c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}

@@ -38,6 +38,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/restore"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
@@ -119,6 +120,9 @@ type Options struct {
 	// ThumbnailsInMemory keeps thumbnails out of the store.
 	ThumbnailsInMemory bool
 
+	// Restores are the settings of restores from archive tiers.
+	Restores RestoreOptions
+
 	// Release ends what the options brought, when the node has been closed.
 	Release func() error
 	// Driver replaces the local file store, for tests.
@@ -144,6 +148,10 @@ type Node struct {
 	tiers  *tiers.Stores
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	tidy   tidy
+
+	restorer *restore.Restorer
+	stopping chan struct{} // closed by Shutdown
+	shutdown sync.Once
 
 	together together
 	places   *semaphore.Weighted // for archives that are open
@@ -213,13 +221,14 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	n.wg.Go(func() { n.watchGates(ctx) })
 	n.wg.Go(func() { n.tidy.run(ctx) })
 	n.openCustody(ctx)
+	n.openRestores(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), stopping: make(chan struct{}), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
 		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -11,13 +12,123 @@ import (
 	"github.com/strata-pacs/strata/internal/search"
 )
 
+// RestoreOptions are the settings of restores; zero fields take the defaults of package restore.
+type RestoreOptions struct {
+	For      time.Duration    // how long copies stay
+	Priority archive.Priority // of who names none
+	// Rate is how many objects a second each tier is asked for, Running how many it may be restoring
+	// at once, by all nodes together.
+	Rate    float64
+	Running int
+	Poll    time.Duration // how often the table is looked at
+	Hooks   restore.Hooks // whom to tell; nil: nobody
+}
+
 // openRestores opens what restores, and works on it while this node has the lease: one
 // of all nodes does, so that the provider's limits hold for them together.
 func (n *Node) openRestores(ctx context.Context) {
 	o := n.o.Restores
-	o.Table, o.Catalog, o.Now, o.Slog = restoreTable{n.Index.Jobs()}, restoreCatalog{n}, n.o.Now, n.o.Slog
-	n.Restores = restore.New(o)
-	n.wg.Go(func() { n.whileHeld(ctx, "restores", n.Restores.Run) })
+	n.restorer = restore.New(restore.Options{Table: restoreTable{n.Index.Jobs()}, Index: restoreIndex{n}, Tiers: restoreTiers{n}, Catalog: restoreCatalog{n},
+		Hooks: o.Hooks, For: o.For, Priority: o.Priority, Rate: o.Rate, Running: o.Running, Poll: o.Poll, Now: n.o.Now, Slog: n.o.Slog})
+	n.wg.Go(func() { n.whileHeld(ctx, "restores", n.restorer.Run) })
+}
+
+// Restores restores what lies in archive tiers, of any tenant.
+type Restores struct {
+	*restore.Restorer
+	n *Node
+}
+
+// Restores returns what restores.
+func (n *Node) Restores() Restores { return Restores{n.restorer, n} }
+
+// known fails with fault.NotFound where there is no such tenant.
+func (r Restores) known(ctx context.Context, t archive.Tenant) error {
+	_, err := r.n.gate(ctx, t)
+	return err
+}
+
+// Status is [restore.Restorer.Status]; it works while the keys are revoked too, as List and Cancel do.
+func (r Restores) Status(ctx context.Context, t archive.Tenant, id string) (archive.RestoreStatus, error) {
+	if err := r.known(ctx, t); err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	return r.Restorer.Status(ctx, t, id)
+}
+
+// List is [restore.Restorer.List].
+func (r Restores) List(ctx context.Context, t archive.Tenant, after string, limit int, open bool) ([]archive.RestoreStatus, error) {
+	if err := r.known(ctx, t); err != nil {
+		return nil, err
+	}
+	return r.Restorer.List(ctx, t, after, limit, open)
+}
+
+// Cancel is [restore.Restorer.Cancel].
+func (r Restores) Cancel(ctx context.Context, t archive.Tenant, id string) (archive.RestoreStatus, error) {
+	if err := r.known(ctx, t); err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	return r.Restorer.Cancel(ctx, t, id)
+}
+
+// Watch calls f with how far the restore is, about every second, until f fails, the context ends, the tenant's
+// keys are taken away, or the node is shut down, which ends it without an error.
+func (r Restores) Watch(ctx context.Context, t archive.Tenant, id string, f func(archive.RestoreStatus) error) error {
+	tick := time.NewTicker(cmp.Or(r.n.o.Restores.Poll, time.Second))
+	defer tick.Stop()
+	for {
+		v, err := r.n.Enter(ctx, t)
+		if err != nil {
+			return err
+		}
+		st, err := r.Restorer.Status(ctx, t, id)
+		v.Leave()
+		if err == nil {
+			err = f(st)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.n.stopping:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// restoreTiers are the stores of the tiers.
+type restoreTiers struct{ n *Node }
+
+// Tier implements [restore.Tiers].
+func (t restoreTiers) Tier(name archive.TierName) (restore.Store, archive.Tier, bool) {
+	return t.n.Tier(name)
+}
+
+// restoreIndex asks for packs in the archive of their tenant: while its key is revoked, its restores wait.
+type restoreIndex struct{ n *Node }
+
+// Packs implements [restore.Index].
+func (i restoreIndex) Packs(ctx context.Context, t archive.Tenant, study archive.Ref) ([]archive.PackState, error) {
+	v, err := i.n.Enter(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Leave()
+	return i.n.Index.Packs(ctx, t, study)
+}
+
+// SetRestored implements [restore.Index].
+func (i restoreIndex) SetRestored(ctx context.Context, t archive.Tenant, object string, until time.Time) error {
+	v, err := i.n.Enter(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer v.Leave()
+	return i.n.Index.SetRestored(ctx, t, object, until)
 }
 
 // restoreTable has restores in the table of deferred work.

@@ -47,7 +47,9 @@ func (w *worker) look(ctx context.Context, e edits, now time.Time) {
 		attrs, err := s.Stat(ctx, p.item.Object)
 		if err == nil && attrs.Restore.State == driver.Restored {
 			// Before it is noted that the restore is done: who waits for it reads at once.
-			err = w.o.Index.SetRestored(ctx, p.Tenant, p.item.Object, attrs.Restore.Until)
+			if err := w.o.Index.SetRestored(ctx, p.Tenant, p.item.Object, attrs.Restore.Until); err != nil {
+				return func() { w.closed(p.Tenant, err, now) }
+			}
 		}
 		return func() { w.seen(e, p, tier, attrs, err) }
 	})

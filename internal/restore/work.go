@@ -19,6 +19,7 @@ const (
 	reload   = time.Hour        // when a restore is looked at again that nothing is expected of
 	upkeep   = 10 * time.Second // between looks for what is over
 	forever  = 100 * 365 * 24 * time.Hour
+	awayFor  = 30 * time.Second
 	giveUp   = 14 * 24 * time.Hour // after it was asked for
 )
 
@@ -53,6 +54,7 @@ type worker struct {
 	whole  bool            // every row was read once
 	rates  map[archive.TierName]*rate.Limiter
 	pauses map[archive.TierName]pauseOf
+	away   map[archive.Tenant]time.Time // until when tenants are left alone whose index does not tell
 	pace   pace
 	noted  time.Time // when the pace was written down
 	news   bool      // since then
@@ -76,7 +78,7 @@ type pauseOf struct {
 }
 
 func newWorker(r *Restorer) *worker {
-	return &worker{Restorer: r, open: map[int64]*held{}, rates: map[archive.TierName]*rate.Limiter{}, pauses: map[archive.TierName]pauseOf{}}
+	return &worker{Restorer: r, open: map[int64]*held{}, rates: map[archive.TierName]*rate.Limiter{}, pauses: map[archive.TierName]pauseOf{}, away: map[archive.Tenant]time.Time{}}
 }
 
 // pass does all that is due now.
@@ -86,11 +88,10 @@ func (w *worker) pass(ctx context.Context) error {
 		return err
 	}
 	edits := edits{}
-	err := w.compare(ctx, edits, now)
+	w.compare(ctx, edits, now)
 	w.look(ctx, edits, now)
 	w.thaw(ctx, edits, now)
-	err = errors.Join(err, w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
-	return err
+	return errors.Join(w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
 }
 
 // load reads what others have changed since, and at first all there is.
@@ -154,10 +155,13 @@ const dropped itemState = "dropped"
 // compare looks whether packs of what was read anew are still where they were: a
 // study may have been deleted, shredded, settled or moved. Where the index does not tell, the
 // study is left alone.
-func (w *worker) compare(ctx context.Context, e edits, now time.Time) error {
-	var errs []error
+func (w *worker) compare(ctx context.Context, e edits, now time.Time) {
 	for id, h := range w.open {
 		if !h.touched {
+			continue
+		}
+		if w.away[h.Tenant].After(now) {
+			h.blind = true
 			continue
 		}
 		ref, err := refOf(h.Key)
@@ -167,7 +171,7 @@ func (w *worker) compare(ctx context.Context, e edits, now time.Time) error {
 			h.packs = packs
 		}
 		if err != nil {
-			errs = append(errs, err)
+			w.closed(h.Tenant, err, now)
 			h.blind = true
 			continue
 		}
@@ -175,7 +179,12 @@ func (w *worker) compare(ctx context.Context, e edits, now time.Time) error {
 			w.compareItem(e, id, h, &h.Items[i], now)
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// closed leaves a tenant's restores alone for a while: its key is revoked, or the database is away.
+func (w *worker) closed(t archive.Tenant, err error, now time.Time) {
+	w.away[t] = now.Add(awayFor)
+	w.o.Slog.Warn("restores of a tenant wait: its archive does not open", "tenant", string(t), "error", err)
 }
 
 func (w *worker) compareItem(e edits, id int64, h *held, it *item, now time.Time) {
