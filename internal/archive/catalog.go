@@ -40,6 +40,7 @@ type InstanceRow struct {
 	Source                Source
 	Received              time.Time
 	Tier                  Availability
+	Place                 TierName // where its object lies
 	ChunkID               int64 // of the metadata chunk that holds its JSON; 0 when the log alone does
 }
 

@@ -97,13 +97,20 @@ type PackState struct {
 	Restored time.Time
 }
 
-// LogEntry is a live entry of the log about a study: a stored or settled fact that no later one supersedes.
+// LogEntry is a live entry of the log about a study: a stored, settled or moved fact that no settled one supersedes.
 type LogEntry struct {
 	Session string
 	N       uint64
 	Fact    FactID
 	Kind    FactKind
+	Key     KeyID // that seals it; zero of a moved fact
 	Size    int64 // bytes of the log object, bodies included
+}
+
+// TierUsage is what a tier holds of a tenant: objects of the log, and packs, those that are doomed included.
+type TierUsage struct {
+	Tier           TierName
+	Objects, Bytes int64
 }
 
 // Doomed is an object that is to be deleted when a grace after Since has passed.

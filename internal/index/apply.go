@@ -1,6 +1,8 @@
 package index
 
 import (
+	"slices"
+
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -30,6 +32,7 @@ type batch struct {
 	patient, shared encoded
 
 	fresh fresh
+	usage map[usageKey]tally // what tiers hold more, or less
 
 	plain, sealed []byte // scratch
 }
@@ -58,19 +61,10 @@ func check(e *archive.Entry) error {
 	}
 	switch k := e.Fact.Kind; k {
 	case archive.FactStored:
-		for i := range e.Fact.Instances {
-			in := &e.Fact.Instances[i]
-			if in.Study == "" || in.UIDs.Series == "" || in.UIDs.Instance == "" {
-				return fault.New(fault.Invalid, "a stored instance without its three UIDs cannot be indexed")
-			}
-			if n := len(e.Fact.Chunks); n > 0 && (in.JSON.Chunk < 0 || in.JSON.Chunk >= n) {
-				return fault.New(fault.Invalid, "a stored instance names a chunk of metadata that its fact does not have")
-			}
-			if in.Size < 0 || in.At.Offset < 0 || in.At.Length < 0 || in.JSON.Offset < 0 || in.JSON.Length < 0 {
-				return fault.New(fault.Invalid, "a stored instance has a negative size or offset")
-			}
-		}
+		return checkInstances(e.Fact)
 	case archive.FactDeleted, archive.FactUndeleted, archive.FactVoid, archive.FactCheckpoint:
+	case archive.FactSettled, archive.FactMoved:
+		return checkPlaces(e.Fact)
 	case archive.FactKeyClosed:
 		if e.Fact.Study == (archive.Ref{}) || len(e.Fact.Closed) == 0 {
 			return fault.New(fault.Invalid, "a key-closed fact without a study or a key cannot be indexed")
@@ -85,13 +79,73 @@ func check(e *archive.Entry) error {
 	return nil
 }
 
+func checkInstances(f *archive.Fact) error {
+	for i := range f.Instances {
+		in := &f.Instances[i]
+		if in.Study == "" || in.UIDs.Series == "" || in.UIDs.Instance == "" {
+			return fault.New(fault.Invalid, "a stored instance without its three UIDs cannot be indexed")
+		}
+		if n := len(f.Chunks); n > 0 && (in.JSON.Chunk < 0 || in.JSON.Chunk >= n) {
+			return fault.New(fault.Invalid, "a stored instance names a chunk of metadata that its fact does not have")
+		}
+		if in.Size < 0 || in.At.Offset < 0 || in.At.Length < 0 || in.JSON.Offset < 0 || in.JSON.Length < 0 {
+			return fault.New(fault.Invalid, "a stored instance has a negative size or offset")
+		}
+	}
+	return nil
+}
+
+// maxSuperseded bounds the entries of the log that one fact supersedes, as storage/FORMAT.md does.
+const maxSuperseded = 1 << 20
+
+// checkPlaces is check of a settled or moved fact.
+func checkPlaces(f *archive.Fact) error {
+	if f.Study == (archive.Ref{}) {
+		return fault.New(fault.Invalid, "a settled or moved fact without a study cannot be indexed")
+	}
+	named := make(map[string]bool, len(f.Packs))
+	for i := range f.Packs {
+		if k := &f.Packs[i]; k.Object == "" || k.Size < 0 || !k.Tier.Valid() || k.From != "" && !k.From.Valid() {
+			return fault.New(fault.Invalid, "a pack without a place cannot be indexed")
+		}
+		named[f.Packs[i].Object] = true
+	}
+	for i := range f.Instances {
+		in := &f.Instances[i]
+		if in.Key != f.Key || in.Key == (archive.KeyID{}) || in.Stated == (archive.FactID{}) || !named[in.At.Object] {
+			return fault.New(fault.Invalid, "a settled instance under another key than its fact, that no fact has stated, or in no pack of its fact cannot be indexed")
+		}
+	}
+	left := uint64(maxSuperseded)
+	for _, r := range f.Supersedes {
+		if r.Session == "" || r.From == 0 || r.To < r.From || r.To > 1<<62 || r.To-r.From >= left {
+			return fault.New(fault.Invalid, "a settled fact that supersedes what is no place of the log, or too much, cannot be indexed")
+		}
+		left -= r.To - r.From + 1
+	}
+	return checkInstances(f)
+}
+
 // apply applies one entry. After an error the transaction is to be rolled back.
 func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	s, err := b.session(t, e.Session)
 	if err != nil {
 		return Applied{}, err
 	}
-	if known, err := b.mark(s, e.N); err != nil || known {
+	known, err := b.mark(s, e.N)
+	if err != nil {
+		return Applied{}, err
+	}
+	if known {
+		var unmet bool // it was superseded before it came
+		if unmet, err = b.meet(s, e.N); err == nil && unmet {
+			b.tally(t, archive.HotTier, 1, e.Size)
+			known, err = b.superseded(t, e)
+		}
+	} else {
+		b.tally(t, archive.HotTier, 1, e.Size)
+	}
+	if err != nil || known {
 		out := Applied{Known: known}
 		if err == nil && e.Fact.Kind == archive.FactStored {
 			out.Instances, err = b.shredded(t, e.Fact)
@@ -106,7 +160,13 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
 	switch e.Fact.Kind {
 	case archive.FactStored:
-		out.Instances, err = b.stored(t, e)
+		out.Instances, err = b.stored(t, s, e)
+	case archive.FactSettled:
+		out.Instances, err = b.settled(t, s, e)
+	case archive.FactMoved:
+		if err = b.putEntry(t, s, e, archive.KeyID{}, nil); err == nil {
+			err = b.moved(t, e.Fact)
+		}
 	case archive.FactDeleted:
 		err = b.deleted(t, e.Fact)
 	case archive.FactUndeleted:
@@ -142,12 +202,24 @@ func (b *batch) shredded(t *tenant, f *archive.Fact) ([]Placed, error) {
 	return placed, nil
 }
 
-func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
+func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error) {
 	f := e.Fact
 	closed, err := b.shredded(t, f)
 	if err != nil {
 		return nil, err
 	}
+	packs := packsOf(e)
+	if allShredded(f, closed) {
+		return closed, b.bury(t, f, packs)
+	}
+	if err := b.usePacks(t, f, packs); err != nil {
+		return nil, err
+	}
+	if err := b.putEntry(t, s, e, keyOf(f, 0), packs); err != nil {
+		return nil, err
+	}
+	lie := map[*series]map[string]bool{}
+	var have map[archive.Source]int64
 	placed := make([]Placed, len(f.Instances))
 	chunks := make([]int64, len(f.Chunks))
 	var st *study
@@ -173,6 +245,21 @@ func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
 		if se.next > ordinalMask {
 			return nil, errTooMany
 		}
+		if st.settled && have == nil {
+			if have, err = b.restated(t, f); err != nil {
+				return nil, err
+			}
+		}
+		if id, ok := have[archive.Source{Fact: f.ID, Blob: in.Blob}]; ok { // it was written twice, and restated
+			placed[i] = Placed{ID: id, Outcome: SameDigest}
+			continue
+		}
+		if dropped, err := b.isDropped(t, in.Blob); err != nil {
+			return nil, err
+		} else if dropped {
+			placed[i].Outcome = Deleted
+			continue
+		}
 		r := &row{}
 		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = se.id<<ordinalBits|se.next, se.id, st.id
@@ -180,8 +267,12 @@ func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
 		r.Key = keyOf(f, i)
 		if r.At.Object == "" {
 			r.At.Object = e.Object
-		} else if err := b.usePack(t, e, r.At.Object); err != nil {
-			return nil, err
+		}
+		if r.At.Object != e.Object && !lie[se][r.At.Object] {
+			if lie[se] == nil {
+				lie[se] = map[string]bool{}
+			}
+			lie[se][r.At.Object] = true
 		}
 		if len(chunks) > 0 {
 			at := &chunks[in.JSON.Chunk]
@@ -197,7 +288,15 @@ func (b *batch) stored(t *tenant, e *archive.Entry) ([]Placed, error) {
 			return nil, err
 		}
 	}
-	return placed, nil
+	if len(lie) == 0 {
+		return placed, nil
+	}
+	return placed, b.mapPacks(t, f.Study, lie, false)
+}
+
+// allShredded reports whether a stored fact counts as never stored; so does one that nobody could open.
+func allShredded(f *archive.Fact, closed []Placed) bool {
+	return len(f.Instances) == 0 || closed != nil && !slices.ContainsFunc(closed, func(p Placed) bool { return p.Outcome != Shredded })
 }
 
 // place inserts a row and decides which version of its UIDs is shown.
@@ -205,11 +304,7 @@ func (b *batch) place(e *series, r *row) (p Placed, err error) {
 	st, t := e.st, e.st.t
 	e.next++
 	b.unsettle(e)
-	if st.key == (archive.KeyID{}) || compareKeys(r.Key, st.key) < 0 {
-		st.key = r.Key
-	}
-	st.received = min(st.received, r.Source.Fact.Time().UnixMilli())
-	st.saw(r.Source.Fact)
+	st.counts(r)
 
 	p.ID = r.ID
 	if p.Conflicts, err = b.attributes(e, r); err != nil {

@@ -35,7 +35,7 @@ func testStoreAndFind(t *testing.T, e engine) {
 	var order []string
 	for _, r := range rows {
 		order = append(order, r.UIDs.Instance)
-		if r.Study != "1.2.3" || r.At.Object != "hospital/log/"+testSession+"/1" || r.ChunkID == 0 || r.At.Length != 5000 || len(r.Layout) != 3 {
+		if r.Study != "1.2.3" || r.At.Object != "hospital/log/"+testSession+"/0000000000000001" || r.ChunkID == 0 || r.At.Length != 5000 || len(r.Layout) != 3 {
 			t.Errorf("row: %+v", r)
 		}
 	}

@@ -87,7 +87,7 @@ func (u *bulk) add(ctx context.Context, e *archive.Entry) error {
 			u.failed = u.b.enter(u.t)
 		}
 	}
-	if u.failed == nil && e.Fact.Kind == archive.FactKeyClosed {
+	if u.failed == nil && deletesRows(e.Fact) {
 		u.failed = u.w.run1(secureDelete)
 	}
 	if u.failed == nil {

@@ -1,9 +1,6 @@
 package index
 
 import (
-	"context"
-	"database/sql/driver"
-
 	"github.com/strata-pacs/strata/internal/archive"
 )
 
@@ -58,7 +55,7 @@ func (c *studyCache) drop(f func(*study) bool) {
 
 // prefix returns the number of the beginning of an object name.
 func (b *batch) prefix(t *tenant, dir string) (int64, error) {
-	k := packKey{t.id, dir}
+	k := prefixKey{t.id, dir}
 	if id := b.w.prefixes[k]; id != 0 {
 		return id, nil
 	}
@@ -76,29 +73,7 @@ func (b *batch) prefix(t *tenant, dir string) (int64, error) {
 	return id, nil
 }
 
-type packKey struct {
+type prefixKey struct {
 	tenant int64
-	name   string
-}
-
-// usePack notes an object other than the entry's own that instances lie in.
-func (b *batch) usePack(t *tenant, e *archive.Entry, object string) error {
-	k := packKey{t.id, object}
-	if object == e.Object || b.w.packs[k] {
-		return nil
-	}
-	if len(b.w.packs) > 1024 {
-		clear(b.w.packs)
-	}
-	b.w.packs[k] = true
-	return b.c.exec(`INSERT INTO packs (tenant, name) VALUES (?, ?) ON CONFLICT DO NOTHING`, t.id, object)
-}
-
-// Referenced reports whether instance rows of the tenant, live or deleted, lie in the pack object.
-func (x *Index) Referenced(ctx context.Context, name archive.Tenant, object string) (yes bool, err error) {
-	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		yes, err = c.one(`SELECT 1 FROM packs WHERE tenant = ? AND name = ?`, func([]driver.Value) error { return nil }, t.id, object)
-		return err
-	})
-	return yes, err
+	dir    string
 }

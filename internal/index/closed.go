@@ -172,23 +172,7 @@ func (x *Index) ClosedOf(ctx context.Context, name archive.Tenant, study, patien
 
 // SetPurged notes that every copy of the keys was destroyed. A rebuild forgets it: then they are destroyed once more.
 func (x *Index) SetPurged(ctx context.Context, name archive.Tenant, ids ...archive.KeyID) error {
-	w := x.writerOf(name)
-	x.closing.RLock()
-	defer x.closing.RUnlock()
-	if x.closed {
-		return errClosed
-	}
-	defer w.tidy()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t, err := w.tenant(ctx, name)
-	if err != nil {
-		return err
-	}
-	return w.step(func(b *batch) error {
-		if err := b.enter(t); err != nil {
-			return err
-		}
+	return x.change(ctx, name, func(b *batch, t *tenant) error {
 		for i := range ids {
 			if err := b.c.exec(`UPDATE closed_keys SET purged = TRUE WHERE tenant = ? AND key = ?`, t.id, ids[i][:]); err != nil {
 				return err

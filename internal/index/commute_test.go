@@ -50,7 +50,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 			stores = append(stores, told)
 			out = append(out, e)
 			if rapid.IntRange(0, 9).Draw(t, "twice") == 0 { // the same fact under another number
-				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%d", hospital, testSession, n+1000)
+				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%016d", hospital, testSession, n+1000)
 				out = append(out, e)
 			}
 		case kind == 10:

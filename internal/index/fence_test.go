@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/strata-pacs/strata/internal/archive"
 )
 
 // TestRowLevelSecurity: without the setting, or with another tenant's, no row is seen or written.
@@ -20,6 +22,9 @@ func TestRowLevelSecurity(t *testing.T) {
 	e.Fact.Instances[0].At.Object = "hospital/packs/1"
 	apply(t, x, e, stored(3, two), deletes(5, ctSpec.build(0).UIDs, blobOf(ctSpec, 1)),
 		closes(7, "9.9", keyNamed("9.9", "a")))
+	settled := settles(20, three("1.2.3")...)
+	settled.Fact.Dropped = []archive.BlobID{{1}}
+	apply(t, x, settled, moves(21, settled.Fact.Study, "hot", "cold", "hospital/pack/20"))
 	if _, err := x.Apply(ctx, "practice", stored(1, ctSpec)); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +39,7 @@ func TestRowLevelSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 15 {
+	if err != nil || len(tables) != 21 {
 		t.Fatal(tables, err)
 	}
 	count := func(tenant, table string) (n int) {

@@ -85,7 +85,7 @@ const testSession = "01HZZZZZZZZZZZZZZZZZZZZZZZ"
 
 func entry(n uint64, f *archive.Fact) archive.Entry {
 	f.ID = factID(n)
-	return archive.Entry{Session: testSession, N: n, Object: fmt.Sprintf("%s/log/%s/%d", hospital, testSession, n), Size: 1000, Fact: f}
+	return archive.Entry{Session: testSession, N: n, Object: fmt.Sprintf("%s/log/%s/%016d", hospital, testSession, n), Size: 1000, Fact: f}
 }
 
 func stored(n uint64, specs ...spec) archive.Entry {
@@ -148,3 +148,32 @@ func instances(t testing.TB, x *Index, sel archive.UIDs) (out []archive.Instance
 
 var ctSpec = spec{study: "1.2.3", series: "1.2.3.1", instance: "1.2.3.1.1", name: "Müller^Anna", id: "PAT-77", date: "20240305",
 	desc: "Thorax nativ", modality: "CT", seriesDesc: "axial", number: 1, seriesNumber: 1}
+
+// settles restates what the entries, of one study and key, state in a pack of its own, and supersedes them.
+func settles(n uint64, sources ...archive.Entry) archive.Entry {
+	first := sources[0].Fact
+	f := &archive.Fact{Kind: archive.FactSettled, Study: first.Study, Key: keyOf(first, 0), Chunks: []archive.Chunk{{Data: fmt.Appendf(nil, "zstd %d", n), Size: 4000}}}
+	pack := archive.PackPlace{Object: fmt.Sprintf("%s/pack/%d", hospital, n), Size: int64(1000 + n), Digest: archive.Digest{byte(n)}, Tier: archive.HotTier}
+	f.Packs = []archive.PackPlace{pack}
+	for _, e := range sources {
+		for _, in := range e.Fact.Instances {
+			if e.Fact.Kind == archive.FactStored {
+				in.Stated = e.Fact.ID
+			}
+			at := len(f.Instances)
+			in.At, in.JSON = archive.Location{Object: pack.Object, Offset: int64(16 + 5000*at), Length: 5000}, archive.JSONRef{Offset: 10 * at, Length: 10}
+			f.Instances = append(f.Instances, in)
+		}
+		f.Supersedes = append(f.Supersedes, archive.LogRange{Session: e.Session, Range: archive.Range{From: e.N, To: e.N}})
+	}
+	return entry(n, f)
+}
+
+// moves copies packs of the study to another store.
+func moves(n uint64, study archive.Ref, from, to archive.TierName, packs ...string) archive.Entry {
+	f := &archive.Fact{Kind: archive.FactMoved, Study: study}
+	for _, name := range packs {
+		f.Packs = append(f.Packs, archive.PackPlace{Object: name, Size: 1000, Tier: to, From: from})
+	}
+	return entry(n, f)
+}

@@ -78,6 +78,9 @@ type Options struct {
 	Now func() time.Time
 	// Rand is the source of nonces; crypto/rand when nil.
 	Rand io.Reader
+	// Nearline says how fast a tier answers: Nearline where objects are to be restored, Unavailable where it is
+	// not configured any more. Nil: all are Online.
+	Nearline func(archive.TierName) archive.Availability
 	// Readers is the number of connections that read at once; 4 when 0, 8 on PostgreSQL.
 	Readers int
 }
@@ -87,6 +90,7 @@ type Index struct {
 	keys     func(context.Context, archive.Tenant) (Keys, error)
 	now      func() time.Time
 	nonces   *nonces
+	nearline func(archive.TierName) archive.Availability
 	lookups  map[dicom.Tag]archive.Lookup // of study attributes
 	shared   bool                         // PostgreSQL: other processes write too
 	postings postings
@@ -124,7 +128,7 @@ const (
 // rebuild that was interrupted. Errors are fault.Full, fault.Unavailable, fault.Invalid (settings),
 // fault.Corrupt (rebuild it), or those of Options.Keys.
 func Open(ctx context.Context, o Options) (*Index, error) {
-	x := &Index{keys: o.Keys, now: o.Now, nonces: newNonces(o.Rand), prefixes: map[int64]string{}, lookups: map[dicom.Tag]archive.Lookup{}}
+	x := &Index{keys: o.Keys, now: o.Now, nearline: o.Nearline, nonces: newNonces(o.Rand), prefixes: map[int64]string{}, lookups: map[dicom.Tag]archive.Lookup{}}
 	if x.now == nil {
 		x.now = time.Now
 	}

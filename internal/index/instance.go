@@ -13,13 +13,15 @@ import (
 type row struct {
 	archive.InstanceRow
 	state  State
-	sv, ev uint64 // numbers of its sets of study and series attributes
-	prefix int64  // of the object's name, whose rest is in At.Object until resolved
+	sv, ev uint64         // numbers of its sets of study and series attributes
+	prefix int64          // of the object's name, whose rest is in At.Object until resolved
+	placed archive.FactID // the settled fact that says where it lies; zero: the one that stored it
 }
 
 const (
 	hasChunk = 1 << iota
 	hasReplaces
+	hasPlaced
 )
 
 // appendInstance encodes an instance row. object is the end of the object's name.
@@ -31,6 +33,9 @@ func appendInstance(b []byte, r *row, prefix int64, object string) []byte {
 	}
 	if len(in.Replaces) > 0 {
 		flags |= hasReplaces
+	}
+	if r.placed != (archive.FactID{}) {
+		flags |= hasPlaced
 	}
 	b = append(b, recVersion, flags, byte(in.Coding), in.SegmentBits)
 	b = appendSource(b, r.Source)
@@ -50,6 +55,9 @@ func appendInstance(b []byte, r *row, prefix int64, object string) []byte {
 		for i := range in.Replaces {
 			b = append(b, in.Replaces[i][:]...)
 		}
+	}
+	if r.placed != (archive.FactID{}) {
+		b = append(b, r.placed[:]...)
 	}
 	b = appendString(b, in.UIDs.Instance)
 	b = appendString(b, in.SOPClass)
@@ -100,6 +108,9 @@ func decodeInstance(id int64, state State, plain []byte) (*row, error) {
 			d.fixed(in.Replaces[i][:])
 		}
 	}
+	if h[1]&hasPlaced != 0 {
+		d.fixed(r.placed[:])
+	}
 	in.UIDs.Instance, in.SOPClass, in.Syntax = d.string(), d.string(), d.string()
 	if l := d.bytes(); len(l) > 0 {
 		in.Layout = append([]byte(nil), l...)
@@ -110,6 +121,22 @@ func decodeInstance(id int64, state State, plain []byte) (*row, error) {
 
 // insert writes a new instance row.
 func (b *batch) insert(t *tenant, r *row, sop int64) error {
+	if err := b.sealRow(t, r); err != nil {
+		return err
+	}
+	delete(b.fresh.sops, sop)
+	return b.c.insert(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
+}
+
+// rewrite writes a row again whose object's name is whole.
+func (b *batch) rewrite(t *tenant, r *row) error {
+	if err := b.sealRow(t, r); err != nil {
+		return err
+	}
+	return b.c.exec(`UPDATE instances SET sealed = ? WHERE id = ?`, b.sealed, r.ID)
+}
+
+func (b *batch) sealRow(t *tenant, r *row) error {
 	dir, name := "", r.At.Object
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
 		dir, name = name[:i+1], name[i+1:]
@@ -119,11 +146,8 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 		return err
 	}
 	b.plain = appendInstance(b.plain[:0], r, prefix, name)
-	if b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inInstances, r.ID); err != nil {
-		return err
-	}
-	delete(b.fresh.sops, sop)
-	return b.c.insert(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
+	b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inInstances, r.ID)
+	return err
 }
 
 // object returns the name of the object that the row's blob lies in.

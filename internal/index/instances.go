@@ -115,7 +115,7 @@ func (x *Index) instancesOf(ctx context.Context, name archive.Tenant, list []arc
 					return nil
 				}, s.ID<<ordinalBits, s.ID<<ordinalBits|ordinalMask)
 				if err == nil {
-					err = x.names(c, rows[from:])
+					err = x.names(c, t, rows[from:])
 				}
 				if err != nil {
 					return err
@@ -166,28 +166,10 @@ func (k sortKey) compare(o sortKey) int {
 
 // longSeries orders first and then reads the rows a page at a time, so that memory holds 72 bytes an instance.
 func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.SeriesRow, study string, yield func(*archive.InstanceRow) bool) (more bool, err error) {
-	var keys []sortKey
-	for after, n := s.ID<<ordinalBits, instPage; n == instPage; {
-		n = 0
-		err := x.read(ctx, name, func(c *conn, t *tenant) error {
-			return c.query(context.Background(), `SELECT id, sealed, state FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
-				after = integer(v[0])
-				n++
-				if State(integer(v[2])) != StateVisible {
-					return nil
-				}
-				r, err := t.openInstance(after, StateVisible, blob(v[1]))
-				if err == nil {
-					keys = append(keys, sortKey{number(r.Attrs, tagInstanceNumber), r.Source, after})
-				}
-				return err
-			}, after, s.ID<<ordinalBits|ordinalMask, int64(instPage))
-		})
-		if err != nil {
-			return false, err
-		}
+	keys, err := x.sortKeys(ctx, name, s.ID, false)
+	if err != nil {
+		return false, err
 	}
-	slices.SortFunc(keys, sortKey.compare)
 	for len(keys) > 0 {
 		page := keys[:min(instPage, len(keys))]
 		keys = keys[len(page):]
@@ -209,7 +191,7 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 			if err != nil {
 				return err
 			}
-			return x.names(c, rows)
+			return x.names(c, t, rows)
 		})
 		if err != nil {
 			return false, err
@@ -221,6 +203,32 @@ func (x *Index) longSeries(ctx context.Context, name archive.Tenant, s *archive.
 		}
 	}
 	return true, nil
+}
+
+// sortKeys returns what the rows of a series are ordered by, in order: of the visible ones, or of all.
+func (x *Index) sortKeys(ctx context.Context, name archive.Tenant, series int64, all bool) (keys []sortKey, err error) {
+	for after, n := series<<ordinalBits, instPage; n == instPage; {
+		n = 0
+		err := x.read(ctx, name, func(c *conn, t *tenant) error {
+			return c.query(context.Background(), `SELECT id, sealed, state FROM instances WHERE id > ? AND id <= ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
+				after = integer(v[0])
+				n++
+				if !all && State(integer(v[2])) != StateVisible {
+					return nil
+				}
+				r, err := t.openInstance(after, StateVisible, blob(v[1]))
+				if err == nil {
+					keys = append(keys, sortKey{number(r.Attrs, tagInstanceNumber), r.Source, after})
+				}
+				return err
+			}, after, series<<ordinalBits|ordinalMask, int64(instPage))
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(keys, sortKey.compare)
+	return keys, nil
 }
 
 // Each yields every instance row of the tenant after the given row identity, in
@@ -272,7 +280,7 @@ func (x *Index) eachOf(ctx context.Context, name archive.Tenant, series, after i
 			if err != nil {
 				return err
 			}
-			return x.names(c, rows)
+			return x.names(c, t, rows)
 		})
 		if err != nil {
 			return false, err

@@ -13,7 +13,7 @@ type known struct {
 	writes     int64 // transactions of all nodes, this one's last included; PostgreSQL only
 	sequence   int64 // of the change feed
 	feedTime   int64 // of its newest entry, ms
-	tombstones bool  // there are any
+	tombstones bool  // there are any, or blobs that were dropped
 	loose      int64 // small pages of words
 	closed     int64 // closed keys, and the sequence of the latest
 }
@@ -31,11 +31,12 @@ func (b *batch) enter(t *tenant) error {
 	if k != nil && !w.x.shared {
 		return nil
 	}
-	var writes, tombstones int64
+	var writes, tombstones, dropped int64
 	now := &known{}
 	ask := append([]question{},
 		lastChange(t.id, &now.sequence, &now.feedTime),
 		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
+		numberOf(&dropped, `SELECT 1 FROM dropped WHERE tenant = ? LIMIT 1`, t.id),
 		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id),
 		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id))
 	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
@@ -56,7 +57,7 @@ func (b *batch) enter(t *tenant) error {
 		w.warm = map[int64]bool{}
 		w.closings[t.id] = now.closed
 	}
-	now.writes, now.tombstones = writes, tombstones != 0
+	now.writes, now.tombstones = writes, tombstones+dropped != 0
 	w.known[t.id] = now
 	return nil
 }
@@ -70,7 +71,7 @@ func (b *batch) entomb(t *tenant) {
 // forget drops what memory holds of the database.
 func (w *writer) forget() {
 	w.studies, w.sessions = studyCache{}, map[sessionKey]*session{}
-	w.prefixes, w.packs = map[packKey]int64{}, map[packKey]bool{}
+	w.prefixes = map[prefixKey]int64{}
 	w.recent.forget()
 	w.warm = map[int64]bool{}
 	w.known = map[int64]*known{}
@@ -81,7 +82,7 @@ func (w *writer) forget() {
 }
 
 // forgetTenant drops what another node may have changed. Beginnings of names only ever come to be; of
-// packs and words what has gone is nothing that would be written again, but after a shredding, which enter sees.
+// words what has gone is nothing that would be written again, but after a shredding, which enter sees.
 func (w *writer) forgetTenant(id int64) {
 	w.studies.drop(func(s *study) bool { return s.t.id == id })
 	for k := range w.sessions {
@@ -162,7 +163,7 @@ func (b *batch) identities(table string) (*ids, error) {
 type fresh struct {
 	sops    map[int64]bool
 	studies map[archive.Ref]bool
-	blobs   map[archive.BlobID]bool // that no tombstone names
+	blobs   map[archive.BlobID]bool // that no tombstone names, and that were not dropped
 	keys    map[archive.KeyID]bool  // that are not closed
 }
 
@@ -211,6 +212,7 @@ func (b *batch) expect(items []item) error {
 	return b.c.query(context.Background(), `SELECT 1, sop, NULL::bytea FROM instances WHERE sop = ANY (?::bigint[])
 		UNION ALL SELECT 2, 0, ref FROM studies WHERE tenant = ? AND ref = ANY (?::bytea[])
 		UNION ALL SELECT 3, 0, blob FROM tombstones WHERE tenant = ? AND blob = ANY (?::bytea[])
+		UNION ALL SELECT 3, 0, blob FROM dropped WHERE tenant = ? AND blob = ANY (?::bytea[])
 		UNION ALL SELECT 4, 0, key FROM closed_keys WHERE tenant = ? AND key = ANY (?::bytea[])`, func(v []driver.Value) error {
 		switch integer(v[0]) {
 		case 1:
@@ -223,5 +225,5 @@ func (b *batch) expect(items []item) error {
 			delete(f.keys, archive.KeyID(blob(v[2])))
 		}
 		return nil
-	}, sops, t.id, refs, t.id, blobs, t.id, keys)
+	}, sops, t.id, refs, t.id, blobs, t.id, blobs, t.id, keys)
 }

@@ -73,13 +73,14 @@ func (u *parents) look(c *conn, series []int64) error {
 	}, ask)
 }
 
-func (x *Index) names(c *conn, rows []*row) error {
+// names makes the names of the rows' objects whole, and says where those are.
+func (x *Index) names(c *conn, t *tenant, rows []*row) error {
 	for _, r := range rows {
 		if err := x.name(c, r); err != nil {
 			return err
 		}
 	}
-	return nil
+	return x.ofInstances(c, t, rows)
 }
 
 // name makes the object's name whole.
@@ -142,16 +143,15 @@ func (x *Index) instancesByID(c *conn, u *parents, ids []int64) ([]*row, error) 
 	if err != nil {
 		return nil, err
 	}
+	found := make([]*row, 0, len(own))
 	for i, id := range ids {
 		if r := out[at[id]]; r != nil && i != at[id] {
 			out[i] = r
 		} else if r != nil {
-			if err := x.name(c, r); err != nil {
-				return nil, err
-			}
+			found = append(found, r)
 		}
 	}
-	return out, nil
+	return out, x.names(c, u.t, found)
 }
 
 // bySOP returns the tenant's rows of a SOP Instance UID, whatever their state.
@@ -231,7 +231,10 @@ func (x *Index) StudyByID(ctx context.Context, name archive.Tenant, id int64) (s
 			}
 			return err
 		}, id)
-		return err
+		if err != nil || s == nil {
+			return err
+		}
+		return x.ofStudies(ctx, c, t, []*archive.StudyRow{s})
 	})
 	if err == nil && s == nil {
 		err = errNoRow
@@ -243,6 +246,12 @@ func (x *Index) StudyByID(ctx context.Context, name archive.Tenant, id int64) (s
 func (x *Index) SeriesByID(ctx context.Context, name archive.Tenant, id int64) (s *archive.SeriesRow, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) (err error) {
 		s, err = seriesByID(c, t, id)
+		if err != nil || s == nil {
+			return err
+		}
+		one := []archive.SeriesRow{*s}
+		err = x.ofSeries(ctx, c, t, one)
+		s = &one[0]
 		return err
 	})
 	if err == nil && s == nil {
@@ -268,8 +277,10 @@ func (x *Index) SeriesOf(ctx context.Context, name archive.Tenant, study int64) 
 		if err != nil || !own {
 			return err
 		}
-		out, err = seriesOf(ctx, c, t, study)
-		return err
+		if out, err = seriesOf(ctx, c, t, study); err != nil {
+			return err
+		}
+		return x.ofSeries(ctx, c, t, out)
 	})
 	return out, err
 }
@@ -313,7 +324,7 @@ func (x *Index) SeriesByUID(ctx context.Context, name archive.Tenant, uids []str
 				return err
 			}
 		}
-		return nil
+		return x.ofSeries(ctx, c, t, out)
 	})
 	return out, err
 }

@@ -75,7 +75,7 @@ func TestMigrations(t *testing.T) {
 	if want := []string{"postings.terms", "settings.name", "settings.value"}; !slices.Equal(here, want) {
 		t.Errorf("on SQLite alone: %v", here)
 	}
-	if want := []string{"ahead.tenant", "chunks.tenant", "facets.tenant", "instances.tenant", "prefixes.tenant", "series.tenant",
+	if want := []string{"ahead.tenant", "chunks.tenant", "facets.tenant", "instances.tenant", "pack_series.tenant", "passed.tenant", "prefixes.tenant", "series.tenant",
 		"tenants.writes", "tok.skey", "tok.token", "variants.tenant"}; !slices.Equal(there, want) {
 		t.Errorf("on PostgreSQL alone: %v", there)
 	}

@@ -13,6 +13,7 @@ import (
 // What a destroyed key sealed counts as never stored. When a key-closed fact comes after what was stored,
 // everything of the study is taken out, and what other keys sealed of it is put in again, as if the rest had never come:
 // by this, facts commute without a thought for counts, variants and versions. A study with several keys is rare.
+// So it is done for what a settled fact drops, where it was all that said something of its series or study.
 //
 // Rows are deleted, in the search index too, and identities are never given out again. Entries of the change feed
 // stay, as times and numbers that lead nowhere: readers pass over them.
@@ -23,13 +24,39 @@ func (b *batch) keyClosed(t *tenant, f *archive.Fact) error {
 		return err
 	}
 	st, err := b.study(t, f.Study, "", false)
-	if err != nil || st == nil {
+	if err != nil {
 		return err
 	}
-	x := &excision{b: b, t: t, st: st, closed: map[archive.KeyID]bool{}, chunks: map[int64]bool{}, packs: map[string]bool{}, words: map[word]bool{}}
+	closed := make(map[archive.KeyID]bool, len(f.Closed))
 	for _, id := range f.Closed {
-		x.closed[id] = true
+		closed[id] = true
 	}
+	x := &excision{b: b, t: t, st: st, gone: func(r *row) bool { return closed[r.Key] }}
+	if st != nil {
+		if err := x.run(); err != nil {
+			return err
+		}
+	}
+	return b.closeEntries(t, f, closed, x.lies)
+}
+
+// excision takes a study out of the index.
+type excision struct {
+	b    *batch
+	t    *tenant
+	st   *study
+	gone func(*row) bool // which rows are to go
+
+	all    []*series
+	kept   []*row           // the others, whole
+	chunks map[int64]bool   // whether they are kept
+	lies   map[string]bool  // objects that rows lie in that are kept
+	blobs  []archive.BlobID // that are not
+	words  map[word]bool    // of the study's sets of attributes
+}
+
+// run takes out rows, if there are such.
+func (x *excision) run() error {
 	found, err := x.look()
 	if err != nil || !found {
 		return err
@@ -40,28 +67,14 @@ func (b *batch) keyClosed(t *tenant, f *archive.Fact) error {
 	return x.restore()
 }
 
-// excision takes a study out of the index.
-type excision struct {
-	b      *batch
-	t      *tenant
-	st     *study
-	closed map[archive.KeyID]bool
-
-	all    []*series
-	kept   []*row           // that other keys sealed, whole
-	chunks map[int64]bool   // whether they are kept
-	packs  map[string]bool  // likewise
-	gone   []archive.BlobID // of the others
-	words  map[word]bool    // of the study's sets of attributes
-}
-
-// look finds out what is there; false where none of it is under the keys.
+// look finds out what is there; false where none of it is to go.
 func (x *excision) look() (found bool, err error) {
+	x.chunks, x.lies, x.words = map[int64]bool{}, map[string]bool{}, map[word]bool{}
 	if x.all, err = x.b.allSeries(x.st); err != nil {
 		return false, err
 	}
 	slices.SortFunc(x.all, func(a, b *series) int { return int(a.id - b.id) })
-	sets, err := x.sets(x.st.owner(), &x.st.set)
+	sets, err := setsOf(x.b.c, x.t, x.st.owner(), &x.st.set)
 	if err != nil {
 		return false, err
 	}
@@ -69,7 +82,7 @@ func (x *excision) look() (found bool, err error) {
 		x.t.eachLearnt(as, func(w word) { x.words[w] = true })
 	}
 	for _, e := range x.all {
-		of, err := x.sets(e.owner(), &e.set)
+		of, err := setsOf(x.b.c, x.t, e.owner(), &e.set)
 		if err != nil {
 			return false, err
 		}
@@ -78,16 +91,16 @@ func (x *excision) look() (found bool, err error) {
 				return err
 			}
 			r.prefix = 0
-			kept := !x.closed[r.Key]
+			kept := !x.gone(r)
 			if r.ChunkID != 0 {
 				x.chunks[r.ChunkID] = x.chunks[r.ChunkID] || kept
 			}
-			x.packs[r.At.Object] = x.packs[r.At.Object] || kept
 			if !kept {
 				found = true
-				x.gone = append(x.gone, r.Blob)
+				x.blobs = append(x.blobs, r.Blob)
 				return nil
 			}
+			x.lies[r.At.Object] = true
 			r.Study, r.UIDs.Series = x.st.uid, e.uid
 			r.Patient, r.Instance.Series = sets[r.sv], of[r.ev]
 			x.kept = append(x.kept, r)
@@ -100,8 +113,8 @@ func (x *excision) look() (found bool, err error) {
 	return found, nil
 }
 
-// sets returns all sets of attributes of a study or series by their numbers.
-func (x *excision) sets(owner int64, s *attrSet) (map[uint64]archive.Attrs, error) {
+// setsOf returns all sets of attributes of a study or series by their numbers.
+func setsOf(c *conn, t *tenant, owner int64, s *attrSet) (map[uint64]archive.Attrs, error) {
 	out := map[uint64]archive.Attrs{}
 	add := func(no uint64, plain []byte) error {
 		d := decoder{b: plain}
@@ -111,8 +124,8 @@ func (x *excision) sets(owner int64, s *attrSet) (map[uint64]archive.Attrs, erro
 	if err := add(s.winner, s.attrs); err != nil || s.sets < 2 {
 		return out, err
 	}
-	err := x.b.c.query(context.Background(), `SELECT no, sealed FROM variants WHERE owner = ?`, func(v []driver.Value) error {
-		plain, err := x.t.seal.open(blob(v[1]), inVariants, owner<<20^integer(v[0]))
+	err := c.query(context.Background(), `SELECT no, sealed FROM variants WHERE owner = ?`, func(v []driver.Value) error {
+		plain, err := t.seal.open(blob(v[1]), inVariants, owner<<20^integer(v[0]))
 		if err != nil {
 			return err
 		}
@@ -133,6 +146,7 @@ func (x *excision) cut() error {
 		do(`DELETE FROM instances WHERE id BETWEEN ? AND ?`, e.id<<ordinalBits, e.id<<ordinalBits|ordinalMask)
 		do(`DELETE FROM variants WHERE owner = ?`, e.owner())
 		do(`DELETE FROM series WHERE id = ?`, e.id)
+		do(`DELETE FROM pack_series WHERE series = ?`, e.id)
 		e.dirty, e.open = false, false
 	}
 	b.unsettled = slices.DeleteFunc(b.unsettled, func(e *series) bool { return e.st == st })
@@ -144,15 +158,9 @@ func (x *excision) cut() error {
 			do(`DELETE FROM chunks WHERE id = ?`, id)
 		}
 	}
-	for name, kept := range x.packs {
-		if !kept {
-			delete(b.w.packs, packKey{t.id, name})
-			do(`DELETE FROM packs WHERE tenant = ? AND name = ?`, t.id, name)
-		}
-	}
 	if b.w.known[t.id].tombstones {
-		for i := range x.gone {
-			do(`DELETE FROM tombstones WHERE tenant = ? AND blob = ?`, t.id, x.gone[i][:])
+		for i := range x.blobs {
+			do(`DELETE FROM tombstones WHERE tenant = ? AND blob = ?`, t.id, x.blobs[i][:])
 		}
 	}
 	for _, s := range statements {
@@ -178,7 +186,7 @@ type statement struct {
 	args []driver.Value
 }
 
-// restore puts in again what other keys sealed.
+// restore puts in again what is kept.
 func (x *excision) restore() error {
 	if len(x.kept) == 0 {
 		return nil
@@ -188,6 +196,7 @@ func (x *excision) restore() error {
 	if err != nil {
 		return err
 	}
+	lie := map[*series]map[string]bool{}
 	for _, r := range x.kept {
 		e, err := b.series(st, t.keys.Ref(r.UIDs.Series), r.UIDs.Series, true)
 		if err != nil {
@@ -200,8 +209,12 @@ func (x *excision) restore() error {
 		if _, err := b.place(e, r); err != nil {
 			return err
 		}
+		if lie[e] == nil {
+			lie[e] = map[string]bool{}
+		}
+		lie[e][r.At.Object] = true
 	}
-	return nil
+	return b.mapPacks(t, x.st.ref, lie, false)
 }
 
 // keepIdentities has SQLite go on after the identities given out so far although the rows that had the highest may

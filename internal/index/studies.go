@@ -108,12 +108,14 @@ func (q *studyQuery) named(ctx context.Context) error {
 		return q.f.IDs != nil && !slices.Contains(q.f.IDs, c.row.ID) || q.f.UIDs != nil && !slices.Contains(q.f.UIDs, c.row.UID)
 	})
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(b.skey, a.skey) })
-	q.emit(slices.CompactFunc(found, func(a, b candidate) bool { return a.skey == b.skey }))
-	return nil
+	return q.emit(ctx, slices.CompactFunc(found, func(a, b candidate) bool { return a.skey == b.skey }))
 }
 
 // emit yields those that have the modalities.
-func (q *studyQuery) emit(page []candidate) {
+func (q *studyQuery) emit(ctx context.Context, page []candidate) error {
+	if err := q.available(ctx, page); err != nil {
+		return err
+	}
 	for _, c := range page {
 		q.hi = c.skey - 1
 		if c.row == nil {
@@ -127,9 +129,24 @@ func (q *studyQuery) emit(page []candidate) {
 			continue
 		}
 		if q.done = !q.yield(c.row); q.done {
-			return
+			return nil
 		}
 	}
+	return nil
+}
+
+// available fills in the availability of a page of studies.
+func (q *studyQuery) available(ctx context.Context, page []candidate) error {
+	if q.x.nearline == nil || len(page) == 0 {
+		return nil
+	}
+	rows := make([]*archive.StudyRow, 0, len(page))
+	for _, c := range page {
+		if c.row != nil {
+			rows = append(rows, c.row)
+		}
+	}
+	return q.read(ctx, func(c *conn) error { return q.x.ofStudies(ctx, c, q.t, rows) })
 }
 
 func (q *studyQuery) run(ctx context.Context) error {
@@ -166,7 +183,9 @@ func (q *studyQuery) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		q.emit(page)
+		if err := q.emit(ctx, page); err != nil {
+			return err
+		}
 		if len(page) < size {
 			return nil
 		}
@@ -212,7 +231,9 @@ func (q *studyQuery) walk(ctx context.Context, most int) error {
 		if err != nil {
 			return err
 		}
-		q.emit(page)
+		if err := q.emit(ctx, page); err != nil {
+			return err
+		}
 		if len(page) < size {
 			q.done = true // nothing is left, and postings would find nothing else
 			return nil

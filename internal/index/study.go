@@ -21,6 +21,7 @@ type studyRec struct {
 	series    int64         // visible
 	instances int64         // visible
 	bytes     int64         // visible
+	settled   bool          // a settled fact restates something of it
 	modes     facet
 	classes   facet
 	set       attrSet
@@ -37,7 +38,11 @@ func (r *studyRec) append(b []byte) []byte {
 	}
 	b = r.modes.append(b)
 	b = r.classes.append(b)
-	return r.set.append(b)
+	b = r.set.append(b)
+	if r.settled {
+		b = append(b, 1)
+	}
+	return b
 }
 
 func (r *studyRec) decode(b []byte) error {
@@ -53,6 +58,7 @@ func (r *studyRec) decode(b []byte) error {
 	r.modes.decode(&d)
 	r.classes.decode(&d)
 	r.set.decode(&d)
+	r.settled = len(d.b) > 0
 	return d.err()
 }
 
@@ -154,6 +160,16 @@ func (b *batch) touch(s *study) *study {
 		b.touched = append(b.touched, s)
 	}
 	return s
+}
+
+// counts notes when a row that is there was stated, and under which key.
+func (s *study) counts(r *row) {
+	if s.key == (archive.KeyID{}) || compareKeys(r.Key, s.key) < 0 {
+		s.key = r.Key
+	}
+	s.received = min(s.received, r.Source.Fact.Time().UnixMilli())
+	s.settled = s.settled || r.placed != (archive.FactID{})
+	s.saw(r.Source.Fact)
 }
 
 // saw notes that a fact about the study was stated.

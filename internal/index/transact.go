@@ -149,7 +149,12 @@ func (w *writer) once(items []item) error {
 
 // cuts reports whether an entry may delete rows.
 func cuts(items []item) bool {
-	return slices.ContainsFunc(items, func(it item) bool { return it.e.Fact.Kind == archive.FactKeyClosed })
+	return slices.ContainsFunc(items, func(it item) bool { return deletesRows(it.e.Fact) })
+}
+
+// deletesRows reports whether what the fact takes out is to be overwritten, and not only taken for free.
+func deletesRows(f *archive.Fact) bool {
+	return f.Kind == archive.FactKeyClosed || len(f.Dropped) > 0
 }
 
 // resume gives an entry that is known, since its commit was done though not answered, the
@@ -222,6 +227,9 @@ func (b *batch) flush() error {
 		return err
 	}
 	if err := b.storeIdentities(); err != nil {
+		return err
+	}
+	if err := b.storeUsage(); err != nil {
 		return err
 	}
 	return b.storeSessions()

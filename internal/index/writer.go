@@ -27,8 +27,7 @@ type writer struct {
 	// or when another node wrote for the tenant.
 	studies  studyCache
 	sessions map[sessionKey]*session
-	prefixes map[packKey]int64
-	packs    map[packKey]bool
+	prefixes map[prefixKey]int64
 	recent   recentWords
 	warm     map[int64]bool
 	known    map[int64]*known // by tenant

@@ -28,6 +28,14 @@ func (l *Log) Append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		if len(f.Instances) == 0 {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: no instances")
 		}
+	case archive.FactSettled:
+		if body != nil || f.Study == (archive.Ref{}) || len(f.Instances) > 0 && f.Key == (archive.KeyID{}) {
+			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: a settled fact has a study and its key, and no blobs of its own")
+		}
+	case archive.FactMoved:
+		if body != nil || f.Study == (archive.Ref{}) || f.Key != (archive.KeyID{}) || len(f.Packs) == 0 || len(f.Supersedes) > 0 {
+			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: a moved fact has a study and packs, and nothing else")
+		}
 	case archive.FactDeleted, archive.FactUndeleted, archive.FactCheckpoint, archive.FactVoid, archive.FactTenant, archive.FactKeyClosed:
 		if f.Key != (archive.KeyID{}) || body != nil {
 			return archive.Entry{}, fault.New(fault.Internal, "writing a fact: only stored facts have a study key and blobs")
@@ -146,12 +154,25 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 		}
 	}
 	d.head = header{kind: f.Kind, id: d.fact.ID, key: f.Key, study: f.Study}
+	if hasPlaces(f.Kind) {
+		var err error
+		if d.head.places, err = l.placesOf(f); err != nil {
+			return nil, err
+		}
+	}
 	var layouts []byte
 	switch f.Kind {
 	case archive.FactStored:
 		e := encoder{tenant: l.o.Tenant, body: body}
 		var err error
 		if d.payload, err = e.stored(&d.fact); err != nil {
+			return nil, err
+		}
+		d.head.objects, layouts = e.objects, e.layouts
+	case archive.FactSettled:
+		e := encoder{tenant: l.o.Tenant}
+		var err error
+		if d.payload, err = e.settled(&d.fact); err != nil {
 			return nil, err
 		}
 		d.head.objects, layouts = e.objects, e.layouts
@@ -183,6 +204,9 @@ func (l *Log) draft(ctx context.Context, f *archive.Fact, body *pack.Body) (*dra
 		}
 	}
 	if len(json) > MaxJSON || len(layouts) > MaxLayout || len(d.payload)+96 > MaxIndex {
+		if f.Kind == archive.FactSettled {
+			return nil, fault.New(fault.TooLarge, "the study has too many instances, or too much metadata, for one settled fact; it stays as it was stored")
+		}
 		return nil, fault.New(fault.TooLarge, "too many instances of one study in one request; send fewer at a time")
 	}
 	var err error
@@ -236,6 +260,9 @@ func (d *draft) place(l *Log, session string, n uint64) error {
 	h.session, h.n = session, n
 	h.index = seal.SealedSize(int64(96+len(d.payload)), 0)
 	head := h.append(make([]byte, 0, fixedHeader+128))
+	if len(head) > MaxHeader && hasPlaces(d.head.kind) {
+		return fault.New(fault.TooLarge, "the study lies in too many packs and entries of the log for one settled fact; it stays as it was stored")
+	}
 	if len(head) > MaxHeader {
 		return fault.New(fault.TooLarge, "the instances of one request lie in too many objects; send fewer at a time")
 	}

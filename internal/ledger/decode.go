@@ -117,7 +117,11 @@ type stored struct {
 
 // decodeStored reads the payload of a stored fact's index record into f.
 func decodeStored(s string, h *header, f *archive.Fact, t archive.Tenant, own string) (*stored, error) {
-	d := &decoder{s: s}
+	return decodeInstances(&decoder{s: s}, h, f, t, own)
+}
+
+// decodeInstances reads instances and chunks; own is the name of the fact's object, empty where it can hold no blobs.
+func decodeInstances(d *decoder, h *header, f *archive.Fact, t archive.Tenant, own string) (*stored, error) {
 	table := make([]string, d.count(2))
 	for i := range table {
 		table[i] = d.text()
@@ -173,9 +177,12 @@ func decodeStored(s string, h *header, f *archive.Fact, t archive.Tenant, own st
 				copy(in.Replaces[k][:], r.bytes(32))
 			}
 		}
+		if h.kind == archive.FactSettled {
+			copy(in.Stated[:], r.bytes(16))
+		}
 		if in.At.Object == "" {
 			in.At.Object = own
-			if in.At.Offset < pack.HeaderSize || in.At.Length > pack.HeaderSize+h.body-in.At.Offset {
+			if own == "" || in.At.Offset < pack.HeaderSize || in.At.Length > pack.HeaderSize+h.body-in.At.Offset {
 				return nil, corrupt(ErrRecord)
 			}
 		}

@@ -28,7 +28,7 @@ type encoder struct {
 	record  []byte
 }
 
-// stored encodes the instances and chunks of a stored fact.
+// stored encodes the instances and chunks of a stored or settled fact.
 func (e *encoder) stored(f *archive.Fact) ([]byte, error) {
 	e.sets = make(map[string]int)
 	var last []byte // the layout before, which the next one often equals
@@ -78,6 +78,9 @@ func (e *encoder) stored(f *archive.Fact) ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(len(in.Replaces)))
 		for k := range in.Replaces {
 			b = append(b, in.Replaces[k][:]...)
+		}
+		if f.Kind == archive.FactSettled {
+			b = append(b, in.Stated[:]...)
 		}
 		e.record = b
 		instances = binary.AppendUvarint(instances, uint64(len(b)))
@@ -155,8 +158,8 @@ func (e *encoder) object(in *archive.Instance) (uint64, error) {
 		}
 		return 0, nil
 	}
-	name, ok := strings.CutPrefix(name, string(e.tenant)+"/")
-	if !ok || name == "" {
+	name, ok := cutTenant(name, e.tenant)
+	if !ok {
 		return 0, fault.New(fault.Internal, "writing a fact: an instance lies in an object of another tenant")
 	}
 	for i := len(e.objects) - 1; i >= 0; i-- {
@@ -166,6 +169,12 @@ func (e *encoder) object(in *archive.Instance) (uint64, error) {
 	}
 	e.objects = append(e.objects, name)
 	return uint64(len(e.objects)), nil
+}
+
+// cutTenant returns an object's name without the tenant, if it is that of an object of the tenant.
+func cutTenant(name string, t archive.Tenant) (string, bool) {
+	name, ok := strings.CutPrefix(name, string(t)+"/")
+	return name, ok && name != ""
 }
 
 // removal encodes the record of a deleted or undeleted fact.

@@ -103,6 +103,16 @@ func writeVectors(t *testing.T) {
 			return f, &body
 		}
 	}
+	settled := func(edit func(f *archive.Fact)) func() (*archive.Fact, *pack.Body) {
+		return func() (*archive.Fact, *pack.Body) {
+			f := settledFact(3)
+			f.Chunks[0].Data = zenc.EncodeAll([]byte(strings.Repeat(`{"a":[10]}`, 3)), nil)
+			if edit != nil {
+				edit(f)
+			}
+			return f, nil
+		}
+	}
 	plain := func(f archive.Fact) func() (*archive.Fact, *pack.Body) {
 		return func() (*archive.Fact, *pack.Body) { return &f, nil }
 	}
@@ -149,6 +159,11 @@ func writeVectors(t *testing.T) {
 		{"key-closed", "Two keys of a study are destroyed.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}, {2}}, Until: time.UnixMilli(1_800_000_000_000)}), nil},
 		{"key-closed-told", "One key, and what is told of its shredding.", plain(archive.Fact{Kind: archive.FactKeyClosed, Study: archive.Ref{7}, Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1_800_000_000_000),
 			Closing: archive.Closing{Instances: 300, Patient: archive.Ref{8}, Issued: archive.Ref{9}}}), nil},
+		{"settled", "A study is restated: three instances in two packs, six entries of the log superseded, a blob dropped.", settled(nil), nil},
+		{"settled-nothing-left", "Everything of a study is dropped: the fact is sealed under the tenant root and names no pack.", plain(archive.Fact{Kind: archive.FactSettled,
+			Study: archive.Ref{7}, Supersedes: settledFact(1).Supersedes, Dropped: []archive.BlobID{{1}, {2}}}), nil},
+		{"moved", "A pack is copied to another store, another one changes its class.", plain(archive.Fact{Kind: archive.FactMoved, Study: archive.Ref{7}, Packs: []archive.PackPlace{
+			{Object: "default/pack/A", Size: 4096, Digest: archive.Digest{1}, Tier: "cold", From: "hot"}, {Object: "default/pack/B", Size: 300, Digest: archive.Digest{2}, Tier: "archive"}}}), nil},
 	} {
 		f, body := g.fact()
 		later := ""
@@ -175,7 +190,7 @@ func writeVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	json, layout, index, err := h.places(&tr, int64(size))
+	json, layout, index, err := h.sections(&tr, int64(size))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,6 +274,23 @@ func writeVectors(t *testing.T) {
 		d.payload[i-1] = 0x7f
 		d.payload = d.payload[:i+5]
 	})
+	forged("settled-two-keys", "A settled fact with an instance under another key.", "record", settled(nil), func(d *draft) { edited(t, d, func(f *archive.Fact) { f.Instances[1].Key = archive.KeyID{6} }) })
+	forged("settled-not-stated", "A settled fact with an instance that no fact has stated.", "record", settled(nil), func(d *draft) { edited(t, d, func(f *archive.Fact) { f.Instances[1].Stated = archive.FactID{} }) })
+	forged("settled-elsewhere", "A settled fact with an instance in a pack that it does not name.", "record", settled(nil), func(d *draft) { d.head.places.packs = d.head.places.packs[1:] })
+	forged("settled-in-itself", "A settled fact with an instance in its own object.", "record", settled(nil), func(d *draft) { d.payload = bytes.Replace(d.payload, []byte{1, 16, 100}, []byte{0, 16, 100}, 1) })
+	forged("settled-under-root", "A settled fact with instances under the tenant root.", "header", settled(nil), func(d *draft) {
+		d.fact.Key, d.head.key = archive.KeyID{}, archive.KeyID{}
+		for i := range d.fact.Instances {
+			d.fact.Instances[i].Key = archive.KeyID{}
+		}
+		d.secret, _ = secrets(context.Background(), archive.KeyID{})
+		resealed(t, d)
+	})
+	forged("settled-too-much", "A settled fact that supersedes 2^20 + 1 entries of the log.", "header", settled(nil), func(d *draft) {
+		d.head.places.supersedes = []archive.LogRange{{Session: "S0", Range: archive.Range{From: 1, To: MaxSuperseded + 1}}}
+	})
+	forged("moved-nowhere", "A moved fact with a pack in a tier that cannot be.", "header", plain(archive.Fact{Kind: archive.FactMoved, Study: archive.Ref{7},
+		Packs: []archive.PackPlace{{Object: "default/pack/A", Tier: "cold"}}}), func(d *draft) { d.head.places.packs[0].Tier = "No Tier" })
 	forged("section-missing", "A record that needs a JSON section where there is none.", "section", stored(1, nil), func(d *draft) {
 		d.tail = d.tail[d.head.json:]
 		d.fixed -= int(d.head.json)
@@ -268,6 +300,34 @@ func writeVectors(t *testing.T) {
 		d.tail = append(d.tail, make([]byte, 100)...)
 		d.fixed, d.head.json = 100, 100
 	})
+}
+
+// edited encodes the payload of the draft's settled fact anew, without the checks of a writer.
+func edited(t *testing.T, d *draft, edit func(*archive.Fact)) {
+	t.Helper()
+	edit(&d.fact)
+	e := encoder{tenant: tenant}
+	b, err := e.stored(&d.fact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.payload = append(b, 0)
+}
+
+// resealed seals the sections of the draft anew, under the key that it has now.
+func resealed(t *testing.T, d *draft) {
+	t.Helper()
+	l, err := Open(options(newStore()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := d.fact
+	f.Key = d.head.key
+	again, err := l.draft(context.Background(), &f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tail, d.fixed, d.blobs, d.payload = again.tail, again.fixed, again.blobs, again.payload
 }
 
 func crcOf(s string) uint32 {

@@ -31,6 +31,7 @@ type header struct {
 	index, json, layout int64 // lengths of the sections, sealed
 	session             string
 	objects             []string // other objects that hold blobs of this fact, without the tenant
+	places              places   // of a settled or moved fact
 }
 
 // append encodes the header.
@@ -47,6 +48,9 @@ func (h *header) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(h.objects)))
 	for _, o := range h.objects {
 		b = appendString(b, o)
+	}
+	if hasPlaces(h.kind) {
+		b = h.places.append(b)
 	}
 	return b
 }
@@ -82,10 +86,23 @@ func parseHeader(b []byte) (*header, error) {
 	for range n {
 		h.objects = append(h.objects, d.text())
 	}
+	if hasPlaces(h.kind) {
+		h.places.decode(&d)
+	}
 	if d.bad || !validSession(h.session) {
 		return nil, corrupt(ErrHeader)
 	}
 	return h, nil
+}
+
+// fact returns what the header says, which nothing vouches for until the record is opened.
+func (h *header) fact(t archive.Tenant) *archive.Fact {
+	f := &archive.Fact{ID: h.id, Kind: h.kind, Study: h.study, Key: h.key, Supersedes: h.places.supersedes}
+	for _, k := range h.places.packs {
+		k.Object = string(t) + "/" + k.Object
+		f.Packs = append(f.Packs, k)
+	}
+	return f
 }
 
 // trailer ends a log object.
@@ -122,9 +139,9 @@ func parseTrailer(b []byte, size int64) (t trailer, err error) {
 	return t, nil
 }
 
-// places returns where the sections begin in an object of size bytes, having
+// sections returns where the sections begin in an object of size bytes, having
 // checked that trailer, header and size agree.
-func (h *header) places(t *trailer, size int64) (json, layout, index int64, err error) {
+func (h *header) sections(t *trailer, size int64) (json, layout, index int64, err error) {
 	json = t.fact
 	layout = json + h.json
 	index = layout + h.layout

@@ -36,7 +36,7 @@ type Opener interface {
 // Unopened is the error of a fact whose key was not given. Fact has what the clear
 // header says of it, which nothing vouches for.
 type Unopened struct {
-	Fact archive.Fact // ID, Kind, Study and Key
+	Fact archive.Fact // ID, Kind, Study and Key; of a settled one Packs and Supersedes too
 	Err  error
 }
 
@@ -133,7 +133,7 @@ func (x *object) fact(ctx context.Context, t archive.Tenant, p Place, secrets Se
 	if err != nil {
 		return nil, err
 	}
-	json, layout, index, err := h.places(&tr, x.size)
+	json, layout, index, err := h.sections(&tr, x.size)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (x *object) fact(ctx context.Context, t archive.Tenant, p Place, secrets Se
 		if h.session != p.Session || h.n != p.N {
 			return nil, corrupt(ErrPlace)
 		}
-		return nil, &Unopened{Fact: archive.Fact{ID: h.id, Kind: h.kind, Study: h.study, Key: h.key}, Err: err}
+		return nil, &Unopened{Fact: *h.fact(t), Err: err}
 	}
 	defer secret.Wipe()
 	open := func(kind string, off, n int64, blob []byte) ([]byte, error) {
@@ -174,7 +174,7 @@ func (x *object) fact(ctx context.Context, t archive.Tenant, p Place, secrets Se
 	if err != nil {
 		return nil, err
 	}
-	if f.Kind != archive.FactStored {
+	if more == nil {
 		if h.json != 0 || h.layout != 0 {
 			return nil, corrupt(ErrSection)
 		}
@@ -213,7 +213,7 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 	if h.session != p.Session || h.n != p.N {
 		return nil, nil, corrupt(ErrPlace)
 	}
-	f := &archive.Fact{ID: h.id, Kind: h.kind, Study: h.study, Key: h.key}
+	f := h.fact(t)
 	payload := string(record[96:])
 	var more *stored
 	var err error
@@ -224,7 +224,11 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 		}
 	case archive.FactDeleted, archive.FactUndeleted:
 		err = decodeRemoval(payload, f)
-	case archive.FactVoid:
+	case archive.FactSettled:
+		if more, err = decodeSettled(payload, h, f, t); err == nil {
+			err = more.agrees(h)
+		}
+	case archive.FactVoid, archive.FactMoved:
 	case archive.FactCheckpoint:
 		err = decodeCheckpoint(payload, f)
 	case archive.FactTenant:
@@ -234,7 +238,7 @@ func decodeIndex(record, head []byte, h *header, t archive.Tenant, p Place, own 
 	default:
 		return nil, nil, fault.Wrap(fault.Conflict, ErrKind, "the log holds a fact of kind %d, written by a newer version of Strata: start that version", h.kind)
 	}
-	if err == nil && h.kind != archive.FactStored && h.key != (archive.KeyID{}) {
+	if sealed := h.key != (archive.KeyID{}); err == nil && (sealed && more == nil || !sealed && h.kind == archive.FactSettled && len(f.Instances) > 0) {
 		err = corrupt(ErrHeader)
 	}
 	return f, more, err

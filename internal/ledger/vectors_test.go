@@ -144,6 +144,9 @@ func describe(t testing.TB, f *archive.Fact) []string {
 		for _, r := range in.Replaces {
 			add("instance %d replaces=%v", i, r)
 		}
+		if in.Stated != (archive.FactID{}) {
+			add("instance %d stated=%v", i, in.Stated)
+		}
 	}
 	if f.Kind == archive.FactDeleted || f.Kind == archive.FactUndeleted {
 		add("scope study=%q series=%q instance=%q", f.Scope.Study, f.Scope.Series, f.Scope.Instance)
@@ -153,6 +156,15 @@ func describe(t testing.TB, f *archive.Fact) []string {
 	}
 	for _, u := range f.Undoes {
 		add("undoes=%v", u)
+	}
+	for _, p := range f.Packs {
+		add("pack=%q size=%d digest=%x tier=%q from=%q", p.Object, p.Size, p.Digest, p.Tier, p.From)
+	}
+	for _, r := range f.Supersedes {
+		add("supersedes=%q from=%d to=%d", r.Session, r.From, r.To)
+	}
+	for _, b := range f.Dropped {
+		add("dropped=%v", b)
 	}
 	for _, s := range f.Sessions {
 		add("session=%q last=%d ended=%v", s.Session, s.Last, s.Ended)
@@ -203,6 +215,14 @@ func FuzzRecord(f *testing.F) {
 	f.Add(string(removal(&archive.Fact{Blobs: []archive.BlobID{{1}}, Undoes: []archive.FactID{{2}}})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Until: time.UnixMilli(1)})))
 	f.Add(string(keyClosed(&archive.Fact{Closed: []archive.KeyID{{1}}, Closing: archive.Closing{Instances: 1}})))
+	settled := settledFact(2)
+	e := encoder{tenant: tenant}
+	if payload, err := e.settled(settled); err != nil {
+		f.Fatal(err)
+	} else {
+		f.Add(string(payload))
+	}
+	f.Add(string((&header{kind: archive.FactMoved, session: "S1", places: placesIn(f, l, settled)}).append(nil)))
 	f.Add(`{"state":"active","kek":"local/1"}`)
 	f.Add(string(checkpoint([]archive.SessionEnd{{Session: "S", Last: 1 << 60, Ended: true}})))
 	f.Fuzz(func(t *testing.T, s string) {
@@ -215,11 +235,30 @@ func FuzzRecord(f *testing.F) {
 		} else if err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
+		h = &header{kind: archive.FactSettled, key: studyKey, json: 1, layout: 1, objects: []string{"pack/A", "pack/B"}}
+		got = archive.Fact{Key: studyKey, Packs: settled.Packs}
+		if more, err := decodeSettled(s, h, &got, tenant); err == nil && more.agrees(h) == nil {
+			for i := range got.Instances {
+				if got.Instances[i].Stated == (archive.FactID{}) {
+					t.Fatal("an instance that no fact has stated")
+				}
+			}
+		} else if err != nil && !fault.Is(err, fault.Corrupt) {
+			t.Fatal(err)
+		}
 		if err := errors.Join(decodeRemoval(s, &got), decodeCheckpoint(s, &got), decodeSettings(s, &got), decodeKeyClosed(s, &got)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
 		}
-		if _, err := parseHeader([]byte(s)); err != nil && !fault.Is(err, fault.Corrupt) {
+		if h, err := parseHeader([]byte(s)); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)
+		} else if err == nil {
+			n := uint64(0)
+			for _, r := range h.places.supersedes {
+				n += r.To - r.From + 1
+			}
+			if n > MaxSuperseded {
+				t.Fatalf("%d entries superseded", n)
+			}
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (l *Log) write(ctx context.Context, d *draft, session string, n uint64) (ar
 	w, err := l.o.Bucket.Create(ctx, e.Object, driver.CreateOptions{
 		IfAbsent: true, Size: e.Size,
 		// What deletes, voids or takes stock must be sayable in a full store.
-		Reserved: d.fact.Kind != archive.FactStored,
+		Reserved: len(d.fact.Instances) == 0,
 	})
 	if err != nil {
 		return e, fmt.Errorf("writing the log: %w", err)
