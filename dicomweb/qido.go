@@ -92,6 +92,9 @@ func (s *Server) searchAt(level archive.Level) echo.HandlerFunc {
 		if out.More {
 			warn(c, base, "There are additional results that can be requested, with offset="+strconv.Itoa(q.Offset+len(a.ends)))
 		}
+		if s.o.Partial != nil && s.o.Partial() {
+			warn(c, base, "The index is being filled anew, the newest first; this answer may miss what was stored before")
+		}
 		for _, text := range out.Warnings {
 			warn(c, base, text)
 		}

@@ -286,3 +286,15 @@ func BenchmarkSearchRows(b *testing.B) {
 		}
 	}
 }
+
+// TestSearchWhilePartial: an answer that may miss something says so.
+func TestSearchWhilePartial(t *testing.T) {
+	for _, partial := range []bool{true, false} {
+		w := httptest.NewRecorder()
+		s := New(Options{Search: &matches{}, Partial: func() bool { return partial }})
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, Root+"/studies", nil))
+		if got := strings.Contains(w.Header().Get("Warning"), "being filled"); w.Code != 200 || got != partial {
+			t.Errorf("partial %v: %d, Warning %q", partial, w.Code, w.Header().Get("Warning"))
+		}
+	}
+}

@@ -43,6 +43,9 @@ type Options struct {
 	Feed       Feed    // GET /changes
 	// Recall restores what lies in an archive. Nil: nothing can be restored, and pixels there answer 503.
 	Recall Recaller
+	// Partial reports whether searches may miss what is there, because the index is
+	// being filled anew: a Warning then says so. Nil is never.
+	Partial func() bool
 	// Accessed is told of a study whose pixels were given; nil: nobody wants to know.
 	Accessed func(study string)
 

@@ -65,6 +65,7 @@ var layers = []struct {
 	{pkg: "internal/restore", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	// It speaks HTTP, and knows nothing of archives but the names of tenants.
 	{pkg: "internal/restore/webhook", may: []string{"internal/archive", "internal/fault"}},
+	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",

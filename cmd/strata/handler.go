@@ -27,7 +27,7 @@ func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive
 			return a.Store.Begin(ingest.RequestOptions{Study: study})
 		}
 		o.Search, o.Retrieve, o.Thumbnails, o.Remove, o.Feed = a.Search, a.Retrieve, a.Thumbnail, a.Remove, a.Index
-		o.Check, o.Pace, o.Recall = a.Check, a.Pace, a.Restores()
+		o.Check, o.Pace, o.Partial, o.Recall = a.Check, a.Pace, a.Partial, a.Restores()
 		return dicomweb.New(o)
 	}
 }

@@ -112,6 +112,9 @@ func printReport(w io.Writer, r reconcile.Report) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(tw, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nMB read and checked\t%.1f\ngaps\t%d\n",
 		r.Sessions, r.Facts, r.Instances, r.Packs, float64(r.Read)/1e6, len(r.Gaps)+r.MoreGaps)
+	if r.Archived > 0 {
+		fmt.Fprintf(tw, "packs not read, to be restored first\t%d\n", r.Archived)
+	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}

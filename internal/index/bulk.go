@@ -160,7 +160,19 @@ func (w *writer) finishBulk(ctx context.Context) error {
 	return nil
 }
 
-// bulkApply is Bulk on PostgreSQL.
+// Fill is Bulk for an index that is in use: each transaction leaves it whole, and
+// searches and Apply go on between them.
+func (x *Index) Fill(ctx context.Context, name archive.Tenant, f func(add func(archive.Entry) error) error) error {
+	w := x.writerOf(name)
+	x.closing.RLock()
+	defer x.closing.RUnlock()
+	if x.closed {
+		return errClosed
+	}
+	return w.bulkApply(ctx, name, f)
+}
+
+// bulkApply applies entries in large transactions.
 func (w *writer) bulkApply(ctx context.Context, name archive.Tenant, f func(add func(archive.Entry) error) error) error {
 	var entries []archive.Entry
 	n := 0

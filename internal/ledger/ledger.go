@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +75,7 @@ type Options struct {
 	Bucket  Bucket
 	Tenant  archive.Tenant
 	Secrets Secrets
-	// Session names this run of this process: a ULID in text, never used before.
+	// Session names what this process writes: see [SessionName]. Never used before.
 	Session string
 	Now     func() time.Time // nil is time.Now
 	Rand    io.Reader        // nil is crypto/rand; need not be safe for concurrent use
@@ -116,6 +118,38 @@ func Open(o Options) (*Log, error) {
 
 // Session returns the name of the session that the log writes.
 func (l *Log) Session() string { return l.o.Session }
+
+// Content says what kinds of facts a session holds, as far as its name tells.
+type Content byte
+
+// The contents of sessions.
+const (
+	// Instances: facts about instances alone, and where their bytes are: stored,
+	// settled, moved, tagged.
+	Instances Content = 'i'
+	// Controls: none of these, and so few that they are read before all others.
+	Controls Content = 'c'
+	// Mixed: any; the name does not tell.
+	Mixed Content = 0
+)
+
+// SessionName is the name of the k-th session, from 1, that a process writes with a
+// content. process is its ULID.
+func SessionName(process string, c Content, k int64) string {
+	return process + "-" + string(rune(c)) + strconv.FormatInt(k, 10)
+}
+
+// ContentOf reads the content of a session from its name.
+func ContentOf(session string) Content {
+	_, rest, ok := strings.Cut(session, "-")
+	if ok && len(rest) > 1 {
+		switch c := Content(rest[0]); c {
+		case Instances, Controls:
+			return c
+		}
+	}
+	return Mixed
+}
 
 // validSession reports whether s may be an element of an object name.
 func validSession(s string) bool {

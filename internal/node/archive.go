@@ -48,11 +48,13 @@ type Archive struct {
 	n        *Node
 	slog     *slog.Logger
 	ring     *keys.Ring
-	log      *ledger.Log
+	log      *ledger.Log // facts about instances
+	controls *ledger.Log // all others, which are read before them where an index is filled
 	lease    *keys.Lease
 	settings atomic.Pointer[archive.TenantSettings]
 	limits   *limiter
 	closed   closings
+	partial  partial
 	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
@@ -138,11 +140,13 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 			return err
 		}
 	}
-	session := n.session()
-	a.log, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
-		Fence: func() error { return n.writes(session) }})
-	if err != nil {
-		return err
+	for c, to := range map[ledger.Content]**ledger.Log{ledger.Instances: &a.log, ledger.Controls: &a.controls} {
+		session := n.session(c)
+		*to, err = ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: a.Tenant, Secrets: a.ring.Secret, Session: session, Now: n.o.Now,
+			Fence: func() error { return n.writes(session) }})
+		if err != nil {
+			return err
+		}
 	}
 	a.Store, err = ingest.New(ingest.Options{Tenant: a.Tenant, Index: n.Index, Keys: a.ring, Log: a.log, Packs: n.Bucket, Room: n.Index.Room,
 		Budget: n.budget, Policy: policy, Grace: n.o.Grace, Now: n.o.Now, Rand: rand.Reader})
@@ -161,8 +165,8 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Remove = remove.New(n.Index, a.log, a.ring)
-	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.log))
+	a.Remove = remove.New(n.Index, a.controls, a.ring)
+	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	return nil
 }
@@ -237,8 +241,11 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 	if a.Store != nil {
 		a.Store.Close()
 	}
-	if a.log != nil && allowed {
-		if err := a.log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+	for _, log := range [...]*ledger.Log{a.log, a.controls} {
+		if log == nil || !allowed {
+			continue
+		}
+		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
 	}

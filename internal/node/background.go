@@ -31,8 +31,16 @@ func (a *Archive) catchUp(ctx context.Context) error {
 
 // catchUpFirst catches up before anybody enters, where the index may lack what
 // is in the log: of a node alone what its own crash left, of several all of a tenant
-// that the database has nothing of. What another node's crash left is indexed in the background.
+// that the database has nothing of. What another node's crash left is indexed in the background,
+// and so is a long log of which the index has nothing.
 func (a *Archive) catchUpFirst(ctx context.Context) error {
+	partial, err := a.beginPartial(ctx)
+	if err != nil {
+		return err
+	}
+	if partial {
+		return a.prove(ctx) // the log may have told what the index did not know
+	}
 	if a.n.shared() {
 		progress, err := a.Index.Progress(ctx, a.Tenant)
 		if err != nil || len(progress) > 0 {
@@ -50,6 +58,9 @@ func (a *Archive) background(g *gate) {
 	a.wg.Go(func() {
 		a.n.whileHeld(a.ctx, "reconcile/"+string(a.Tenant), func(ctx context.Context) { a.reconcile(ctx, g) })
 	})
+	if a.Partial() {
+		a.wg.Go(func() { a.watchPartial(a.ctx) })
+	}
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
@@ -58,6 +69,13 @@ func (a *Archive) background(g *gate) {
 func (a *Archive) reconcile(ctx context.Context, g *gate) {
 	tick := time.NewTicker(a.n.o.ReconcileEvery)
 	defer tick.Stop()
+	for a.Partial() && !a.fill(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 	if a.n.shared() {
 		a.recover(ctx) // what a node left that died
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -219,16 +220,20 @@ func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f
 	_ = n.Index.Leases().Release(end, lease) // it ends by itself
 }
 
-func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, log *ledger.Log) reconcile.Options {
+// reconcileOptions are those of a tenant; own are the logs that this process writes of
+// it, the one for what a reconciler writes first, or none.
+func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, own ...*ledger.Log) reconcile.Options {
 	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Slog: n.o.Slog, Now: n.o.Now}
-	if log == nil {
+	if len(own) == 0 {
 		return ro
 	}
-	ro.Log = log
+	ro.Log = own[0]
 	ro.Over = n.over
 	if !n.shared() {
 		// The lock on the data folder says that nobody else writes.
-		ro.Over = func(_ context.Context, session string) bool { return session != log.Session() }
+		ro.Over = func(_ context.Context, session string) bool {
+			return !slices.ContainsFunc(own, func(l *ledger.Log) bool { return l.Session() == session })
+		}
 	}
 	return ro
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
@@ -91,6 +92,9 @@ type Options struct {
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
+	// LongLog is how many facts of a log the index has to lack entirely for it to be filled
+	// while the archive is in use, instead of before anybody enters; default 2,000.
+	LongLog int
 	// Serve, if set, makes the handler of an archive that has been opened.
 	Serve func(*Archive) http.Handler
 
@@ -182,6 +186,7 @@ func (o Options) withDefaults() Options {
 	o.NodeLease = cmp.Or(o.NodeLease, 15*time.Second)
 	o.StoreStall = cmp.Or(o.StoreStall, 30*time.Second)
 	o.Open = cmp.Or(o.Open, defaultOpen)
+	o.LongLog = cmp.Or(o.LongLog, 2000)
 	o.KeyLease = cmp.Or(o.KeyLease, 2*time.Second)
 	o.KeyGrace = cmp.Or(o.KeyGrace, 30*time.Second)
 	if o.Slog == nil {
@@ -235,7 +240,7 @@ func newNode(o Options) *Node {
 }
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf, Nearline: n.tiers.Availability})
 	switch {
 	case err == nil:
 		return nil
@@ -342,15 +347,11 @@ func (n *Node) start(f func()) bool {
 	return true
 }
 
-// session names a new session of a log: the id of the node, and for all but the
-// first what tells them apart.
-func (n *Node) session() string {
+// session names a new session of a log, after the node that writes it.
+func (n *Node) session(c ledger.Content) string {
 	n.member.mu.Lock()
 	defer n.member.mu.Unlock()
-	if k := n.sessions.Add(1); k > 1 {
-		return fmt.Sprintf("%s-%d", n.member.id, k)
-	}
-	return n.member.id
+	return ledger.SessionName(n.member.id, c, n.sessions.Add(1))
 }
 
 // Condition is what a node tells of itself.

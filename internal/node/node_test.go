@@ -232,9 +232,9 @@ func TestDamage(t *testing.T) {
 // flip changes a byte of an object's file, behind the store's back.
 func flip(t *testing.T, data, object string, at int64) {
 	t.Helper()
-	name, found := filepath.Base(object), false
+	session, found := filepath.Base(filepath.Dir(object)), false
 	err := filepath.WalkDir(data, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Base(path) != name || !strings.Contains(path, "log") {
+		if err != nil || d.IsDir() || filepath.Base(path) != filepath.Base(object) || !strings.Contains(path, session) {
 			return err
 		}
 		found = true

@@ -105,7 +105,7 @@ func (n *Node) rebuild(ctx context.Context, progress func(done, total int)) (all
 		if rings[t] == nil {
 			continue
 		}
-		report, err := reconcile.New(n.reconcileOptions(t, rings[t], nil)).Rebuild(ctx, progress)
+		report, err := reconcile.New(n.reconcileOptions(t, rings[t])).Rebuild(ctx, progress)
 		all.Add(report)
 		if err != nil {
 			return all, fmt.Errorf("tenant %s: %w", t, err)

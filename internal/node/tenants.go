@@ -210,7 +210,7 @@ func (g *gate) with(ctx context.Context, f func(*ledger.Log) error) error {
 			a.active++
 			g.mu.Unlock()
 			defer g.leave(a)
-			return f(a.log)
+			return f(a.controls)
 		}
 		if busy == nil {
 			done := make(chan struct{})
@@ -240,7 +240,7 @@ func (n *Node) withLog(ctx context.Context, t archive.Tenant, f func(*ledger.Log
 		return fmt.Errorf("opening the tenant's keys: %w", err)
 	}
 	defer ring.Close()
-	log, err := ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: t, Secrets: ring.Secret, Session: n.session(), Now: n.o.Now})
+	log, err := ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: t, Secrets: ring.Secret, Session: n.session(ledger.Controls), Now: n.o.Now})
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,20 @@ func ReadTable(ctx context.Context, o Object, key string, size int64) ([]Entry, 
 	return table(b, end)
 }
 
+// ReadDigest returns the digest that the trailer of a pack of size bytes tells,
+// which nothing vouches for. Errors are fault.Corrupt and those of the store.
+func ReadDigest(ctx context.Context, o Object, key string, size int64) (archive.Digest, error) {
+	if size < HeaderSize+TrailerSize {
+		return archive.Digest{}, corrupt(ErrLength)
+	}
+	b, err := readRange(ctx, o, key, size-TrailerSize, TrailerSize)
+	if err != nil {
+		return archive.Digest{}, err
+	}
+	_, _, digest, err := trailer(b, size)
+	return digest, err
+}
+
 func readRange(ctx context.Context, o Object, key string, off, n int64) ([]byte, error) {
 	r, err := o.Open(ctx, key, off, n)
 	if err != nil {

@@ -5,7 +5,8 @@
 //     void into each number that an ended session took and never used;
 //   - [Reconciler.Reap] removes packs that no fact names, after a grace period;
 //   - [Reconciler.Verify] reads everything back and checks every tag and digest;
-//   - [Reconciler.Rebuild] fills an empty index from the log alone.
+//   - [Reconciler.Rebuild] fills an empty index from the log alone;
+//   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first.
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
 // void stands in its place; voids are only written into sessions that ended
@@ -42,6 +43,8 @@ type Index interface {
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 	// Bulk is Apply for many facts at once, indexes built last.
 	Bulk(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error
+	// Fill is Apply for many facts, in the index that is in use.
+	Fill(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
 	// Referenced reports whether an instance lies in the object.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)

@@ -28,6 +28,7 @@ type Report struct {
 	Sessions, Facts, Instances, Packs int
 
 	Shredded int   // facts whose key was destroyed since: nothing is missing
+	Archived int   // packs that are there and could not be read: they must be restored first
 	Read     int64 // bytes of instances read and checked
 	Gaps     []Gap
 	MoreGaps int // past those listed
@@ -37,6 +38,7 @@ type Report struct {
 func (r *Report) Add(o Report) {
 	r.Sessions, r.Facts, r.Instances, r.Packs = r.Sessions+o.Sessions, r.Facts+o.Facts, r.Instances+o.Instances, r.Packs+o.Packs
 	r.Shredded += o.Shredded
+	r.Archived += o.Archived
 	r.Read += o.Read
 	room := min(len(o.Gaps), max(0, maxGaps-len(r.Gaps)))
 	r.Gaps = append(r.Gaps, o.Gaps[:room]...)
@@ -59,7 +61,8 @@ type VerifyOptions struct {
 
 // Verify reads the log and what its facts name, and checks every number, tag
 // and digest, and that the index knows every fact. Whatever is wrong is a gap in
-// the report; the error is for what kept Verify from looking.
+// the report; the error is for what kept Verify from looking. Of a pack that must be
+// restored before it can be read it checks that it is there.
 //
 // Sessions that are not over may grow meanwhile, this process's and other nodes': of
 // them it wants what was there when it began. It catches up with all that is over first,
@@ -301,6 +304,8 @@ func sort(ctx context.Context, err error) (bad bool, stop error) {
 		return false, context.Cause(ctx)
 	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
 		return false, err
+	case fault.Is(err, fault.Archived):
+		return false, nil // it is there, and was checked before it went there
 	}
 	return true, nil
 }
@@ -340,9 +345,13 @@ func (v *check) pack(ctx context.Context, object string, key archive.KeyID) erro
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
+	away := fault.Is(err, fault.Archived)
 	err = v.damagedUnder(ctx, key, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
+	if away {
+		v.report.Archived++
+	}
 	v.mu.Unlock()
 	return err
 }

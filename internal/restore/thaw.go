@@ -108,7 +108,14 @@ func (w *worker) thaw(ctx context.Context, e edits, now time.Time) {
 	slices.SortFunc(queue, byTurn)
 	queue = slices.DeleteFunc(queue, func(p place) bool {
 		tier := p.item.Tier
-		if running[tier] >= w.o.Running || !w.rate(tier).AllowN(now, 1) {
+		if running[tier] >= w.o.Running {
+			return true
+		}
+		// The study may have gone while it waited.
+		if w.compare(ctx, e, p.held, now); p.blind || p.item.State != waiting || p.item.Tier != tier {
+			return true
+		}
+		if !w.rate(tier).AllowN(now, 1) {
 			return true
 		}
 		running[tier]++

@@ -65,9 +65,10 @@ type worker struct {
 type held struct {
 	Row
 	unit
-	touched bool // it was read anew, and is to be written back
-	blind   bool // its packs are not known now
-	packs   []archive.PackState
+	touched  bool // it was read anew, and is to be written back
+	compared bool // in this pass
+	blind    bool // its packs are not known now
+	packs    []archive.PackState
 }
 
 // pauseOf is how long a tier is left alone that does not answer.
@@ -88,7 +89,11 @@ func (w *worker) pass(ctx context.Context) error {
 		return err
 	}
 	edits := edits{}
-	w.compare(ctx, edits, now)
+	for _, h := range w.open {
+		if h.compared = false; h.touched {
+			w.compare(ctx, edits, h, now)
+		}
+	}
 	w.look(ctx, edits, now)
 	w.thaw(ctx, edits, now)
 	return errors.Join(w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
@@ -152,43 +157,31 @@ func (e edits) add(id int64, object string, f func(*item)) {
 // drop marks a pack that is not the study's any more.
 const dropped itemState = "dropped"
 
-// compare looks whether packs of what was read anew are still where they were: a
-// study may have been deleted, shredded, settled or moved. Where the index does not tell, the
-// study is left alone.
-func (w *worker) compare(ctx context.Context, e edits, now time.Time) {
-	for id, h := range w.open {
-		if !h.touched {
-			continue
-		}
-		if w.away[h.Tenant].After(now) {
-			h.blind = true
-			continue
-		}
-		ref, err := refOf(h.Key)
-		if err == nil {
-			var packs []archive.PackState
-			packs, err = w.o.Index.Packs(ctx, h.Tenant, ref)
-			h.packs = packs
-		}
-		if err != nil {
-			w.closed(h.Tenant, err, now)
-			h.blind = true
-			continue
-		}
-		for i := range h.Items {
-			w.compareItem(e, id, h, &h.Items[i], now)
-		}
+// compare looks whether the study's packs are still where they were: it may have been deleted,
+// shredded, settled or moved. Where the index does not tell, it is left alone.
+func (w *worker) compare(ctx context.Context, e edits, h *held, now time.Time) {
+	if h.compared {
+		return
+	}
+	h.compared = true
+	if h.blind = w.away[h.Tenant].After(now); h.blind {
+		return
+	}
+	ref, err := refOf(h.Key)
+	if err == nil {
+		h.packs, err = w.o.Index.Packs(ctx, h.Tenant, ref)
+	}
+	if h.blind = err != nil; h.blind {
+		w.closed(h.Tenant, err, now)
+		return
+	}
+	for i := range h.Items {
+		w.compareItem(e, h, &h.Items[i], now)
 	}
 }
 
-// closed leaves a tenant's restores alone for a while: its key is revoked, or the database is away.
-func (w *worker) closed(t archive.Tenant, err error, now time.Time) {
-	w.away[t] = now.Add(awayFor)
-	w.o.Slog.Warn("restores of a tenant wait: its archive does not open", "tenant", string(t), "error", err)
-}
-
-func (w *worker) compareItem(e edits, id int64, h *held, it *item, now time.Time) {
-	edit := func(f func(*item)) { f(it); e.add(id, it.Object, f) }
+func (w *worker) compareItem(e edits, h *held, it *item, now time.Time) {
+	edit := func(f func(*item)) { f(it); e.add(h.ID, it.Object, f) }
 	fresh := item{Object: it.Object, Size: it.Size, Tier: it.Tier, Wanted: it.Wanted}
 	at := slices.IndexFunc(h.packs, func(p archive.PackState) bool { return p.Object == it.Object })
 	switch {
@@ -203,6 +196,12 @@ func (w *worker) compareItem(e edits, id int64, h *held, it *item, now time.Time
 	case it.State == in && !it.Until.IsZero() && !it.Until.After(now): // its time was over before the last pack came
 		edit(func(it *item) { *it = fresh })
 	}
+}
+
+// closed leaves a tenant's restores alone for a while: its key is revoked, or the database is away.
+func (w *worker) closed(t archive.Tenant, err error, now time.Time) {
+	w.away[t] = now.Add(awayFor)
+	w.o.Slog.Warn("restores of a tenant wait: its archive does not open", "tenant", string(t), "error", err)
 }
 
 // write notes what has happened. What could not be noted happens again: stores bear it.

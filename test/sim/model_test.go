@@ -168,6 +168,10 @@ func (m *model) Bulk(ctx context.Context, t archive.Tenant, f func(add func(arch
 	})
 }
 
+func (m *model) Fill(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error {
+	return m.Bulk(ctx, t, f)
+}
+
 func (m *model) StudyKey(_ context.Context, _ archive.Tenant, ref archive.Ref) (key archive.KeyID, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

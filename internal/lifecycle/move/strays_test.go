@@ -1,0 +1,133 @@
+package move_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/storage"
+	"github.com/strata-pacs/strata/storage/faultstore"
+)
+
+func (c *catalog) Where(_ context.Context, _ archive.Tenant, object string) (archive.TierName, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.packs[object]
+	return p.Tier, ok, nil
+}
+
+func (c *catalog) Doomed(_ context.Context, _ archive.Tenant, _ time.Time, moved bool, after int64, limit int) (out []archive.Doomed, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if after > 0 || !moved {
+		return nil, nil
+	}
+	for object, from := range c.doomed {
+		for _, tier := range from {
+			out = append(out, archive.Doomed{ID: int64(len(out)) + 1, Object: object, Tier: tier, Moved: true})
+		}
+	}
+	if len(out) > limit {
+		return nil, fault.New(fault.Internal, "more than a page")
+	}
+	return out, nil
+}
+
+// strays removes what has been there for a day.
+func (w *world) strays(age time.Duration) (move.Strays, error) {
+	return move.RemoveStrays(w.t.Context(), tenant, move.StrayOptions{Index: w.index, Tiers: w.tiers, Now: func() time.Time { return time.Now().Add(age) }})
+}
+
+func (w *world) copies(name archive.TierName) (n int) {
+	w.t.Helper()
+	b, _, _ := w.tiers.Tier(name)
+	for _, err := range b.All(w.t.Context(), "t/pack/", "") {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+func TestStrays(t *testing.T) {
+	w := newWorld(t, 90_000, 3000)
+	// A move that dies before its fact, and is never tried again.
+	w.hot.Script(func(op faultstore.Op) faultstore.Decision {
+		if op.Name == faultstore.Commit {
+			return faultstore.Decision{Action: faultstore.FailBefore}
+		}
+		return faultstore.Decision{}
+	})
+	if _, err := w.move("shelf"); err == nil {
+		t.Fatal("a move without a fact")
+	}
+	w.hot.Script(nil)
+	shelf, _, _ := w.tiers.Tier("shelf")
+	for _, key := range []string{"t/pack/nobodys", "t/log/s/1"} { // the reaper's, and nobody's at all
+		if _, err := shelf.Put(t.Context(), key, []byte("x"), storage.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if done, err := w.strays(23 * time.Hour); err != nil || done.Copies != 0 {
+		t.Errorf("within the grace: %+v, %v", done, err)
+	}
+	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 2 || done.Bytes != w.bytes() {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if n := w.copies("shelf"); n != 1 {
+		t.Errorf("%d objects are left there, want the one that nothing names", n)
+	}
+	w.read()
+	w.at("hot")
+
+	// Copies that a fact let go of are the sweeper's, who keeps the hold.
+	w.must("shelf", w.bytes())
+	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 0 || w.copies("hot") != 2 {
+		t.Errorf("after a move: %+v, %v", done, err)
+	}
+	w.index.doomed = map[string][]archive.TierName{} // and when their rows are gone, and they are not
+	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 2 || w.copies("hot") != 0 {
+		t.Errorf("after a move, not doomed: %+v, %v", done, err)
+	}
+	w.read()
+	w.at("shelf")
+}
+
+// TestStraysThatAreNeeded: the copy that counts is not there, or not whole.
+func TestStraysThatAreNeeded(t *testing.T) {
+	for name, spoil := range map[string]func(b *storage.Bucket, key string) error{
+		"gone": func(b *storage.Bucket, key string) error { return b.Delete(t.Context(), key) },
+		"short": func(b *storage.Bucket, key string) error {
+			_, err := b.Put(t.Context(), key, []byte("x"), storage.CreateOptions{})
+			return err
+		},
+	} {
+		w := newWorld(t, 90_000, 3000)
+		w.must("shelf", w.bytes())
+		w.index.doomed = map[string][]archive.TierName{}
+		shelf, _, _ := w.tiers.Tier("shelf")
+		if err := spoil(shelf, "t/pack/00"); err != nil {
+			t.Fatal(err)
+		}
+		done, err := w.strays(25 * time.Hour)
+		if !fault.Is(err, fault.Corrupt) || done.Copies != 1 {
+			t.Errorf("%s: %+v, %v", name, done, err)
+		}
+		hot, _, _ := w.tiers.Tier("hot")
+		if there, err := hot.Exists(t.Context(), "t/pack/00"); !there || err != nil {
+			t.Errorf("%s: the last whole copy was removed: %v", name, err)
+		}
+	}
+	// A tier that is no longer configured: nothing can be said about it.
+	w := newWorld(t, 90_000)
+	p := w.index.packs["t/pack/00"]
+	p.Tier = "attic"
+	w.index.packs["t/pack/00"] = p
+	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 0 {
+		t.Errorf("no such tier: %+v, %v", done, err)
+	}
+}
