@@ -29,7 +29,8 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		}
 		st := w.unitStatus(row, &u, p)
 		w.o.Slog.Info("a restore has ended", "restore", st.ID, "tenant", string(row.Tenant), "state", string(st.State), "packs", st.Packs, "failure", st.Failure)
-		for _, url := range w.hooks(row.Tenant, u.Hooks...) {
+		// Of what only requests for several wanted, those are told.
+		for _, url := range w.hooks(row.Tenant, u.Requests > len(u.Batches), u.Hooks...) {
 			if err := w.tell(ctx, st, url, now); err != nil {
 				return err
 			}
@@ -83,7 +84,7 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 	if slices.ContainsFunc(units, func(r Row) bool { return r.Kind == kindOpen }) && !b.Leaving || !st.State.Ended() {
 		return nil
 	}
-	for _, url := range w.hooks(t, b.Hook) {
+	for _, url := range w.hooks(t, true, b.Hook) {
 		if err := w.tell(ctx, st, url, now); err != nil {
 			return err
 		}
@@ -99,12 +100,15 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 	return err
 }
 
-// hooks are the URLs to tell, the tenant's own included.
-func (r *Restorer) hooks(t archive.Tenant, given ...string) (urls []string) {
+// hooks are the URLs to tell: those given, and the tenant's own.
+func (r *Restorer) hooks(t archive.Tenant, own bool, given ...string) (urls []string) {
 	if r.o.Hooks == nil {
 		return nil
 	}
-	for _, url := range append(given, r.o.Hooks.Always(t)...) {
+	if own {
+		given = append(given, r.o.Hooks.Always(t)...)
+	}
+	for _, url := range given {
 		if url != "" && !slices.Contains(urls, url) {
 			urls = append(urls, url)
 		}

@@ -156,7 +156,7 @@ func (r *Restorer) join(ctx context.Context, t archive.Tenant, study archive.Ref
 		if err := u.join(w, packs, now); err != nil {
 			return err
 		}
-		row.Due = now
+		row.Due = dueFor(u.Priority)
 		return encode(row, u)
 	})
 	if err == nil {
@@ -232,7 +232,7 @@ func (r *Restorer) Cancel(ctx context.Context, t archive.Tenant, id string) (arc
 	now := r.o.Now()
 	over := fault.New(fault.Conflict, "the restore is over; nothing is left to cancel")
 	if row.Kind == kindOpen {
-		row, err = r.cancelUnit(ctx, row.ID, 0, now)
+		row, err = r.cancelUnit(ctx, row.ID, 0)
 	} else if row.Kind == kindBatch {
 		var b batch
 		row, err = r.o.Table.Change(ctx, row.ID, func(row *Row) (err error) {
@@ -246,7 +246,7 @@ func (r *Restorer) Cancel(ctx context.Context, t archive.Tenant, id string) (arc
 			return encode(row, b)
 		})
 		for _, u := range b.Units {
-			if _, cerr := r.cancelUnit(ctx, u, row.ID, now); cerr != nil && !fault.Is(cerr, fault.NotFound) && !fault.Is(cerr, fault.Conflict) {
+			if _, cerr := r.cancelUnit(ctx, u, row.ID); cerr != nil && !fault.Is(cerr, fault.NotFound) && !fault.Is(cerr, fault.Conflict) {
 				return archive.RestoreStatus{}, cerr
 			}
 		}
@@ -260,7 +260,7 @@ func (r *Restorer) Cancel(ctx context.Context, t archive.Tenant, id string) (arc
 	return r.statusOf(ctx, row)
 }
 
-func (r *Restorer) cancelUnit(ctx context.Context, id, batch int64, now time.Time) (Row, error) {
+func (r *Restorer) cancelUnit(ctx context.Context, id, batch int64) (Row, error) {
 	return r.o.Table.Change(ctx, id, func(row *Row) error {
 		if row.Kind != kindOpen {
 			return fault.New(fault.Conflict, "the restore is over; nothing is left to cancel")
@@ -270,7 +270,7 @@ func (r *Restorer) cancelUnit(ctx context.Context, id, batch int64, now time.Tim
 			return err
 		}
 		u.leave(batch)
-		row.Due = now
+		row.Due = dueFor(archive.Expedited)
 		return encode(row, u)
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 func TestSeveral(t *testing.T) {
 	w := newWorld(t, Options{Rate: 1000})
+	w.hooks.always = []string{"https://ris.example/a"} // for the one that was asked for alone, and for the request
 	for i := range 30 {
 		w.study(fmt.Sprintf("p.%02d", i), fmt.Sprintf("alpha/pack/%02d", i))
 	}
@@ -34,9 +35,10 @@ func TestSeveral(t *testing.T) {
 		t.Errorf("asked for %d", len(w.store.asked()))
 	}
 	w.pass(upkeep)
-	if err := w.r.deliverDue(t.Context()); err != nil || len(w.hooks.posts) != 1 {
+	if err := w.r.deliverDue(t.Context()); err != nil || len(w.hooks.posts) != 2 {
 		t.Fatalf("%q %v", w.hooks.posts, err)
 	}
+	slices.SortFunc(w.hooks.posts, func(a, b string) int { return len(b) - len(a) }) // the request has more objects and bytes
 	url, rest, _ := strings.Cut(w.hooks.posts[0], " ")
 	_, body, _ := strings.Cut(rest, " ")
 	var e event
@@ -155,9 +157,32 @@ func TestPrefetch(t *testing.T) {
 			t.Errorf("the copy goes at %s", p.Restored)
 		}
 	}
-	for _, bad := range [][]archive.Appointment{nil, {{At: noon}}, {{PatientID: "A", Priors: 51}}, make([]archive.Appointment, maxAppointments+1)} {
+	for _, bad := range [][]archive.Appointment{nil, {{At: noon}}, {{PatientID: "A", Priors: 51}}, {{PatientID: "A", At: noon.Add(maxFor)}}, make([]archive.Appointment, maxAppointments+1)} {
 		if _, err := w.r.Prefetch(t.Context(), alpha, bad, "", ""); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%d appointments: %v", len(bad), err)
 		}
+	}
+}
+
+// TestUrgentBesideMany: somebody who waits is not behind thousands that were asked for first, and what the
+// worker does in one pass is bounded.
+func TestUrgentBesideMany(t *testing.T) {
+	w := newWorld(t, Options{Rate: 50})
+	for i := range 450 {
+		w.study(fmt.Sprintf("p.%04d", i), fmt.Sprintf("alpha/pack/%04d", i))
+	}
+	w.study("urgent", "alpha/pack/urgent")
+	all := w.ask(archive.RestoreRequest{PatientID: "p.", Priority: archive.Bulk})
+	w.pass(time.Second)
+	urgent := w.ask(archive.RestoreRequest{Studies: []string{"urgent"}, Priority: archive.Expedited})
+	w.pass(time.Second)
+	if !slices.Contains(w.store.asked(), "alpha/pack/urgent Expedited") || len(w.store.asked()) > 100 {
+		t.Errorf("%d were asked for, the urgent one not among them", len(w.store.asked()))
+	}
+	w.w = newWorker(w.r) // another node goes on
+	w.until(urgent.ID, 10*time.Second, archive.RestoreDone)
+	w.until(all.ID, 30*time.Minute, archive.RestoreDone)
+	if n := len(w.store.asked()); n != 451 {
+		t.Errorf("%d were asked for", n)
 	}
 }

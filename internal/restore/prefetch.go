@@ -42,6 +42,9 @@ func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archiv
 		if a.PatientID == "" || a.Priors < 0 || a.Priors > maxPriors {
 			return out, fault.New(fault.Invalid, "an appointment needs a patientId, and at most %d priors", maxPriors)
 		}
+		if a.At.Sub(now)+afterwards > maxFor {
+			return out, fault.New(fault.Invalid, "an appointment is too far away; copies can stay for at most 365 days")
+		}
 		if a.Priors == 0 {
 			a.Priors = defaultPriors
 		}
@@ -64,8 +67,8 @@ func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archiv
 				out.Readable++
 				continue
 			}
-			for _, p := range need {
-				before = before.Add(cost.Load{Objects: 1, Bytes: p.Size})
+			for _, pack := range need {
+				before = before.Add(cost.Load{Objects: 1, Bytes: pack.Size})
 			}
 			priority, late := r.inTime(&p, need, a.At.Add(-spare), now, int(before.Objects), keep)
 			if late {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/storage/driver"
 )
 
 const (
@@ -38,7 +39,14 @@ func (r *Restorer) Recall(ctx context.Context, t archive.Tenant, sel archive.UID
 			return st, nil
 		}
 	}
-	st, err := r.Ask(ctx, t, archive.RestoreRequest{Studies: []string{sel.Study}, First: sel, By: "a viewer"})
+	q := archive.RestoreRequest{Studies: []string{sel.Study}, First: sel, By: "a viewer"}
+	st, err := r.Ask(ctx, t, q)
+	if err == nil && st.ID == "" && st.Packs > 0 {
+		// Somebody could not read what the index says can be read.
+		if err = r.recount(ctx, t, q); err == nil {
+			st, err = r.Ask(ctx, t, q)
+		}
+	}
 	if err != nil || st.ID == "" {
 		return st, err
 	}
@@ -49,4 +57,35 @@ func (r *Restorer) Recall(ctx context.Context, t archive.Tenant, sel archive.UID
 	}
 	r.recent[key] = recent{st.ID, now}
 	return st, nil
+}
+
+// recount asks the stores whether the copies are there that the index knows of, and has it
+// know better: a provider may end them early, or somebody by hand.
+func (r *Restorer) recount(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) error {
+	list, err := r.find(ctx, t, q)
+	if err != nil {
+		return err
+	}
+	for _, study := range list {
+		packs, err := r.o.Index.Packs(ctx, t, study.Ref)
+		if err != nil {
+			return err
+		}
+		for _, p := range packs {
+			s, tier, ok := r.o.Tiers.Tier(p.Tier)
+			if !ok || !tier.Restore || p.Restored.IsZero() {
+				continue
+			}
+			attrs, err := s.Stat(ctx, p.Object)
+			if err != nil {
+				return err
+			}
+			if attrs.Restore.State == driver.Archived || attrs.Restore.State == driver.Restoring {
+				if err := r.o.Index.SetRestored(ctx, t, p.Object, time.Time{}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }

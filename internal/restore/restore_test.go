@@ -296,3 +296,25 @@ func TestRecall(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestRecallOfLostCopy: the index says that there is a copy, and the store has none.
+func TestRecallOfLostCopy(t *testing.T) {
+	w := newWorld(t, Options{})
+	ref := w.study("1.2", "alpha/pack/A", "alpha/pack/B")
+	w.until(w.ask(one("1.2")).ID, 10*time.Minute, archive.RestoreDone)
+	sel := archive.UIDs{Study: "1.2"}
+	if st, err := w.r.Recall(t.Context(), alpha, sel); err != nil || st.State != archive.RestoreDone || st.ID != "" {
+		t.Errorf("it is there: %+v %v", st, err)
+	} else if st, err = w.r.Wait(t.Context(), alpha, st.ID); err != nil || st.State != archive.RestoreDone {
+		t.Errorf("waiting for nothing: %+v %v", st, err)
+	}
+	*w.store.packs["alpha/pack/B"] = frozen{}
+	st, err := w.r.Recall(t.Context(), alpha, sel)
+	if err != nil || st.State != archive.RestoreWaiting || st.Packs != 1 || w.index.packs[ref][0].Restored.IsZero() {
+		t.Fatalf("%+v %v", st, err)
+	}
+	w.until(st.ID, 10*time.Minute, archive.RestoreDone)
+	if w.store.thaws["alpha/pack/A"] != 1 || w.store.thaws["alpha/pack/B"] != 2 {
+		t.Errorf("%v", w.store.thaws)
+	}
+}

@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	maxOpen  = 50_000           // studies' restores that are held in memory; further ones wait in the table
-	loadPage = 1000             // rows read at once
-	reload   = time.Hour        // when a restore is looked at again that nothing is expected of
-	upkeep   = 10 * time.Second // between looks for what is over
-	forever  = 100 * 365 * 24 * time.Hour
-	awayFor  = 30 * time.Second
-	giveUp   = 14 * 24 * time.Hour // after it was asked for
+	maxOpen    = 50_000           // studies' restores that are held in memory; further ones wait in the table
+	loadPage   = 1000             // rows read at once
+	maxTouched = 200              // rows that are looked at in one pass
+	reload     = time.Hour        // when a restore is looked at again that nothing is expected of
+	upkeep     = 10 * time.Second // between looks for what is over
+	forever    = 100 * 365 * 24 * time.Hour
+	awayFor    = 30 * time.Second
+	giveUp     = 14 * 24 * time.Hour // after it was asked for
 )
 
 // Run works on restores, and tells those who want to know of their ends, until the
@@ -99,11 +100,12 @@ func (w *worker) pass(ctx context.Context) error {
 	return errors.Join(w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
 }
 
-// load reads what others have changed since, and at first all there is.
+// load reads what others have changed since, and at first all there is. Of what is due so
+// much is looked at in one pass that something urgent need not wait for it.
 func (w *worker) load(ctx context.Context, now time.Time) error {
-	by := now
+	by, limit := now, maxTouched
 	if !w.whole {
-		by = now.Add(forever)
+		by, limit = now.Add(forever), loadPage
 		rows, err := w.o.Table.OfKinds(ctx, "", []string{kindPace}, 0, 1)
 		if err != nil {
 			return err
@@ -114,8 +116,9 @@ func (w *worker) load(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
+	touched := 0
 	for after := (Row{}); ; {
-		rows, err := w.o.Table.Due(ctx, kindOpen, by, after, loadPage)
+		rows, err := w.o.Table.Due(ctx, kindOpen, by, after, limit)
 		if err != nil {
 			return err
 		}
@@ -130,14 +133,22 @@ func (w *worker) load(ctx context.Context, now time.Time) error {
 				w.o.Slog.Error("a restore cannot be read", "restore", idOf(row), "error", err)
 				continue
 			}
-			w.open[row.ID] = &held{Row: row, unit: u, touched: !row.Due.After(now)}
+			h := &held{Row: row, unit: u}
+			if !row.Due.After(now) && touched < maxTouched {
+				h.touched = true
+				touched++
+			}
+			w.open[row.ID] = h
 		}
-		if len(rows) < loadPage {
+		if len(rows) < limit || w.whole {
 			w.whole = true
 			return nil
 		}
 	}
 }
+
+// dueFor is when a row is due that was asked for: at once, the more urgent the sooner.
+func dueFor(p archive.Priority) time.Time { return time.UnixMilli(1 + int64(p.Rank())).UTC() }
 
 // edits are what has happened to packs, by row and object.
 type edits map[int64]map[string]func(*item)
