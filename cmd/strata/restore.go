@@ -174,7 +174,7 @@ func (s *session) showRestore(r api.Restore, err error) error {
 		}
 		fmt.Fprintf(w, "state\t%s\npriority\t%s\nstudies\t%d\nobjects\t%d of %d can be read\nbytes\t%s of %s\n",
 			r.State, r.Priority, r.Studies, r.ObjectsReady, r.Objects, gigabytes(r.BytesReady), gigabytes(r.Bytes))
-		if r.Ready != nil && (r.State == api.RestoreStateWaiting || r.State == api.RestoreStateRunning) {
+		if r.Ready != nil && underWay(r) {
 			fmt.Fprintf(w, "expected\t%s\n", when(r.Ready))
 		}
 		if r.Until != nil {
@@ -189,14 +189,35 @@ func (s *session) showRestore(r api.Restore, err error) error {
 	})
 }
 
-// awaitRestore shows how far a restore is until it ends. It does not end when the command is
+// awaitRestore shows how far a restore is until it ends, then its outcome. It does not end when the command is
 // interrupted: a server that runs goes on with it.
 func (s *session) awaitRestore(ctx context.Context, r api.Restore) error {
+	r, err := s.followRestore(ctx, r)
+	if err != nil {
+		return err
+	}
+	if r.State == api.RestoreStateDone {
+		return s.showRestore(r, nil)
+	}
+	why := "the server's log says why"
+	if r.Failure != nil {
+		why = *r.Failure
+	}
+	return fmt.Errorf("the restore is %s: %s", r.State, why)
+}
+
+// underWay reports whether the restore is not over.
+func underWay(r api.Restore) bool {
+	return r.State == api.RestoreStateWaiting || r.State == api.RestoreStateRunning
+}
+
+// followRestore asks until the restore has ended, under a progress bar or, where nobody looks, with a line for each change.
+func (s *session) followRestore(ctx context.Context, r api.Restore) (api.Restore, error) {
 	id := *r.Id
 	out := terminal(s.stderr)
-	bars := mpb.New(mpb.WithOutput(out), mpb.WithWidth(40)) // one with a context panics when that has ended
-	var left atomic.Value                                   // for the bar, which is drawn meanwhile
+	var left atomic.Value // for the bar, which is drawn meanwhile
 	left.Store(expected(r))
+	bars := mpb.New(mpb.WithOutput(out), mpb.WithWidth(40)) // one with a context panics when that has ended
 	bar := bars.AddBar(r.Bytes, mpb.PrependDecorators(decor.Name("restore ")),
 		mpb.AppendDecorators(decor.Counters(decor.SizeB1000(0), "% .1f / % .1f "), decor.Any(func(decor.Statistics) string { return left.Load().(string) })))
 	defer bars.Wait()
@@ -212,34 +233,28 @@ func (s *session) awaitRestore(ctx context.Context, r api.Restore) error {
 			said = line
 			fmt.Fprintln(s.stderr, line)
 		}
-		switch r.State {
-		case api.RestoreStateDone:
-			bar.SetTotal(-1, true)
-			return s.showRestore(r, nil)
-		case api.RestoreStateWaiting, api.RestoreStateRunning:
-		default:
-			why := "the server's log says why"
-			if r.Failure != nil {
-				why = *r.Failure
+		if !underWay(r) {
+			if r.State == api.RestoreStateDone {
+				bar.SetTotal(-1, true)
 			}
-			return fmt.Errorf("the restore is %s: %s", r.State, why)
+			return r, nil
 		}
 		select {
 		case <-ctx.Done():
 			fmt.Fprintln(s.stderr, "The restore goes on; strata restores shows how far it is.")
-			return ctx.Err()
+			return r, ctx.Err()
 		case <-tick.C:
 		}
 		var err error
 		if r, err = read[api.Restore](s.GetRestore(ctx, s.tenant, id)); err != nil {
-			return fmt.Errorf("asking how far it is: %w", err)
+			return r, fmt.Errorf("asking how far it is: %w", err)
 		}
 	}
 }
 
 // expected is when the restore is, for people.
 func expected(r api.Restore) string {
-	if r.Ready == nil || r.State != api.RestoreStateWaiting && r.State != api.RestoreStateRunning {
+	if r.Ready == nil || !underWay(r) {
 		return string(r.State)
 	}
 	return "expected " + r.Ready.UTC().Format("2006-01-02 15:04Z")
