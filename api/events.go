@@ -62,6 +62,7 @@ var errStreamOver = errors.New("the stream is over")
 func (t *stream) VisitWatchRestoreResponse(w http.ResponseWriter) error {
 	defer t.s.streams.Release(1)
 	out := http.NewResponseController(w)
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection serves other requests
 	sent := time.Time{}
 	write := func(text string) error {
 		sent = time.Now()

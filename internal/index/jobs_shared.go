@@ -37,12 +37,12 @@ func (q Jobs) Merge(ctx context.Context, t archive.Tenant, kind, key string, cre
 		if res.Error != nil {
 			return res.Error
 		}
-		added := res.RowsAffected > 0
-		err := q.x.locking(tx, "").Where("kind = ? AND tenant = ? AND key = ?", kind, string(t), key).Take(&m).Error
+		var found jobModel // m has no identity to go by where a row was there
+		err := q.x.locking(tx, "").Where("kind = ? AND tenant = ? AND key = ?", kind, string(t), key).Take(&found).Error
 		if err != nil {
 			return err
 		}
-		if j, own, err = change(tx, &m, added, f); own != nil {
+		if j, own, err = change(tx, &found, res.RowsAffected > 0, f); own != nil {
 			return fault.Wrap(fault.Conflict, own, "") // ends the transaction, and is not tried again
 		}
 		return err

@@ -62,7 +62,7 @@ func heavy(t *testing.T, a *Archive, study, series int) (uids []archive.UIDs, fi
 	t.Helper()
 	for s := range series {
 		u := archive.UIDs{Study: fmt.Sprintf("1.2.%d", study), Series: fmt.Sprintf("1.2.%d.%d", study, s+1), Instance: fmt.Sprintf("1.2.%d.%d.1", study, s+1)}
-		file := retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 3000, Columns: 3000, Name: "Doe^Jane", PatientID: fmt.Sprintf("P%d", study)})
+		file := retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 2900, Columns: 2900, Name: "Doe^Jane", PatientID: fmt.Sprintf("P%d", study)})
 		for _, r := range store(t, a, file) {
 			if r.Err != nil {
 				t.Fatal(r.Err)

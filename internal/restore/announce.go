@@ -25,7 +25,8 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 	for _, row := range rows {
 		u, err := decode[unit](row)
 		if err != nil {
-			return err
+			w.o.Slog.Error("a restore cannot be read", "restore", idOf(row), "error", err)
+			continue
 		}
 		st := w.unitStatus(row, &u, p)
 		w.o.Slog.Info("a restore has ended", "restore", st.ID, "tenant", string(row.Tenant), "state", string(st.State), "packs", st.Packs, "failure", st.Failure)

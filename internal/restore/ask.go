@@ -72,13 +72,18 @@ func (r *Restorer) check(t archive.Tenant, q *archive.RestoreRequest) error {
 		q.For = r.o.For
 	}
 	q.For = max(q.For, day)
-	if q.Webhook == "" {
+	return r.allowed(t, q.Webhook)
+}
+
+// allowed refuses a webhook that the operator does not allow.
+func (r *Restorer) allowed(t archive.Tenant, url string) error {
+	switch {
+	case url == "":
 		return nil
-	}
-	if r.o.Hooks == nil {
+	case r.o.Hooks == nil:
 		return fault.New(fault.Invalid, "no webhooks are configured; see webhook-file")
 	}
-	return r.o.Hooks.Allowed(t, q.Webhook)
+	return r.o.Hooks.Allowed(t, url)
 }
 
 var errTooMany = fault.New(fault.TooLarge, "one request restores at most %d studies; ask in several", maxStudies)

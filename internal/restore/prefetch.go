@@ -28,7 +28,7 @@ func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archiv
 	if len(list) == 0 || len(list) > maxAppointments {
 		return out, fault.New(fault.Invalid, "give from 1 to %d appointments", maxAppointments)
 	}
-	if err := r.check(t, &archive.RestoreRequest{PatientID: "-", Webhook: hook}); err != nil {
+	if err := r.allowed(t, hook); err != nil {
 		return out, err
 	}
 	now := r.o.Now()

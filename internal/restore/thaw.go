@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	atOnce    = 16          // requests to stores
-	patience  = time.Minute // of one of them
-	maxTries  = 5           // that come to nothing
+	atOnce    = 16               // requests to stores
+	patience  = 20 * time.Second // of one of them; they move no objects
+	maxTries  = 5                // that come to nothing
 	maxPause  = 5 * time.Minute
 	leastTime = 24 * time.Hour // a copy stays at least
 )
@@ -58,7 +58,7 @@ func (w *worker) look(ctx context.Context, e edits, now time.Time) {
 // seen is what a look at a pack has shown.
 func (w *worker) seen(e edits, p place, tier archive.Tier, attrs driver.Attrs, err error) {
 	now := w.o.Now()
-	edit := func(f func(*item)) { f(p.item); e.add(p.ID, p.item.Object, f) }
+	edit := func(f func(*item)) { w.edit(e, p, f) }
 	switch {
 	case fault.Is(err, fault.NotFound):
 		edit(fail("an object of the study is not in its tier; run strata verify"))
@@ -124,11 +124,7 @@ func (w *worker) thaw(ctx context.Context, e edits, now time.Time) {
 	w.each(ctx, queue, func(ctx context.Context, p place, s Store, tier archive.Tier) func() {
 		speed, ok := cost.Speed(tier, p.item.priority(&p.unit))
 		if !ok {
-			return func() {
-				why := fail("the tier has no speeds of restoring; see tiers")
-				why(p.item)
-				e.add(p.ID, p.item.Object, why)
-			}
+			return func() { w.edit(e, p, fail("the tier has no speeds of restoring; see tiers")) }
 		}
 		// Whoever worked before may have asked, and not lived to note it.
 		attrs, err := s.Stat(ctx, p.item.Object)
@@ -166,7 +162,7 @@ func rankOf(b bool) int {
 // asked is what a store has answered to a restore.
 func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.RestoreSpeed, err error) {
 	now := w.o.Now()
-	edit := func(f func(*item)) { f(p.item); e.add(p.ID, p.item.Object, f) }
+	edit := func(f func(*item)) { w.edit(e, p, f) }
 	slower, more := slowerThan(tier, speed.Priority)
 	switch {
 	case err == nil:
@@ -190,6 +186,12 @@ func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.Restor
 		w.o.Slog.Error("the store refuses to restore", "tier", string(tier.Name), "error", err)
 		edit(fail("the store refuses to restore: " + fault.Message(err)))
 	}
+}
+
+// edit changes the pack in memory at once, and its row at the end of the pass.
+func (w *worker) edit(e edits, p place, f func(*item)) {
+	f(p.item)
+	e.add(p.ID, p.item.Object, f)
 }
 
 func fail(why string) func(*item) {

@@ -165,7 +165,7 @@ func (e edits) add(id int64, object string, f func(*item)) {
 	e[id][object] = f
 }
 
-// drop marks a pack that is not the study's any more.
+// dropped marks a pack that is not the study's any more.
 const dropped itemState = "dropped"
 
 // compare looks whether the study's packs are still where they were: it may have been deleted,

@@ -198,9 +198,6 @@ func (s *Sender) Post(ctx context.Context, t archive.Tenant, raw, id string, bod
 	return nil
 }
 
-// Close closes connections that nobody uses.
-func (s *Sender) Close() { s.http.CloseIdleConnections() }
-
 // Sign returns the signature of a body, as the header has it behind "sha256=".
 func Sign(secret, timestamp string, body []byte) string {
 	m := hmac.New(sha256.New, []byte(secret))

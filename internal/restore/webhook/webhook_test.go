@@ -89,7 +89,6 @@ func TestPost(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New(list, func() time.Time { return at })
-	defer s.Close()
 	body, _ := json.Marshal(map[string]string{"state": "done"})
 	if err := s.Post(t.Context(), "alpha", target.URL+"/hook/a", "id-1", body); err != nil {
 		t.Fatal(err)
