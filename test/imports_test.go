@@ -67,6 +67,7 @@ var layers = []struct {
 	{pkg: "internal/restore/webhook", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
+	{pkg: "internal/settle", may: useCase, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},
 	{pkg: "dicomweb", may: []string{"internal/archive", "internal/dicom/...", "internal/fault", "internal/fault/problem", "internal/ingest", "internal/retrieve",
 		"internal/search", "internal/remove", "internal/seal", "internal/pixel/render", "internal/report", "internal/thumbnail"}, alien: []string{"gorm.io"}},

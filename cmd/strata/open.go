@@ -132,12 +132,10 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
+	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}
 	o.Restores = c.Restores
-	if o.Restores.Hooks, err = c.openHooks(); err != nil {
-		_ = set.Close() // nothing was used yet
-		return o, err
-	}
-	if c.Store != "" {
+	o.Restores.Hooks, err = c.openHooks()
+	if err == nil && c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}
 	if err == nil {

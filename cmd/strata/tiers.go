@@ -33,7 +33,7 @@ func readTiers(value any, store, currency string) ([]archive.Tier, error) {
 // openTiers opens the stores that tiers name beside the node's own. One that
 // cannot be reached just now does not keep the node from serving what lies elsewhere.
 func (c *Config) openTiers(ctx context.Context, o *node.Options) error {
-	o.Tiers, o.TierStores = c.Tiers, map[string]driver.Driver{}
+	o.Tiers, o.TierStores, o.MoveRate = c.Tiers, map[string]driver.Driver{}, c.MoveRate
 	for _, t := range c.Tiers {
 		if t.Store == "" || o.TierStores[t.Store] != nil {
 			continue

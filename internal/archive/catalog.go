@@ -41,7 +41,7 @@ type InstanceRow struct {
 	Received              time.Time
 	Tier                  Availability
 	Place                 TierName // where its object lies
-	ChunkID               int64 // of the metadata chunk that holds its JSON; 0 when the log alone does
+	ChunkID               int64    // of the metadata chunk that holds its JSON; 0 when the log alone does
 }
 
 // StudyFilter selects studies by what the index can look up. Terms narrow the

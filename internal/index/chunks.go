@@ -17,14 +17,6 @@ func (b *batch) putChunk(t *tenant, id int64, c *archive.Chunk) error {
 	return b.c.insert(&intoChunks, id, b.sealed)
 }
 
-// replaceChunk is putChunk where there may be one of that identity.
-func (b *batch) replaceChunk(t *tenant, id int64, c *archive.Chunk) error {
-	if err := b.sealChunk(t, id, c); err != nil {
-		return err
-	}
-	return b.c.exec(`INSERT INTO chunks (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed`, id, b.sealed)
-}
-
 func (b *batch) sealChunk(t *tenant, id int64, c *archive.Chunk) (err error) {
 	b.plain = binary.AppendUvarint(b.plain[:0], uint64(c.Size))
 	b.plain = append(b.plain, c.Data...)

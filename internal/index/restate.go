@@ -42,6 +42,9 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err != nil {
 		return nil, err
 	}
+	for _, k := range f.Packs {
+		delete(x.lies, k.Object) // for these the fact itself stands now
+	}
 	return placed, b.supersede(t, e, x.lies)
 }
 
@@ -287,7 +290,7 @@ func (x *restating) place() ([]Placed, error) {
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
 
-// chunksOf puts the chunks of rows that are moved. Each takes the identity of a row of its own that no chunk that stays has.
+// chunksOf puts the chunks of rows that are moved.
 func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 	if len(x.f.Chunks) == 0 {
 		return nil
@@ -298,19 +301,29 @@ func (x *restating) chunksOf(to map[*row]*archive.Instance) error {
 			continue
 		}
 		x.old[l.r.ChunkID] = true
-		if at := &x.chunk[in.JSON.Chunk]; *at == 0 && !x.used[l.r.ID] {
-			*at = l.r.ID
-		}
-	}
-	for i, id := range x.chunk {
-		if id != 0 {
-			x.used[id] = true
-			if err := x.b.replaceChunk(x.t, id, &x.f.Chunks[i]); err != nil {
-				return err
-			}
+		if _, err := x.chunkOf(l.e, in); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// chunkOf returns the identity of the chunk that holds the instance's JSON, and puts the chunk when it is first asked
+// for. It takes a number of the series as a row would: an identity is never given to another chunk, so that
+// whoever holds one in memory, or is about to read it, can tell.
+func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
+	at := &x.chunk[in.JSON.Chunk]
+	if *at != 0 {
+		return *at, nil
+	}
+	if e.next > ordinalMask {
+		return 0, errTooMany
+	}
+	*at = e.id<<ordinalBits | e.next
+	e.next++
+	x.b.unsettle(e)
+	x.used[*at] = true
+	return *at, x.b.putChunk(x.t, *at, &x.f.Chunks[in.JSON.Chunk])
 }
 
 // relocate has a row say where the instance lies now.
@@ -333,24 +346,18 @@ func (x *restating) make(made []int, placed []Placed) error {
 		if err != nil {
 			return err
 		}
+		r := &row{placed: f.ID}
+		r.Instance = *in
+		if len(x.chunk) > 0 {
+			if r.ChunkID, err = x.chunkOf(e, in); err != nil {
+				return err
+			}
+		}
 		if e.next > ordinalMask {
 			return errTooMany
 		}
-		r := &row{placed: f.ID}
-		r.Instance = *in
 		r.ID, r.SeriesID, r.StudyID = e.id<<ordinalBits|e.next, e.id, x.st.id
 		r.Source = archive.Source{Fact: in.Stated, Blob: in.Blob}
-		if len(x.chunk) > 0 {
-			at := &x.chunk[in.JSON.Chunk]
-			if *at == 0 {
-				*at = r.ID
-				if err := b.replaceChunk(t, r.ID, &f.Chunks[in.JSON.Chunk]); err != nil {
-					return err
-				}
-			}
-			r.ChunkID = *at
-			x.used[*at] = true
-		}
 		if placed[i], err = b.place(e, r); err != nil {
 			return err
 		}

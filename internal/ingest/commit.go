@@ -3,16 +3,14 @@ package ingest
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/pack"
 )
 
 // Commit makes what the request stored durable and visible. It returns the
@@ -81,7 +79,8 @@ func (r *Request) commit(ctx context.Context, studies []*study) {
 // commit makes the study's key, pack and fact durable.
 func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 	o := &st.r.s.o
-	st.cutChunk()
+	st.json.Finish()
+	st.fact.Chunks = st.json.Chunks
 	if len(st.fact.Instances) == 0 {
 		st.stage.Abort()
 		return archive.Entry{}, nil
@@ -99,6 +98,8 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 		for i := range st.fact.Instances {
 			st.fact.Instances[i].At.Object = body.Object
 		}
+		// For the index; the log does not say it.
+		st.fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 		left := o.Grace/2 - o.Now().Sub(packed)
 		if left <= 0 {
 			return archive.Entry{}, fault.New(fault.Timeout, "storing took too long to be safe; send the instances again")
@@ -189,11 +190,4 @@ func (res *Result) remark(a *archive.Placed) {
 }
 
 // packName returns a new pack's name.
-func (s *Store) packName() string {
-	src := s.o.Rand
-	if src == nil {
-		src = rand.Reader
-	}
-	id := ulid.MustNew(ulid.Timestamp(s.o.Now()), src)
-	return string(s.o.Tenant) + "/pack/" + id.String()
-}
+func (s *Store) packName() string { return pack.NewName(s.o.Tenant, s.o.Now(), s.o.Rand) }

@@ -38,6 +38,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/keys"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 )
 
@@ -106,9 +107,7 @@ func New(o Options) (*Store, error) {
 	if o.Grace == 0 {
 		o.Grace = 24 * time.Hour
 	}
-	// Small windows: a chunk of JSON is at most a few hundred KiB.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
-		zstd.WithWindowSize(256<<10), zstd.WithLowerEncoderMem(true))
+	enc, err := ledger.NewChunkEncoder()
 	if err != nil {
 		return nil, err
 	}

@@ -6,13 +6,10 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/dicom"
 	"github.com/strata-pacs/strata/internal/dicom/dicomjson"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/seal"
 )
-
-// chunkBytes is how much DICOM JSON is compressed together: enough that the
-// repetition within a series pays, little enough that one instance's metadata is cheap.
-const chunkBytes = 128 << 10
 
 // study is one study's share of a request until its fact is written.
 type study struct {
@@ -21,9 +18,9 @@ type study struct {
 	key   *studyKey
 	stage *pack.Stage
 	fact  archive.Fact
-	began int    // the request's result that it began with
-	at    []int  // the request's result of each of fact.Instances
-	json  []byte // of the chunk that is being filled
+	began int   // the request's result that it began with
+	at    []int // the request's result of each of fact.Instances
+	json  ledger.Chunker
 }
 
 // study returns the share of the study, starting it if needed.
@@ -42,6 +39,7 @@ func (r *Request) study(ctx context.Context, uid string) (*study, error) {
 		return nil, err
 	}
 	st := &study{r: r, ref: ref, key: key, began: len(r.results), stage: pack.NewStage(ctx, r.s.o.Packs, r.s.packName, r.s.o.InlineLimit, r.s.o.Budget)}
+	st.json.Encoder = r.s.zstd
 	st.fact = archive.Fact{Kind: archive.FactStored, Study: ref, Key: key.id}
 	r.studies[uid] = st
 	return st, nil
@@ -85,21 +83,8 @@ func (st *study) add(b *blob, f *dicom.File, in archive.Instance, at int) error 
 	in.Layout = layout.AppendBinary(nil)
 	record(&in, f.Data)
 
-	from := len(st.json)
-	st.json = dicomjson.Append(st.json, f.Data)
-	in.JSON = archive.JSONRef{Chunk: len(st.fact.Chunks), Offset: from, Length: len(st.json) - from}
-	if len(st.json) >= chunkBytes {
-		st.cutChunk()
-	}
+	in.JSON = st.json.Add(func(dst []byte) []byte { return dicomjson.Append(dst, f.Data) })
 	st.fact.Instances = append(st.fact.Instances, in)
 	st.at = append(st.at, at)
 	return nil
-}
-
-func (st *study) cutChunk() {
-	if len(st.json) == 0 {
-		return
-	}
-	st.fact.Chunks = append(st.fact.Chunks, archive.Chunk{Data: st.r.s.zstd.EncodeAll(st.json, nil), Size: len(st.json)})
-	st.json = st.json[:0]
 }

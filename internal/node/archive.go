@@ -17,11 +17,13 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/internal/remove"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/search"
+	"github.com/strata-pacs/strata/internal/settle"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage"
@@ -37,6 +39,8 @@ type Archive struct {
 	Retrieve  *retrieve.Reader
 	Remove    *remove.Remover
 	Shred     *shred.Shredder
+	Move      *move.Mover
+	Settle    *settle.Settler
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -168,7 +172,9 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Remove = remove.New(n.Index, a.controls, a.ring)
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
-	return nil
+	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
+	a.Settle, err = a.newSettler()
+	return err
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -248,6 +254,9 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
+	}
+	if a.Settle != nil {
+		a.Settle.Close()
 	}
 	if a.Thumbnail != nil {
 		a.Thumbnail.Close()

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/custody"
@@ -62,6 +63,8 @@ type Options struct {
 	// are the stores that they name, by address; that of the hot one is Remote, or in Data.
 	Tiers      []archive.Tier
 	TierStores map[string]driver.Driver
+	// MoveRate is how many bytes a second this node moves between tiers, at most; 0: no limit.
+	MoveRate int64
 	// ReadCache is the folder that keeps what was read of a remote store, sealed as it came,
 	// up to ReadCacheBytes; empty: nothing is kept.
 	ReadCache      string
@@ -98,6 +101,7 @@ type Options struct {
 	// Serve, if set, makes the handler of an archive that has been opened.
 	Serve func(*Archive) http.Handler
 
+	Settling       Settling
 	Duplicates     ingest.Policy
 	ReconcileEvery time.Duration // default 1 min
 	Grace          time.Duration // of the reaper, default 24 h
@@ -151,6 +155,7 @@ type Node struct {
 	near   *cachestore.Store // nil without a read cache
 	tiers  *tiers.Stores
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
+	moving *rate.Limiter
 	tidy   tidy
 
 	restorer *restore.Restorer
@@ -235,7 +240,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 func newNode(o Options) *Node {
 	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), stopping: make(chan struct{}), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
-		together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
+		moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 

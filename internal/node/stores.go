@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/time/rate"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -109,6 +112,20 @@ func (n *Node) oneOf(stores []driver.Driver, places map[string]int, first int) d
 		return stores[0]
 	}
 	o := tierstore.Options{Stores: stores}
+	if places != nil {
+		o.Hint = func(ctx context.Context, key string) (int, bool) {
+			if n.Index == nil { // not open yet
+				return 0, false
+			}
+			tenant, _, _ := strings.Cut(key, "/")
+			name, ok, err := n.Index.Where(ctx, archive.Tenant(tenant), key)
+			if err != nil || !ok {
+				return 0, false
+			}
+			_, t, ok := n.tiers.Tier(name)
+			return places[t.Store] - first, ok
+		}
+	}
 	s := tierstore.New(o)
 	n.apart = append(n.apart, s)
 	return s.Driver
@@ -135,6 +152,24 @@ func (n *Node) Tier(name archive.TierName) (*storage.Bucket, archive.Tier, bool)
 
 // Tiers returns the tiers, the hot one first.
 func (n *Node) Tiers() []archive.Tier { return n.tiers.All() }
+
+// paceMoves waits until n more bytes may be moved by this node.
+func (n *Node) paceMoves(ctx context.Context, bytes int) error {
+	for most := n.moving.Burst(); bytes > 0; bytes -= most {
+		if err := n.moving.WaitN(ctx, min(bytes, most)); err != nil {
+			return fmt.Errorf("waiting until more may be moved: %w", err)
+		}
+	}
+	return nil
+}
+
+// newMoveLimit returns the limit of moves in bytes a second; 0 is none.
+func newMoveLimit(bytes int64) *rate.Limiter {
+	if bytes <= 0 {
+		return rate.NewLimiter(rate.Inf, 1<<30)
+	}
+	return rate.NewLimiter(rate.Limit(bytes), 256<<10)
+}
 
 // warmer is what reads ahead into the read cache of the stores that are away.
 type warmer struct {

@@ -10,10 +10,16 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/retrieve"
+	"github.com/strata-pacs/strata/internal/testservers"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/faultstore"
 	"github.com/strata-pacs/strata/storage/filestore"
+	"github.com/strata-pacs/strata/storage/s3protocol/glaciertest"
+	"github.com/strata-pacs/strata/storage/s3store"
 )
 
 const coldStore = "file:///cold"
@@ -127,6 +133,161 @@ func TestTiers(t *testing.T) {
 		p.wants(n, u, file)
 		p.wants(n, w, hot)
 		p.close(n)
+	}
+}
+
+// TestMoveOfAStudy: a study moves while it is read, is found in its tier by the index, and by
+// one that is made anew.
+func TestMoveOfAStudy(t *testing.T) {
+	for _, remote := range []bool{false, true} {
+		p, _ := newTieredPlace(t)
+		p.o.Tiers = append(p.o.Tiers, archive.Tier{Name: "attic", Store: "file:///attic", Restore: true})
+		attic, err := filestore.New(filepath.Join(t.TempDir(), "attic"), filestore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.o.TierStores["file:///attic"] = attic
+		if remote {
+			if p.o.Remote, err = filestore.New(filepath.Join(t.TempDir(), "objects"), filestore.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := p.open()
+		u, file := image(1, 1)
+		store(t, n, file)
+		hot, _, _ := p.host.Tier("hot")
+		name := packsIn(t, hot)[0]
+		study := n.ring.Ref(u.Study)
+		moves := func(to archive.TierName, availability archive.Availability) {
+			t.Helper()
+			// What is in one study's pack here is far less than what moves by itself.
+			m := move.New(move.Options{Index: n.Index, Log: n.log, Tiers: p.host.tiers, Pace: p.host.paceMoves, Least: 1})
+			if moved, err := m.Move(t.Context(), n.Tenant, study, to); err != nil || moved == 0 {
+				t.Fatalf("to %s: %d, %v", to, moved, err)
+			}
+			if at, ok, err := n.Index.Where(t.Context(), n.Tenant, name); at != to || !ok || err != nil {
+				t.Errorf("it is in %s by the index, want %s: %v, %v", at, to, ok, err)
+			}
+			found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+			if err != nil || len(found) != 1 || found[0].Tier != availability {
+				t.Errorf("to %s: %+v, %v; want %s", to, found, err, availability)
+			}
+			p.wants(n, u, file)
+		}
+		moves("cold", archive.Online)
+		if err := hot.Delete(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		p.wants(n, u, file)
+		moves("attic", archive.Nearline)
+		if _, err := n.Move.Move(t.Context(), n.Tenant, study, "nowhere"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("no such tier: %v", err)
+		}
+		if remote && p.host.Condition().WrongHints != 0 {
+			t.Errorf("%d wrong hints", p.host.Condition().WrongHints)
+		}
+		p.close(n)
+
+		if report, err := Rebuild(t.Context(), p.o, nil); err != nil || len(report.Gaps) != 0 || report.Instances != 1 {
+			t.Errorf("rebuild: %+v, %v", report, err)
+		}
+		n = p.open()
+		if at, ok, err := n.Index.Where(t.Context(), n.Tenant, name); at != "attic" || !ok || err != nil {
+			t.Errorf("after a rebuild it is in %s: %v, %v", at, ok, err)
+		}
+		p.wants(n, u, file)
+		if r := p.verify(n); len(r.Gaps) > 0 {
+			t.Errorf("%+v", r)
+		}
+		p.close(n)
+		p.o.Tiers = p.o.Tiers[:2] // what is there cannot be read any more, and is not lost
+		n = p.open()
+		found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+		if err != nil || len(found) != 1 || found[0].Tier != archive.Unavailable {
+			t.Errorf("its tier is not configured: %+v, %v", found, err)
+		}
+		p.close(n)
+	}
+}
+
+// TestArchiveClass: the tiers of a preset in one bucket. What is archived says so
+// until it has been restored.
+func TestArchiveClass(t *testing.T) {
+	clock := glaciertest.NewClock()
+	s := glaciertest.Start(t, testservers.Versitygw(t), glaciertest.Options{Now: clock.Now})
+	s.NewBucket(t, "strata", false)
+	p := newPlace(t)
+	bucket, err := s3store.Open(t.Context(), s.URL("strata", ""), s3store.Options{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.o.Tiers, err = tiers.Read("aws", s.URL("strata", ""), "USD"); err != nil {
+		t.Fatal(err)
+	}
+	p.o.Remote, p.o.StoreMemory = bucket, 1
+	n := p.open()
+	defer p.close(n)
+	u, file := image(1, 1)
+	store(t, n, file)
+	study := n.ring.Ref(u.Study)
+	is := func(want archive.Availability) {
+		t.Helper()
+		found, err := n.Retrieve.Find(t.Context(), n.Tenant, u, retrieve.Files)
+		if err != nil || len(found) != 1 || found[0].Tier != want {
+			t.Errorf("%+v, %v; want %s", found, err, want)
+		}
+	}
+	for _, c := range []struct {
+		to   archive.TierName
+		want archive.Availability
+	}{{"cold", archive.Online}, {"archive", archive.Nearline}} {
+		if moved, err := mover(p.host, n).Move(t.Context(), n.Tenant, study, c.to); err != nil || moved == 0 {
+			t.Fatal(moved, err)
+		}
+		if is(c.want); c.want == archive.Online {
+			p.wants(n, u, file)
+		}
+	}
+	packs, err := n.Index.Packs(t.Context(), n.Tenant, study)
+	if err != nil || len(packs) != 1 {
+		t.Fatal(packs, err)
+	}
+	if _, err := n.Bucket.Get(t.Context(), packs[0].Object, 1<<20); !fault.Is(err, fault.Archived) {
+		t.Errorf("it is read from the archive: %v", err)
+	}
+	if r := p.verify(n); len(r.Gaps) > 0 || r.Archived != 1 {
+		t.Errorf("%+v", r)
+	}
+	b, tier, _ := p.host.Tier("archive")
+	if err := b.Thaw(t.Context(), packs[0].Object, storage.ThawOptions{For: 24 * time.Hour, Speed: tier.Speeds[0].Word}); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(tier.Speeds[0].Longest + time.Minute)
+	p.wants(n, u, file)
+	if moved, err := mover(p.host, n).Move(t.Context(), n.Tenant, study, "hot"); err != nil || moved == 0 {
+		t.Fatal(moved, err)
+	}
+	is(archive.Online)
+	p.wants(n, u, file)
+}
+
+func TestMoveRate(t *testing.T) {
+	p := newPlace(t)
+	p.o.MoveRate = 1 << 20
+	n := p.open()
+	defer p.close(n)
+	// What is more than one gulp waits for the rest: 256 KiB at once, then a mebibyte a second.
+	began := time.Now()
+	if err := p.host.paceMoves(t.Context(), 512<<10); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("half a mebibyte took %v", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.host.paceMoves(ctx, 1<<20); !fault.Is(err, fault.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 // Body is what a finished stage holds: the name of a pack, or blobs in memory
 // for a log object.
 type Body struct {
-	Object string  // key of the pack; "" when the blobs are in memory
-	ETag   string  // of the pack
-	Size   int64   // bytes of blobs, without the header that stands before them
-	Blobs  []Entry // offsets in the object; the first is at HeaderSize or behind
+	Object string         // key of the pack; "" when the blobs are in memory
+	ETag   string         // of the pack
+	Length int64          // bytes of the pack, all of it
+	Digest archive.Digest // of the pack, as its trailer has it: plain, not the tenant's
+	Size   int64          // bytes of blobs, without the header that stands before them
+	Blobs  []Entry        // offsets in the object; the first is at HeaderSize or behind
 
 	mem    []*[chunkSize]byte
 	budget *Budget

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -148,6 +149,45 @@ func TestStage(t *testing.T) {
 				t.Error("Write after Finish succeeded")
 			}
 		})
+	}
+}
+
+// A pack that is made of what was sealed before: its body says what its trailer does.
+func TestNewPack(t *testing.T) {
+	ctx := context.Background()
+	for _, sizes := range [][]int{{1}, {100, 1, 3*chunkSize + 7}} {
+		store := memstore.New(memstore.Options{})
+		name := NewName("t", time.Now(), nil)
+		if !Is("t", name) || Is("u", name) || Is("t", "t/pack/") || Is("t", "t/log/1") {
+			t.Errorf("%s is not the name of a pack of its tenant", name)
+		}
+		s := NewPack(ctx, store, named(name))
+		for i, n := range sizes {
+			off := s.Offset()
+			if _, err := s.Write(pattern(n, byte(i))); err != nil {
+				t.Fatal(err)
+			}
+			s.Keep(id(i), off)
+		}
+		body, err := s.Finish(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := object(t, store, name)
+		if body.Object != name || body.Length != int64(len(b)) || !bytes.Equal(b, packOf(t, sizes...)) {
+			t.Errorf("a pack of %d bytes, said to have %d", len(b), body.Length)
+		}
+		if d, err := ReadDigest(ctx, store, name, body.Length); err != nil || d != body.Digest || d == (archive.Digest{}) {
+			t.Errorf("digest %x, %v", d, err)
+		}
+		if blobs, err := Verify(ctx, store, name, body.Length); err != nil || len(blobs) != len(sizes) {
+			t.Errorf("%d blobs, %v", len(blobs), err)
+		}
+		for _, size := range []int64{0, body.Length - 1, body.Length + 1} {
+			if _, err := ReadDigest(ctx, store, name, size); err == nil {
+				t.Errorf("a digest of %d bytes", size)
+			}
+		}
 	}
 }
 

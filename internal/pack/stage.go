@@ -53,8 +53,9 @@ type Creator interface {
 	Create(ctx context.Context, key string, o driver.CreateOptions) (driver.Writer, error)
 }
 
-// Stage receives the sealed blobs of one study. It is an io.Writer for
-// seal.Writer, and not safe for concurrent use. It ends with one of Finish and Abort.
+// Stage receives the sealed blobs of one study, as seal.Writer makes them or as
+// they are copied from where they lay. It is an io.Writer, and not safe for
+// concurrent use. It ends with one of Finish and Abort.
 type Stage struct {
 	ctx    context.Context // of the request: what a pack is written under
 	store  Creator
@@ -72,6 +73,11 @@ type Stage struct {
 	w      driver.Writer
 	out    *spill // nil again when closed
 	last   piece  // the chunk being filled
+}
+
+// NewPack returns a stage that is a pack from its first byte on.
+func NewPack(ctx context.Context, store Creator, name func() string) *Stage {
+	return &Stage{ctx: ctx, store: store, name: name, limit: 1, off: HeaderSize}
 }
 
 // NewStage returns an empty stage. name gives the key of a pack when one
@@ -231,6 +237,7 @@ func (s *Stage) Finish(ctx context.Context) (Body, error) {
 		foot := footer(s.blobs, s.off)
 		hash.Write(foot[:len(foot)-TrailerSize+16])
 		hash.Sum(foot[:len(foot)-TrailerSize+16])
+		body.Length, body.Digest = s.off+int64(len(foot)), archive.Digest(foot[len(foot)-TrailerSize+16:])
 		err = writeAll(s.w, foot)
 	}
 	if s.err = cmp.Or(s.err, err); s.err != nil {

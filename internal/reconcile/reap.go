@@ -40,13 +40,24 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		// A fact without its key may name one of these packs; better keep them all.
 		return 0, nil
 	}
-	removed := 0
+	var unused []string
 	for _, key := range old {
 		used, err := r.o.Index.Referenced(ctx, r.o.Tenant, key)
 		if err != nil {
-			return removed, fmt.Errorf("asking whether a pack is in use: %w", err)
+			return 0, fmt.Errorf("asking whether a pack is in use: %w", err)
 		}
-		if used {
+		if !used {
+			unused = append(unused, key)
+		}
+	}
+	// Asked behind that: what is let go of meanwhile is among them.
+	doomed, err := r.doomed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	removed := 0
+	for _, key := range unused {
+		if doomed[key] {
 			continue
 		}
 		if err := r.o.Bucket.Delete(ctx, key); err != nil {
@@ -55,6 +66,26 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		removed++
 	}
 	return removed, nil
+}
+
+// doomed are the objects that were let go of lately: they may still be read, and go
+// when their own grace has passed (package settle).
+func (r *Reconciler) doomed(ctx context.Context) (map[string]bool, error) {
+	const page = 1000
+	all := map[string]bool{}
+	ever := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for after := int64(0); ; {
+		list, err := r.o.Index.Doomed(ctx, r.o.Tenant, ever, false, after, page)
+		if err != nil {
+			return nil, fmt.Errorf("asking which objects are to be removed: %w", err)
+		}
+		for _, d := range list {
+			all[d.Object], after = true, d.ID
+		}
+		if len(list) < page {
+			return all, nil
+		}
+	}
 }
 
 // storeTime asks the store what time it is, by writing something. What could

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
 // Rebuild fills an empty index from the log alone; no pixel is read. The report
@@ -22,7 +23,7 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 			if !ok {
 				left := archive.Entry{Session: e.Session, N: e.N, Object: e.Object, Size: e.Size,
 					Fact: &archive.Fact{ID: e.Fact.ID, Kind: e.Fact.Kind, Study: e.Fact.Study, Key: e.Fact.Key}}
-				v.suspect(e.Fact.Key, &left, "the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
+				v.suspect(suspect{e.Fact.Key, ledger.Place{Session: e.Session, N: e.N}, &left, "the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object})
 				return nil
 			}
 			adding.Lock()

@@ -48,6 +48,8 @@ type Index interface {
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
 	// Referenced reports whether an instance lies in the object.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
+	// Doomed returns objects that were let go of, and that others remove.
+	Doomed(ctx context.Context, t archive.Tenant, before time.Time, moved bool, after int64, limit int) ([]archive.Doomed, error)
 	// Each yields every instance row, hidden and deleted ones included.
 	Each(ctx context.Context, t archive.Tenant, after int64, yield func(*archive.InstanceRow, archive.State) bool) error
 	// Closed reports whether a key-closed fact names the key.
@@ -265,7 +267,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 // keyless reports whether a fact could not be read for want of its key's object.
 func keyless(err error) (*ledger.Unopened, bool) {
 	var u *ledger.Unopened
-	if errors.Is(err, keys.ErrAbsent) && errors.As(err, &u) && u.Fact.Kind == archive.FactStored {
+	if errors.Is(err, keys.ErrAbsent) && errors.As(err, &u) && (u.Fact.Kind == archive.FactStored || u.Fact.Kind == archive.FactSettled) {
 		return u, true
 	}
 	return nil, false
@@ -277,21 +279,26 @@ func shredded(p ledger.Place, t archive.Tenant, u *ledger.Unopened) archive.Entr
 	return archive.Entry{Session: p.Session, N: p.N, Object: ledger.ObjectName(t, p.Session, p.N), Size: p.Size, Fact: &f}
 }
 
-// committed reports whether the packs that a fact names are there.
+// committed reports whether the packs that a fact names are there. To a stored
+// fact it adds how large they are, for the index.
 func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, error) {
-	checked := e.Object
+	checked := map[string]bool{e.Object: true}
 	for i := range e.Fact.Instances {
 		object := e.Fact.Instances[i].At.Object
-		if object == checked {
+		if checked[object] {
 			continue
 		}
-		switch _, err := r.o.Bucket.Stat(ctx, object); {
+		checked[object] = true
+		a, err := r.o.Bucket.Stat(ctx, object)
+		switch {
 		case fault.Is(err, fault.NotFound):
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("looking for a pack: %w", err)
 		}
-		checked = object
+		if e.Fact.Kind == archive.FactStored {
+			e.Fact.Packs = append(e.Fact.Packs, archive.PackPlace{Object: object, Size: a.Size, Tier: archive.HotTier})
+		}
 	}
 	return true, nil
 }

@@ -95,13 +95,13 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		if !progress[e.Session].Has(e.N) && !v.growing[e.Session] {
 			v.gap("the index does not know this fact; run strata rebuild", e.Object)
 		}
-		return v.bodies(ctx, e.Fact)
+		return v.bodies(ctx, &e)
 	})
 	return v.report, err
 }
 
 func (r *Reconciler) check() *check {
-	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}}
+	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}, settled: superseded{}}
 }
 
 // grows reports whether a session's process lives, and may write more of it.
@@ -123,6 +123,7 @@ type check struct {
 	report Report
 
 	closed   map[archive.KeyID]bool // that facts destroy
+	settled  superseded             // what facts stand for
 	suspects []suspect
 }
 
@@ -247,6 +248,12 @@ func (v *check) tails(ctx context.Context, places [][]ledger.Place) {
 }
 
 func (v *check) missing(session string, from, to uint64) {
+	for _, r := range v.settled.left(session, archive.Range{From: from, To: to}) {
+		v.lost(session, r.From, r.To)
+	}
+}
+
+func (v *check) lost(session string, from, to uint64) {
 	what := "a fact of the log is missing: what it stored is lost, or was never acknowledged"
 	if from < to {
 		what = fmt.Sprintf("%d facts of the log are missing, from this one on: what they stored is lost, or was never acknowledged", to-from+1)
@@ -260,11 +267,12 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
 	if u, ok := keyless(err); ok {
 		e := shredded(p, v.r.o.Tenant, u)
-		v.suspect(u.Fact.Key, &e, "a fact of the log is damaged: "+fault.Message(err), object)
+		v.note(&u.Fact)
+		v.suspect(suspect{u.Fact.Key, p, &e, "a fact of the log is damaged: " + fault.Message(err), object})
 		return nil
 	}
-	if bad, err := v.damaged(ctx, err, object, "a fact of the log is damaged"); bad || err != nil {
-		return err
+	if err != nil {
+		return v.damagedUnder(ctx, archive.KeyID{}, p, err, object, "a fact of the log is damaged")
 	}
 	v.mu.Lock()
 	v.report.Facts++
@@ -273,30 +281,22 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	for _, end := range e.Fact.Sessions {
 		v.end(end.Session, end.Last)
 	}
-	v.close(e.Fact)
+	v.note(e.Fact)
 	return use(e)
 }
 
-// damaged sorts an error of reading into a gap (true) or a reason to stop.
-func (v *check) damaged(ctx context.Context, err error, object, what string) (bool, error) {
-	if bad, err := sort(ctx, err); !bad {
-		return false, err
-	}
-	v.gap(what+": "+fault.Message(err), object)
-	return true, nil
-}
-
-// damagedUnder is damaged for what the key seals: no gap where that was destroyed.
-func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, err error, object, what string) error {
-	bad, stop := sort(ctx, err)
+// damagedUnder sorts an error of reading what a fact at a place names, and the key seals, into
+// a suspect or a reason to stop, which it returns.
+func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, at ledger.Place, err error, object, what string) error {
+	bad, stop := sortError(ctx, err)
 	if bad {
-		v.suspect(key, nil, what+": "+fault.Message(err), object)
+		v.suspect(suspect{key, at, nil, what + ": " + fault.Message(err), object})
 	}
 	return stop
 }
 
-// sort reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
-func sort(ctx context.Context, err error) (bad bool, stop error) {
+// sortError reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
+func sortError(ctx context.Context, err error) (bad bool, stop error) {
 	switch {
 	case err == nil:
 		return false, nil
@@ -310,43 +310,39 @@ func sort(ctx context.Context, err error) (bad bool, stop error) {
 	return true, nil
 }
 
-// bodies reads the blobs of a stored fact.
-func (v *check) bodies(ctx context.Context, f *archive.Fact) error {
-	for i := range f.Instances {
-		in := &f.Instances[i]
+// bodies reads the blobs of a stored or settled fact.
+func (v *check) bodies(ctx context.Context, e *archive.Entry) error {
+	at := ledger.Place{Session: e.Session, N: e.N}
+	for i := range e.Fact.Instances {
+		in := &e.Fact.Instances[i]
 		v.mu.Lock()
 		chosen := v.sample >= 1 || v.random.Float64() < v.sample
 		first := in.At.Object != "" && !v.packs[in.At.Object]
 		v.packs[in.At.Object] = true
 		v.mu.Unlock()
-		if first && isPack(v.r.o.Tenant, in.At.Object) {
-			if err := v.pack(ctx, in.At.Object, in.Key); err != nil {
+		if first && pack.Is(v.r.o.Tenant, in.At.Object) {
+			if err := v.pack(ctx, at, in.At.Object, in.Key); err != nil {
 				return err
 			}
 		}
 		if !chosen {
 			continue
 		}
-		if err := v.instance(ctx, in); err != nil {
+		if err := v.instance(ctx, at, in); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func isPack(t archive.Tenant, object string) bool {
-	prefix := string(t) + "/pack/"
-	return len(object) > len(prefix) && object[:len(prefix)] == prefix
-}
-
 // pack checks a pack as a region without keys would.
-func (v *check) pack(ctx context.Context, object string, key archive.KeyID) error {
+func (v *check) pack(ctx context.Context, at ledger.Place, object string, key archive.KeyID) error {
 	attrs, err := v.r.o.Bucket.Stat(ctx, object)
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
 	away := fault.Is(err, fault.Archived)
-	err = v.damagedUnder(ctx, key, err, object, "a pack is missing or damaged")
+	err = v.damagedUnder(ctx, key, at, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
 	if away {
@@ -357,7 +353,7 @@ func (v *check) pack(ctx context.Context, object string, key archive.KeyID) erro
 }
 
 // instance opens every segment of a blob and compares the digest.
-func (v *check) instance(ctx context.Context, in *archive.Instance) error {
+func (v *check) instance(ctx context.Context, at ledger.Place, in *archive.Instance) error {
 	secret, err := v.r.o.Keys.Secret(ctx, in.Key)
 	if err == nil {
 		defer secret.Wipe()
@@ -372,7 +368,7 @@ func (v *check) instance(ctx context.Context, in *archive.Instance) error {
 		v.report.Read += n
 		v.mu.Unlock()
 	}
-	return v.damagedUnder(ctx, in.Key, err, in.At.Object, "an instance cannot be read back")
+	return v.damagedUnder(ctx, in.Key, at, err, in.At.Object, "an instance cannot be read back")
 }
 
 var errDigest = errors.New("digest differs")

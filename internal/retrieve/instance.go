@@ -117,12 +117,35 @@ func share(in, last *Instance) {
 
 // blob is where the sealed bytes of one instance are.
 type blob struct {
-	objects Objects
-	at      archive.Location
+	r  *Reader
+	in *Instance
 }
 
+// ReadRange implements [seal.Source]. Where the object is gone, the blob may have been
+// merged into another since it was found: who settles a study lets the old one stay for
+// a while, but not for ever.
 func (b blob) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-	return b.objects.Open(ctx, b.at.Object, b.at.Offset+off, n)
+	at := b.in.At
+	body, err := b.r.o.Objects.Open(ctx, at.Object, at.Offset+off, n)
+	if !fault.Is(err, fault.NotFound) {
+		return body, err
+	}
+	now, ferr := b.r.place(ctx, b.in)
+	if ferr != nil || now == at || now.Length != at.Length {
+		return nil, err
+	}
+	return b.r.o.Objects.Open(ctx, now.Object, now.Offset+off, n)
+}
+
+// place asks the index where the instance's blob lies by now; nowhere when it is not shown any more.
+func (r *Reader) place(ctx context.Context, in *Instance) (at archive.Location, err error) {
+	err = r.o.Index.Instances(ctx, in.tenant, in.UIDs, func(row *archive.InstanceRow) bool {
+		if row.Blob == in.Blob {
+			at = row.At
+		}
+		return true
+	})
+	return at, err
 }
 
 // open prepares to read n bytes of the instance's file from off. They come while
@@ -134,7 +157,7 @@ func (r *Reader) open(ctx context.Context, in *Instance, off, n int64) (*seal.Re
 		return nil, err
 	}
 	defer secret.Wipe()
-	return seal.NewReader(blob{r.o.Objects, in.At}, secret,
+	return seal.NewReader(blob{r, in}, secret,
 		seal.Binding{Tenant: in.tenant, Kind: seal.KindInstance, Key: in.Key},
 		seal.ReadOptions{Blob: in.Blob, Coding: in.Coding, SegmentBits: in.SegmentBits, Plain: in.Size, Sealed: in.At.Length}), nil
 }

@@ -52,6 +52,7 @@ type Metadata struct {
 
 	r      *Reader
 	tenant archive.Tenant
+	sel    archive.UIDs
 	list   *selection
 }
 
@@ -65,9 +66,21 @@ func (r *Reader) Metadata(ctx context.Context, t archive.Tenant, sel archive.UID
 			return nil, err
 		}
 		if s := r.cache.selection(t, sel); s != nil && s.revision == revision {
-			return &Metadata{s.version, r, t, s}, nil
+			return &Metadata{s.version, r, t, sel, s}, nil
 		}
 	}
+	s, err := r.list(ctx, t, sel, revision)
+	if err != nil {
+		return nil, err
+	}
+	if r.revisions != nil {
+		r.cache.putSelection(t, sel, s)
+	}
+	return &Metadata{s.version, r, t, sel, s}, nil
+}
+
+// list asks the index where the metadata of a selection is.
+func (r *Reader) list(ctx context.Context, t archive.Tenant, sel archive.UIDs, revision int64) (*selection, error) {
 	s := &selection{revision: revision}
 	h := hashers.Get().(*blake3.Hasher)
 	defer hashers.Put(h)
@@ -104,10 +117,7 @@ func (r *Reader) Metadata(ctx context.Context, t archive.Tenant, sel archive.UID
 	var sum [16]byte
 	_, _ = h.Digest().Read(sum[:])
 	s.version = hex.EncodeToString(sum[:])
-	if r.revisions != nil {
-		r.cache.putSelection(t, sel, s)
-	}
-	return &Metadata{s.version, r, t, s}, nil
+	return s, nil
 }
 
 // Len is the number of instances.
@@ -128,7 +138,7 @@ func (m *Metadata) each(ctx context.Context, yield func(i int, e *entry, x *text
 			x.release()
 		}
 	}()
-	entries := m.list.entries
+	entries, again := m.list.entries, false
 	for lo := 0; lo < len(entries); {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -146,9 +156,18 @@ func (m *Metadata) each(ctx context.Context, yield func(i int, e *entry, x *text
 				delete(held, id)
 			}
 		}
-		if err := m.load(ctx, held, needed); err != nil {
+		switch err := m.load(ctx, held, needed); {
+		case err == errChunkLost && !again:
+			// The study was settled since it was listed: the same instances, in other chunks.
+			if entries, err = m.anew(ctx); err != nil {
+				return err
+			}
+			again = true
+			continue
+		case err != nil:
 			return err
 		}
+		again = false
 		for ; lo < hi; lo++ {
 			e := &entries[lo]
 			x := held[e.chunk]
@@ -201,10 +220,24 @@ func (m *Metadata) load(ctx context.Context, held map[int64]*text, needed map[in
 	}
 	for _, id := range missing {
 		if held[id] == nil {
-			return fault.New(fault.Corrupt, "the index has lost a chunk of metadata; run 'strata rebuild'")
+			return errChunkLost
 		}
 	}
 	return nil
+}
+
+var errChunkLost = fault.New(fault.Corrupt, "the index has lost a chunk of metadata; run 'strata rebuild'")
+
+// anew lists the selection again. Nothing but where its metadata is may differ.
+func (m *Metadata) anew(ctx context.Context) ([]entry, error) {
+	s, err := m.r.list(ctx, m.tenant, m.sel, -1)
+	if err != nil {
+		return nil, err
+	}
+	if s.version != m.Version {
+		return nil, fault.New(fault.Unavailable, "the selection changed while its metadata was read; try again")
+	}
+	return s.entries, nil
 }
 
 // WriteJSON writes one JSON array (PS3.18 §F.2). BulkDataURIs are made absolute

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -170,6 +171,11 @@ func (m *model) Bulk(ctx context.Context, t archive.Tenant, f func(add func(arch
 
 func (m *model) Fill(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error {
 	return m.Bulk(ctx, t, f)
+}
+
+// Doomed implements reconcile.Index: nothing settles or moves here.
+func (m *model) Doomed(context.Context, archive.Tenant, time.Time, bool, int64, int) ([]archive.Doomed, error) {
+	return nil, nil
 }
 
 func (m *model) StudyKey(_ context.Context, _ archive.Tenant, ref archive.Ref) (key archive.KeyID, ok bool, err error) {

@@ -288,6 +288,8 @@ func (w *world) add(name string, size int, settled bool) {
 		if p.Digest, err = pack.ReadDigest(w.t.Context(), hot, name, p.Size); err != nil {
 			w.t.Fatal(err)
 		}
+	} else {
+		p.Size = 0 // a stored fact does not say
 	}
 	w.index.packs[name], w.content[name] = p, all
 }

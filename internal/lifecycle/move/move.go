@@ -156,10 +156,24 @@ func (m *Mover) packs(ctx context.Context, t archive.Tenant, study archive.Ref, 
 		return nil, fmt.Errorf("asking for the packs of a study: %w", err)
 	}
 	for _, p := range all {
-		stated := p.Fact != archive.FactID{}
-		if p.Tier != to && (stated || p.Size >= m.o.Least) {
-			out = append(out, p)
+		if p.Tier == to {
+			continue
 		}
+		if (p.Fact == archive.FactID{}) {
+			from, err := m.place(p.Tier)
+			if err != nil {
+				return nil, err
+			}
+			// A stored fact does not say how large its pack is.
+			a, err := from.b.Stat(ctx, p.Object)
+			if err != nil {
+				return nil, fmt.Errorf("asking for the size of a pack: %w", err)
+			}
+			if p.Size = a.Size; p.Size < m.o.Least {
+				continue
+			}
+		}
+		out = append(out, p)
 	}
 	return out, nil
 }

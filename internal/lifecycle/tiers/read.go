@@ -20,6 +20,9 @@ const Presets = "one-disk; aws: hot STANDARD, cold GLACIER_IR and archive DEEP_A
 // Default is the preset that holds when nothing is configured.
 const Default = "one-disk"
 
+// standard is the class of S3 for what is stored without one.
+const standard = "STANDARD"
+
 // Read returns the tiers of the setting `tiers`, the hot one first: a preset,
 // or the list of the configuration file. hot is the address in the setting `store`;
 // empty for the data folder. Errors are fault.Invalid, and name the key that is wrong.
@@ -49,9 +52,16 @@ func Read(value any, hot, currency string) ([]archive.Tier, error) {
 	if list[0].Class == "" {
 		list[0].Class = hotClass
 	}
+	if hotClass == standard {
+		hotClass = ""
+	}
 	for i := range list {
-		if list[i].Store == hot {
-			list[i].Store = ""
+		t := &list[i]
+		if t.Store == hot {
+			t.Store = ""
+		}
+		if t.Class == standard && (t.Store != "" || hotClass == "") {
+			t.Class = "" // what the store does when it is told nothing
 		}
 	}
 	for i := range list {

@@ -72,6 +72,24 @@ func TestHotClassIsThatOfTheStore(t *testing.T) {
 	}
 }
 
+// TestStandard: the class that a store gives by itself has no name, but beside another default.
+func TestStandard(t *testing.T) {
+	for _, c := range []struct{ text, hot, hotClass, class string }{
+		{"[{name: hot}, {name: a, store: 's3://b', class: STANDARD}]", bucket, "", ""},
+		{"[{name: hot}, {name: a, store: 's3://b?class=STANDARD'}]", "", "", ""},
+		{"[{name: hot}, {name: a, class: IA}]", bucket + "&class=STANDARD", "", "IA"},
+		{"[{name: hot}, {name: a, class: STANDARD}]", bucket + "&class=IA", "IA", "STANDARD"},
+	} {
+		got, err := tiers.Read(setting(t, c.text), c.hot, "USD")
+		if err != nil || got[0].Class != c.hotClass || got[1].Class != c.class {
+			t.Errorf("%s: %+v, %v", c.text, got, err)
+		}
+	}
+	if _, err := tiers.Read(setting(t, "[{name: hot}, {name: a, class: STANDARD}]"), bucket, "USD"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a tier that is the hot one: %v", err)
+	}
+}
+
 func TestPresets(t *testing.T) {
 	type tier struct {
 		Name         archive.TierName

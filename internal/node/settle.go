@@ -1,0 +1,23 @@
+package node
+
+import (
+	"time"
+
+	"github.com/strata-pacs/strata/internal/settle"
+)
+
+// Settling says how studies are settled, and how long what that leaves behind
+// stays. The zero value has the defaults of package settle.
+type Settling struct {
+	Hold      time.Duration // how long a deletion can be undone
+	ReadGrace time.Duration // how long an object stays that no instance lies in any more
+	MoveHold  time.Duration // how long the copy stays that a pack was moved from
+	PackBytes int64         // about how large packs are made
+}
+
+func (a *Archive) newSettler() (*settle.Settler, error) {
+	n := a.n
+	o := n.o.Settling
+	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Tiers: n.tiers, Thumbnails: a.Thumbnail,
+		Hold: o.Hold, ReadGrace: o.ReadGrace, MoveHold: o.MoveHold, PackBytes: o.PackBytes, Grace: n.o.Grace, Now: n.o.Now, Slog: a.slog})
+}
