@@ -220,7 +220,8 @@ type Fact struct {
 	Closing Closing
 
 	// Packs: FactSettled and FactMoved, where packs of the study are. Of all facts
-	// that name a pack the one with the largest identity tells its tier.
+	// that name a pack the one with the largest identity tells its tier. Of a stored fact,
+	// whose record does not hold it, what whoever wrote or read it knows of its packs.
 	Packs []PackPlace
 	// Supersedes: FactSettled, the entries of the log that this fact stands for
 	// from now on; their objects may go. Dropped are blobs that they stated and this

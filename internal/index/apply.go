@@ -164,7 +164,7 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 	case archive.FactSettled:
 		out.Instances, err = b.settled(t, s, e)
 	case archive.FactMoved:
-		if err = b.putEntry(t, s, e, archive.KeyID{}, nil); err == nil {
+		if err = b.putEntry(t, s, e, archive.KeyID{}, nil, false); err == nil {
 			err = b.moved(t, e.Fact)
 		}
 	case archive.FactDeleted:
@@ -210,12 +210,15 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 	}
 	packs := packsOf(e)
 	if allShredded(f, closed) {
+		if err := b.putEntry(t, s, e, f.Key, nil, true); err != nil {
+			return nil, err
+		}
 		return closed, b.bury(t, f, packs)
 	}
 	if err := b.usePacks(t, f, packs); err != nil {
 		return nil, err
 	}
-	if err := b.putEntry(t, s, e, keyOf(f, 0), packs); err != nil {
+	if err := b.putEntry(t, s, e, keyOf(f, 0), packs, false); err != nil {
 		return nil, err
 	}
 	lie := map[*series]map[string]bool{}

@@ -69,7 +69,7 @@ func (b *batch) remember(t *tenant, f *archive.Fact) error {
 		switch {
 		case !found:
 			k.closed++
-			b.w.closings[t.id] = k.closed
+			b.w.closings[t.id] = k.losses()
 			err = b.c.exec(`INSERT INTO closed_keys (tenant, key, seq, fact, study, patient, issued, instances, until, purged) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE)`,
 				t.id, id[:], k.closed, f.ID[:], f.Study[:], s.Patient[:], s.Issued[:], int64(s.Instances), until)
 		case bytes.Compare(f.ID[:], fact) < 0:

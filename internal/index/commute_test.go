@@ -2,8 +2,10 @@ package index
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -16,10 +18,11 @@ import (
 )
 
 // genFacts draws facts about two studies: stores with conflicting attributes,
-// versions, replacements and facts written twice, deletions at every level and undeletions, and keys that are closed, of
-// which a study has two.
+// versions, replacements and facts written twice, deletions at every level and undeletions, keys that are closed, of
+// which a study has two, and what was stored under each of them settled, dropped and moved.
 func genFacts(t *rapid.T) []archive.Entry {
 	var out []archive.Entry
+	settling := map[archive.KeyID]*settlement{}
 	type told struct {
 		fact  uint64
 		scope archive.UIDs
@@ -28,7 +31,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 	var stores, deletions []told
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	for n := uint64(1); n <= uint64(rapid.IntRange(1, 9).Draw(t, "facts")); n++ {
-		switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 13).Draw(t, "kind"); {
 		case kind < 6 || len(stores) == 0:
 			study := pick("study", "1.1", "1.2")
 			var specs []spec
@@ -43,32 +46,198 @@ func genFacts(t *rapid.T) []archive.Entry {
 				if rapid.IntRange(0, 3).Draw(t, "replacing") == 0 && len(stores) > 0 {
 					s.replaces = rapid.SampledFrom(stores).Draw(t, "replaces").blobs
 				}
+				if slices.Contains(told.blobs, blobOf(s, n)) {
+					continue // a fact states a blob once
+				}
 				specs = append(specs, s)
 				told.blobs = append(told.blobs, blobOf(s, n))
 			}
 			e := sealedUnder(stored(n, specs...), keyNamed(study, pick("key", "a", "b")))
+			if rapid.IntRange(0, 3).Draw(t, "packed") == 0 {
+				e.Fact.Packs = []archive.PackPlace{{Object: fmt.Sprintf("%s/pack/%d", hospital, n), Size: 500, Tier: archive.HotTier}}
+				for i := range e.Fact.Instances {
+					e.Fact.Instances[i].At.Object = e.Fact.Packs[0].Object
+				}
+			}
 			stores = append(stores, told)
 			out = append(out, e)
+			k := settling[e.Fact.Key]
+			if k == nil {
+				k = &settlement{study: study, key: e.Fact.Key, deleted: map[archive.BlobID]bool{}}
+				settling[e.Fact.Key] = k
+			}
+			k.stored(e)
 			if rapid.IntRange(0, 9).Draw(t, "twice") == 0 { // the same fact under another number
 				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%016d", hospital, testSession, n+1000)
 				out = append(out, e)
+				if rapid.Bool().Draw(t, "known twice") {
+					k.entries = append(k.entries, e.N)
+				}
 			}
 		case kind == 10:
 			study := pick("closed study", "1.1", "1.2")
 			ids := []archive.KeyID{keyNamed(study, "a"), keyNamed(study, "b")}
 			out = append(out, closes(n, study, rapid.SampledFrom([][]archive.KeyID{ids[:1], ids[1:], ids}).Draw(t, "closed")...))
+		case kind > 10:
+			var all []*settlement
+			for _, study := range []string{"1.1", "1.2"} {
+				for _, key := range []string{"a", "b"} {
+					if k := settling[keyNamed(study, key)]; k != nil {
+						all = append(all, k)
+					}
+				}
+			}
+			k := all[rapid.IntRange(0, len(all)-1).Draw(t, "of")]
+			if kind < 13 || len(k.packs) == 0 {
+				out = append(out, k.settle(t, n))
+			} else {
+				out = append(out, k.move(t, n))
+			}
 		case kind < 8 || len(deletions) == 0:
 			s := rapid.SampledFrom(stores).Draw(t, "deleted")
 			s.fact = n
 			s.blobs = s.blobs[:rapid.IntRange(1, len(s.blobs)).Draw(t, "some")]
 			deletions = append(deletions, s)
 			out = append(out, deletes(n, s.scope, s.blobs...))
+			for _, k := range settling {
+				for _, id := range s.blobs {
+					k.deleted[id] = true
+				}
+			}
 		default:
 			d := rapid.SampledFrom(deletions).Draw(t, "undone")
 			out = append(out, undeletes(n, d.scope.Study, []uint64{d.fact}, d.blobs[:rapid.IntRange(1, len(d.blobs)).Draw(t, "some")]...))
 		}
 	}
 	return out
+}
+
+// settlement is what whoever settles what one key of a study seals knows of it.
+type settlement struct {
+	study     string
+	key       archive.KeyID
+	instances []archive.Instance // as they are restated
+	entries   []uint64           // live
+	packs     []archive.PackPlace
+	deleted   map[archive.BlobID]bool
+}
+
+func (k *settlement) stored(e archive.Entry) {
+	for _, in := range e.Fact.Instances {
+		in.Stated = e.Fact.ID
+		k.instances = append(k.instances, in)
+	}
+	k.entries = append(k.entries, e.N)
+}
+
+// settle restates all in one pack or two, of which one may be an earlier one; now and then it is forgotten again, as
+// if another node had settled at the same time, and it may know less than all of the log.
+func (k *settlement) settle(t *rapid.T, n uint64) archive.Entry {
+	f := &archive.Fact{Kind: archive.FactSettled, Key: k.key, Study: fakeKeys(hospital).Ref(k.study), Chunks: []archive.Chunk{{Data: []byte("zstd"), Size: 4000}}}
+	packs := []archive.PackPlace{{Object: fmt.Sprintf("%s/pack/%d", hospital, n), Size: int64(n), Tier: archive.HotTier}}
+	if len(k.packs) > 0 && rapid.Bool().Draw(t, "keeping a pack") {
+		packs = append(packs, k.packs[0])
+	}
+	var left []archive.Instance
+	for _, in := range k.instances {
+		if k.deleted[in.Blob] && rapid.Bool().Draw(t, "dropping") {
+			f.Dropped = append(f.Dropped, in.Blob)
+			continue
+		}
+		left = append(left, in)
+		at := len(left)
+		in.JSON = archive.JSONRef{Offset: 10 * at, Length: 10}
+		in.At = archive.Location{Object: packs[at%len(packs)].Object, Offset: int64(100 * at), Length: 5000}
+		f.Instances = append(f.Instances, in)
+	}
+	if f.Packs = packs; len(left) == 0 {
+		f.Packs, f.Chunks, packs = nil, nil, nil
+	}
+	keep := -1 // an entry that it does not supersede, though it restates what that states
+	if rapid.IntRange(0, 4).Draw(t, "not all") == 0 {
+		keep = rapid.IntRange(0, len(k.entries)-1).Draw(t, "keeping")
+	}
+	entries := slices.Clone(k.entries)
+	if keep >= 0 {
+		entries = slices.Delete(entries, keep, keep+1)
+	}
+	slices.Sort(entries)
+	for _, m := range slices.Compact(entries) {
+		f.Supersedes = append(f.Supersedes, archive.LogRange{Session: testSession, Range: archive.Range{From: m, To: m}})
+	}
+	if rapid.IntRange(0, 3).Draw(t, "by another node") > 0 {
+		k.instances, k.entries, k.packs = left, append(slices.DeleteFunc(k.entries, func(m uint64) bool { return slices.Contains(entries, m) }), n), packs
+	}
+	return entry(n, f)
+}
+
+// move brings a pack to another tier: hot is one store, cold and deep are another.
+func (k *settlement) move(t *rapid.T, n uint64) archive.Entry {
+	p := &k.packs[rapid.IntRange(0, len(k.packs)-1).Draw(t, "pack")]
+	to := rapid.SampledFrom([]archive.TierName{"hot", "cold", "deep"}).Draw(t, "tier")
+	from := p.Tier
+	if (from == "hot") == (to == "hot") {
+		from = ""
+	}
+	p.Tier = to
+	k.entries = append(k.entries, n)
+	e := moves(n, fakeKeys(hospital).Ref(k.study), from, to, p.Object)
+	e.Fact.Packs[0].Size = p.Size
+	return e
+}
+
+// tiers is what the index says of packs, of entries of the log and of what is to be deleted.
+func tiers(t fatal, x *Index, name archive.Tenant) string {
+	ctx := context.Background()
+	var out strings.Builder
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, study := range []string{"1.1", "1.2"} {
+		packs, err := x.Packs(ctx, name, fakeKeys(hospital).Ref(study))
+		check(err)
+		entries, err := x.Entries(ctx, name, fakeKeys(hospital).Ref(study))
+		check(err)
+		fmt.Fprintln(&out, study, packs, entries)
+		var rows, series []string
+		check(x.StudyInstances(ctx, name, fakeKeys(hospital).Ref(study), func(r *archive.InstanceRow, s archive.State) bool {
+			c := *r
+			c.ID, c.StudyID, c.SeriesID, c.ChunkID = 0, 0, 0, 0
+			rows = append(rows, fmt.Sprintln(c, s))
+			return true
+		}))
+		sort.Strings(rows) // of a fact that was written twice, rows come in either order
+		fmt.Fprintln(&out, rows)
+		check(x.read(ctx, name, func(c *conn, tn *tenant) error {
+			return c.query(ctx, `SELECT e.ref, p.name FROM pack_series s JOIN packs p ON p.id = s.pack JOIN series e ON e.id = s.series JOIN studies y ON y.id = e.study
+				WHERE y.tenant = ? AND y.ref = ?`, func(v []driver.Value) error {
+				series = append(series, fmt.Sprintf("%x %s", blob(v[0]), text(v[1])))
+				return nil
+			}, tn.id, ref(study))
+		}))
+		sort.Strings(series)
+		fmt.Fprintln(&out, series)
+	}
+	var lines []string
+	for _, moved := range []bool{false, true} {
+		list, err := x.Doomed(ctx, name, x.now().Add(time.Hour), moved, 0, 1000)
+		check(err)
+		for _, d := range list {
+			lines = append(lines, fmt.Sprint(d.Object, d.Tier, d.Size, moved))
+		}
+	}
+	sort.Strings(lines)
+	usage, err := x.TierUsage(ctx, name)
+	check(err)
+	fmt.Fprintln(&out, lines, usage)
+	return out.String()
+}
+
+func ref(study string) []byte {
+	r := fakeKeys(hospital).Ref(study)
+	return r[:]
 }
 
 // keyNamed is one of the keys of a study.
@@ -104,26 +273,29 @@ func wordsOf(x *Index, tag dicom.Tag, all ...archive.Attrs) map[string]bool {
 	return out
 }
 
-// leftOpen are the attributes of what no fact shreds, and whether one shreds anything.
+// leftOpen are the attributes of what no fact shreds or drops, and whether one does so with anything.
 func leftOpen(es []archive.Entry) (left []archive.Attrs, shredding bool) {
-	closed := map[archive.KeyID]bool{}
+	closed, dropped := map[archive.KeyID]bool{}, map[archive.BlobID]bool{}
 	for _, e := range es {
 		for _, id := range e.Fact.Closed {
 			closed[id] = true
 		}
+		for _, id := range e.Fact.Dropped {
+			dropped[id] = true
+		}
 	}
 	for _, e := range es {
 		for i := range e.Fact.Instances {
-			if in := &e.Fact.Instances[i]; !closed[in.Key] {
+			if in := &e.Fact.Instances[i]; !closed[in.Key] && !dropped[in.Blob] {
 				left = append(left, in.Patient)
 			}
 		}
 	}
-	return left, len(closed) > 0
+	return left, len(closed)+len(dropped) > 0
 }
 
 // vocabulary is what there is to say of the words of a tag: all of them, or where something
-// was shredded nothing, when they are those shown at least, and those of what is left at most.
+// was shredded or dropped nothing, when they are those shown at least, and those of what is left at most.
 func vocabulary(t fatal, x *Index, name archive.Tenant, tag dicom.Tag, es []archive.Entry, shown []archive.Attrs) string {
 	words, _, err := x.Words(context.Background(), name, tag, func(string) bool { return true }, 100)
 	if err != nil {
@@ -279,6 +451,7 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 		all := es
 		nodes, name, done := open(rt)
 		defer done()
+		es = inTenant(es, name)
 		for len(es) > 0 {
 			n := rapid.IntRange(1, len(es)).Draw(rt, "together")
 			x := nodes[rapid.IntRange(0, len(nodes)-1).Draw(rt, "node")]
@@ -300,7 +473,8 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 			es = es[n:]
 		}
-		return answers(rt, nodes[0], name, all)
+		out := answers(rt, nodes[0], name, all) + tiers(rt, nodes[0], name)
+		return strings.ReplaceAll(out, string(name)+"/", string(hospital)+"/")
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genFacts(rt)
@@ -312,6 +486,27 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 		}
 	})
+}
+
+// inTenant are the entries as they are in the log of a tenant.
+func inTenant(es []archive.Entry, name archive.Tenant) []archive.Entry {
+	if name == hospital {
+		return es
+	}
+	of := func(object string) string { return strings.Replace(object, string(hospital), string(name), 1) }
+	out := slices.Clone(es)
+	for i := range out {
+		f := *out[i].Fact
+		f.Instances, f.Packs = slices.Clone(f.Instances), slices.Clone(f.Packs)
+		for k := range f.Instances {
+			f.Instances[k].At.Object = of(f.Instances[k].At.Object)
+		}
+		for k := range f.Packs {
+			f.Packs[k].Object = of(f.Packs[k].Object)
+		}
+		out[i].Object, out[i].Fact = of(out[i].Object), &f
+	}
+	return out
 }
 
 // emptyIndex returns the file of an index with nothing in it.

@@ -20,11 +20,12 @@ import (
 type live struct {
 	session, n, size int64
 	key              archive.KeyID
+	closed           bool
 	packs            []string
 }
 
-// putEntry notes a live entry about the study.
-func (b *batch) putEntry(t *tenant, s *session, e *archive.Entry, key archive.KeyID, packs []archive.PackPlace) error {
+// putEntry notes a live entry about the study; closed: nobody can read it any more.
+func (b *batch) putEntry(t *tenant, s *session, e *archive.Entry, key archive.KeyID, packs []archive.PackPlace, closed bool) error {
 	var names driver.Value
 	if len(packs) > 0 {
 		list := make([]string, len(packs))
@@ -34,13 +35,13 @@ func (b *batch) putEntry(t *tenant, s *session, e *archive.Entry, key archive.Ke
 		names = strings.Join(list, "\n")
 	}
 	f := e.Fact
-	return b.c.exec(`INSERT INTO entries (tenant, study, session, n, kind, size, fact, key, packs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.id, f.Study[:], s.id, int64(e.N), int64(f.Kind), e.Size, f.ID[:], key[:], names)
+	return b.c.exec(`INSERT INTO entries (tenant, study, session, n, kind, size, closed, fact, key, packs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.id, f.Study[:], s.id, int64(e.N), int64(f.Kind), e.Size, closed, f.ID[:], key[:], names)
 }
 
 func (b *batch) entriesOf(t *tenant, study archive.Ref) (out []live, err error) {
-	err = b.c.query(context.Background(), `SELECT session, n, size, key, packs FROM entries WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
-		e := live{session: integer(v[0]), n: integer(v[1]), size: integer(v[2])}
+	err = b.c.query(context.Background(), `SELECT session, n, size, key, packs, closed FROM entries WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
+		e := live{session: integer(v[0]), n: integer(v[1]), size: integer(v[2]), closed: integer(v[5]) != 0}
 		copy(e.key[:], blob(v[3]))
 		if names := text(v[4]); names != "" {
 			e.packs = strings.Split(names, "\n")
@@ -56,6 +57,10 @@ func (b *batch) dropEntry(t *tenant, study archive.Ref, e *live, since int64) er
 	if err := b.c.exec(`DELETE FROM entries WHERE tenant = ? AND study = ? AND session = ? AND n = ?`, t.id, study[:], e.session, e.n); err != nil {
 		return err
 	}
+	return b.unrefPacks(t, e, since)
+}
+
+func (b *batch) unrefPacks(t *tenant, e *live, since int64) error {
 	for _, name := range e.packs {
 		if err := b.unrefPack(t, name, since); err != nil {
 			return err
@@ -91,17 +96,23 @@ func (b *batch) bury(t *tenant, f *archive.Fact, packs []archive.PackPlace) erro
 	return nil
 }
 
-// closeEntries ends the live entries of the study under keys that were destroyed. Their objects stay in the log.
+// closeEntries notes which entries of the study nobody can read any more. Their objects stay in the log, unless a settled
+// fact supersedes them; their packs go.
 func (b *batch) closeEntries(t *tenant, f *archive.Fact, closed map[archive.KeyID]bool, lies map[string]bool) error {
 	all, err := b.entriesOf(t, f.Study)
 	if err != nil {
 		return err
 	}
 	for i := range all {
-		if e := &all[i]; closed[e.key] && !e.holds(lies, "") {
-			if err := b.dropEntry(t, f.Study, e, f.ID.Time().UnixMilli()); err != nil {
-				return err
-			}
+		e := &all[i]
+		if e.closed || !closed[e.key] || e.holds(lies, "") {
+			continue
+		}
+		if err := b.c.exec(`UPDATE entries SET closed = TRUE, packs = NULL WHERE tenant = ? AND study = ? AND session = ? AND n = ?`, t.id, f.Study[:], e.session, e.n); err != nil {
+			return err
+		}
+		if err := b.unrefPacks(t, e, f.ID.Time().UnixMilli()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -118,6 +129,9 @@ func (b *batch) supersede(t *tenant, e *archive.Entry, lies map[string]bool) err
 	f := e.Fact
 	if len(f.Supersedes) == 0 {
 		return nil
+	}
+	for i := range f.Packs {
+		delete(lies, f.Packs[i].Object) // which the fact names itself
 	}
 	all, err := b.entriesOf(t, f.Study)
 	if err != nil {
@@ -251,6 +265,17 @@ func (b *batch) superseded(t *tenant, e *archive.Entry) (bool, error) {
 		if err := b.bury(t, f, packsOf(e)); err != nil {
 			return false, err
 		}
+		if f.Kind == archive.FactSettled { // what it dropped and superseded stays so
+			left := *f
+			left.Instances, left.Chunks = nil, nil
+			x := &restating{b: b, t: t, f: &left}
+			if _, err := x.run(); err != nil {
+				return false, err
+			}
+			if err := b.supersede(t, e, x.lies); err != nil {
+				return false, err
+			}
+		}
 	case archive.FactMoved:
 		if err := b.moved(t, f); err != nil {
 			return false, err
@@ -334,7 +359,7 @@ func (b *batch) restated(t *tenant, f *archive.Fact) (map[archive.Source]int64, 
 func (x *Index) Entries(ctx context.Context, name archive.Tenant, study archive.Ref) (out []archive.LogEntry, err error) {
 	states := false
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		return c.query(ctx, `SELECT s.name, e.n, e.kind, e.size, e.fact, e.key FROM entries e JOIN sessions s ON s.id = e.session WHERE e.tenant = ? AND e.study = ?`,
+		return c.query(ctx, `SELECT s.name, e.n, e.kind, e.size, e.fact, e.key FROM entries e JOIN sessions s ON s.id = e.session WHERE e.tenant = ? AND e.study = ? AND NOT e.closed`,
 			func(v []driver.Value) error {
 				e := archive.LogEntry{Session: text(v[0]), N: uint64(integer(v[1])), Kind: archive.FactKind(integer(v[2])), Size: integer(v[3])}
 				copy(e.Fact[:], blob(v[4]))

@@ -16,7 +16,13 @@ type known struct {
 	tombstones bool  // there are any, or blobs that were dropped
 	loose      int64 // small pages of words
 	closed     int64 // closed keys, and the sequence of the latest
+	dropped    int64 // the sequence of the blobs dropped last
 }
+
+// losses is how often words may have left the vocabulary.
+type losses struct{ closed, dropped int64 }
+
+func (k *known) losses() losses { return losses{k.closed, k.dropped} }
 
 // enter prepares the transaction for the tenant. On PostgreSQL it locks the tenant's
 // row until the commit; what another node may have changed meanwhile is forgotten.
@@ -31,12 +37,12 @@ func (b *batch) enter(t *tenant) error {
 	if k != nil && !w.x.shared {
 		return nil
 	}
-	var writes, tombstones, dropped int64
+	var writes, tombstones int64
 	now := &known{}
 	ask := append([]question{},
 		lastChange(t.id, &now.sequence, &now.feedTime),
 		numberOf(&tombstones, `SELECT 1 FROM tombstones WHERE tenant = ? LIMIT 1`, t.id),
-		numberOf(&dropped, `SELECT 1 FROM dropped WHERE tenant = ? LIMIT 1`, t.id),
+		numberOf(&now.dropped, `SELECT max(seq) FROM dropped WHERE tenant = ?`, t.id),
 		numberOf(&now.loose, `SELECT count(*) FROM words WHERE tenant = ? AND tag = 0`, t.id),
 		numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id))
 	if w.x.shared { // the others see what is there once the row is locked, and are cheap where it is known
@@ -51,13 +57,13 @@ func (b *batch) enter(t *tenant) error {
 	case k != nil && k.writes+1 != writes:
 		w.forgetTenant(t.id)
 	}
-	if last, ok := w.closings[t.id]; !ok || last != now.closed {
-		// Another node shredded: words that are remembered may be gone.
+	if last, ok := w.closings[t.id]; !ok || last != now.losses() {
+		// Another node shredded, or dropped what was deleted: words that are remembered may be gone.
 		w.recent.forget()
 		w.warm = map[int64]bool{}
-		w.closings[t.id] = now.closed
+		w.closings[t.id] = now.losses()
 	}
-	now.writes, now.tombstones = writes, tombstones+dropped != 0
+	now.writes, now.tombstones = writes, tombstones+now.dropped != 0
 	w.known[t.id] = now
 	return nil
 }
@@ -75,7 +81,7 @@ func (w *writer) forget() {
 	w.recent.forget()
 	w.warm = map[int64]bool{}
 	w.known = map[int64]*known{}
-	w.closings = map[int64]int64{}
+	w.closings = map[int64]losses{}
 	if !w.x.shared {
 		w.ids = map[string]*ids{} // a transaction that failed took some; those of sequences are not given out again
 	}

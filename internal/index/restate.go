@@ -21,6 +21,9 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 			return nil, err
 		}
 		if closed { // what it supersedes is explained nevertheless
+			if err := b.putEntry(t, s, e, f.Key, nil, true); err != nil {
+				return nil, err
+			}
 			if err := b.bury(t, f, f.Packs); err != nil {
 				return nil, err
 			}
@@ -34,7 +37,7 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err := b.usePacks(t, f, f.Packs); err != nil {
 		return nil, err
 	}
-	if err := b.putEntry(t, s, e, f.Key, f.Packs); err != nil {
+	if err := b.putEntry(t, s, e, f.Key, f.Packs, false); err != nil {
 		return nil, err
 	}
 	x := &restating{b: b, t: t, f: f}
@@ -110,8 +113,12 @@ func (b *batch) dropBlobs(t *tenant, f *archive.Fact) error {
 		return nil
 	}
 	b.entomb(t)
+	k := b.w.known[t.id]
+	k.dropped++
+	b.w.closings[t.id] = k.losses()
 	for i := range f.Dropped {
-		if err := b.c.exec(`INSERT INTO dropped (tenant, blob) VALUES (?, ?) ON CONFLICT DO NOTHING`, t.id, f.Dropped[i][:]); err != nil {
+		err := b.c.exec(`INSERT INTO dropped (tenant, blob, seq) VALUES (?, ?, ?) ON CONFLICT (tenant, blob) DO UPDATE SET seq = excluded.seq`, t.id, f.Dropped[i][:], k.dropped)
+		if err != nil {
 			return err
 		}
 	}
@@ -265,7 +272,7 @@ func (x *restating) place() ([]Placed, error) {
 		}
 		by[source] = []lying{l}
 		placed[i].ID, placed[i].Outcome = l.r.ID, outcomeOf[l.r.state]
-		if bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
+		if to[l.r] == nil && bytes.Compare(f.ID[:], l.r.placed[:]) > 0 {
 			to[l.r] = in
 		}
 	}
@@ -328,6 +335,7 @@ func (x *restating) chunkOf(e *series, in *archive.Instance) (int64, error) {
 
 // relocate has a row say where the instance lies now.
 func (x *restating) relocate(r *row, in *archive.Instance) error {
+	x.st.settled, x.st.dirty = true, true
 	r.At, r.Layout, r.placed = in.At, in.Layout, x.f.ID
 	if len(x.chunk) > 0 && x.chunk[in.JSON.Chunk] != 0 {
 		r.JSON, r.ChunkID = in.JSON, x.chunk[in.JSON.Chunk]

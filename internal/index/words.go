@@ -262,11 +262,13 @@ func (w *writer) warmWords(t *tenant) error {
 	if w.warm[t.id] {
 		return nil
 	}
-	closed, err := w.c.integer(`SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id)
+	var now losses
+	err := w.c.together(numberOf(&now.closed, `SELECT max(seq) FROM closed_keys WHERE tenant = ?`, t.id),
+		numberOf(&now.dropped, `SELECT max(seq) FROM dropped WHERE tenant = ?`, t.id))
 	if err != nil {
 		return err
 	}
-	w.closings[t.id] = closed // before the words are read: what goes meanwhile is noticed
+	w.closings[t.id] = now // before the words are read: what goes meanwhile is noticed
 	var n int
 	err = w.c.query(context.Background(), `SELECT id, tag, sealed FROM words WHERE tenant = ? ORDER BY id DESC LIMIT (?+0)`, func(v []driver.Value) error {
 		plain, err := t.seal.open(blob(v[2]), inWords, integer(v[0]))

@@ -31,7 +31,7 @@ type writer struct {
 	recent   recentWords
 	warm     map[int64]bool
 	known    map[int64]*known // by tenant
-	closings map[int64]int64  // by tenant: closed keys that what is remembered of words takes into account
+	closings map[int64]losses // by tenant: those that what is remembered of words takes into account
 	ids      map[string]*ids  // by table
 }
 

@@ -98,7 +98,7 @@ func (st *study) commit(ctx context.Context) (archive.Entry, error) {
 		for i := range st.fact.Instances {
 			st.fact.Instances[i].At.Object = body.Object
 		}
-		// For the index; the log does not say it.
+		// For the index, which counts it; the log does not say what the store knows.
 		st.fact.Packs = []archive.PackPlace{{Object: body.Object, Size: body.Length, Tier: archive.HotTier}}
 		left := o.Grace/2 - o.Now().Sub(packed)
 		if left <= 0 {

@@ -117,6 +117,9 @@ func TestStage(t *testing.T) {
 				}
 			} else {
 				b := object(t, store, body.Object)
+				if body.Length != int64(len(b)) {
+					t.Errorf("a pack of %d bytes, not %d", len(b), body.Length)
+				}
 				if !bytes.HasPrefix(b, append([]byte(magic), all...)) {
 					t.Error("the pack does not begin with header and blobs")
 				}

@@ -14,7 +14,7 @@ import (
 // A pack is written before its fact, and a writer gives up after half the grace:
 // a pack older than the grace whose fact is not in the log by now will never
 // have one. Catchup runs between the listing and the decision, so that facts that were
-// not indexed yet count.
+// not indexed yet count. One that was in use until lately is left to whoever reads it for another grace period.
 func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 	now, err := r.storeTime(ctx)
 	if err != nil {
@@ -50,14 +50,13 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 			unused = append(unused, key)
 		}
 	}
-	// Asked behind that: what is let go of meanwhile is among them.
-	doomed, err := r.doomed(ctx)
-	if err != nil {
-		return 0, err
-	}
 	removed := 0
 	for _, key := range unused {
-		if doomed[key] {
+		since, doomed, err := r.o.Index.DoomedSince(ctx, r.o.Tenant, key)
+		if err != nil {
+			return removed, fmt.Errorf("asking since when a pack is not in use: %w", err)
+		}
+		if doomed && now.Sub(since) <= r.o.Grace {
 			continue
 		}
 		if err := r.o.Bucket.Delete(ctx, key); err != nil {
@@ -66,26 +65,6 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		removed++
 	}
 	return removed, nil
-}
-
-// doomed are the objects that were let go of lately: they may still be read, and go
-// when their own grace has passed (package settle).
-func (r *Reconciler) doomed(ctx context.Context) (map[string]bool, error) {
-	const page = 1000
-	all := map[string]bool{}
-	ever := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	for after := int64(0); ; {
-		list, err := r.o.Index.Doomed(ctx, r.o.Tenant, ever, false, after, page)
-		if err != nil {
-			return nil, fmt.Errorf("asking which objects are to be removed: %w", err)
-		}
-		for _, d := range list {
-			all[d.Object], after = true, d.ID
-		}
-		if len(list) < page {
-			return all, nil
-		}
-	}
 }
 
 // storeTime asks the store what time it is, by writing something. What could

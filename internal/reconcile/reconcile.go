@@ -11,7 +11,8 @@
 // A session's numbers are dense. A number that is missing is a loss, unless a
 // void stands in its place; voids are only written into sessions that ended
 // without saying so (a crash), by the first Catchup after it. From then on a
-// checkpoint names the session's last number, and whatever is missing below it is a gap.
+// checkpoint names the session's last number, and whatever is missing below it is a gap. What a
+// settled fact supersedes is explained, wherever in the log that fact is: its object may be gone.
 //
 // A fact that cannot be opened because its key was destroyed is no gap where a
 // key-closed fact says so, wherever in the log that is: it counts as never stored.
@@ -46,10 +47,14 @@ type Index interface {
 	// Fill is Apply for many facts, in the index that is in use.
 	Fill(ctx context.Context, t archive.Tenant, f func(add func(archive.Entry) error) error) error
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
-	// Referenced reports whether an instance lies in the object.
+	// Referenced reports whether a live entry of the log names the pack.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
-	// Doomed returns objects that were let go of, and that others remove.
+	// DoomedSince reports whether copies of the object are to be deleted, and since when.
+	DoomedSince(ctx context.Context, t archive.Tenant, object string) (time.Time, bool, error)
+	// Doomed returns copies that are to be deleted, ascending by identity.
 	Doomed(ctx context.Context, t archive.Tenant, before time.Time, moved bool, after int64, limit int) ([]archive.Doomed, error)
+	// Undoom notes that copies are gone.
+	Undoom(ctx context.Context, t archive.Tenant, ids ...int64) error
 	// Each yields every instance row, hidden and deleted ones included.
 	Each(ctx context.Context, t archive.Tenant, after int64, yield func(*archive.InstanceRow, archive.State) bool) error
 	// Closed reports whether a key-closed fact names the key.
@@ -79,8 +84,10 @@ type Options struct {
 	// Over reports whether a session has ended: its process is gone for good.
 	Over  func(ctx context.Context, session string) bool
 	Grace time.Duration // of Reap
-	Slog  *slog.Logger
-	Now   func() time.Time // nil is time.Now
+	// Tier returns the store of a tier; nil where there is but one, which Bucket is.
+	Tier func(archive.TierName) (*storage.Bucket, archive.Tier, bool)
+	Slog *slog.Logger
+	Now  func() time.Time // nil is time.Now
 }
 
 // Reconciler does the work. Its methods may run beside stores and reads.
@@ -147,21 +154,71 @@ func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p ar
 		return done, fmt.Errorf("asking the index how far it is: %w", err)
 	}
 	var first error
+	failed := func(session string, err error) {
+		r.o.Slog.Error("a session of the log could not be caught up with", "session", session, "error", err)
+		if first == nil {
+			first = err
+		}
+	}
+	var over []ending
 	for _, s := range sessions {
 		if skip(s, progress[s]) {
 			continue
 		}
-		if err := r.session(ctx, s, progress[s], &done); err != nil {
+		end, err := r.session(ctx, s, progress[s], &done)
+		if ctx.Err() != nil {
+			return done, ctx.Err()
+		}
+		if err != nil {
+			failed(s, err)
+		} else if end.session != "" {
+			over = append(over, end)
+		}
+	}
+	// Holes are closed when everything is indexed: a settled fact of a later session may explain them.
+	if len(over) == 0 || r.o.Log == nil {
+		return done, first
+	}
+	if progress, err = r.o.Index.Progress(ctx, r.o.Tenant); err != nil {
+		return done, fmt.Errorf("asking the index how far it is: %w", err)
+	}
+	for _, end := range over {
+		if err := r.end(ctx, end, progress[end.session], &done); err != nil {
 			if ctx.Err() != nil {
 				return done, ctx.Err()
 			}
-			r.o.Slog.Error("a session of the log could not be caught up with", "session", s, "error", err)
-			if first == nil {
-				first = err
-			}
+			failed(end.session, err)
 		}
 	}
 	return done, first
+}
+
+// ending is what was found of a session that is over.
+type ending struct {
+	session  string
+	holes    []uint64 // numbers that were not there; none to be closed where a checkpoint has ended the session
+	complete bool     // all that was there counts
+}
+
+// end closes the holes that nothing explains.
+func (r *Reconciler) end(ctx context.Context, e ending, p archive.Progress, done *CaughtUp) error {
+	var holes []uint64
+	for _, n := range e.holes {
+		if !p.Has(n) {
+			holes = append(holes, n)
+		}
+	}
+	if err := r.void(ctx, e.session, holes, done); err != nil {
+		return err
+	}
+	if e.complete {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if _, known := r.ended[e.session]; !known {
+			r.ended[e.session] = r.o.Now()
+		}
+	}
+	return nil
 }
 
 // settled reports whether nothing of a session can be missing from the index.
@@ -169,7 +226,8 @@ func settled(p archive.Progress) bool {
 	return p.Ended && len(p.Applied) == 1 && p.Applied[0].From == 1 && p.Applied[0].To >= p.Last
 }
 
-func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) error {
+// session indexes what is there of a session. The ending is empty while it is not over.
+func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) (end ending, err error) {
 	// Asked before listing: what is written after the listing belongs to a session that was not over.
 	over, uncommitted := r.o.Over(ctx, session), done.Uncommitted
 	var after uint64 // everything up to here is applied
@@ -194,7 +252,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 	}
 	for place, err := range ledger.Numbers(ctx, r.o.Bucket, r.o.Tenant, session, after) {
 		if err != nil {
-			return err
+			return end, err
 		}
 		for n := last + 1; n < place.N; n++ {
 			if !p.Has(n) {
@@ -209,7 +267,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		if u, ok := keyless(err); ok {
 			closed, err := r.o.Index.Closed(ctx, r.o.Tenant, u.Fact.Key)
 			if err != nil {
-				return fmt.Errorf("asking whether a key was destroyed: %w", err)
+				return end, fmt.Errorf("asking whether a key was destroyed: %w", err)
 			}
 			if !closed {
 				// Its key was never written: nobody was told that it is stored. Or it was
@@ -219,7 +277,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 			}
 			if pending = append(pending, shredded(place, r.o.Tenant, u)); len(pending) >= batch {
 				if err := flush(); err != nil {
-					return err
+					return end, err
 				}
 			}
 			continue
@@ -229,39 +287,31 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("reading fact %d: %w", place.N, err)
+			return end, fmt.Errorf("reading fact %d: %w", place.N, err)
 		}
 		if ok, err := r.committed(ctx, &entry); err != nil {
-			return err
+			return end, err
 		} else if !ok {
 			done.Uncommitted++
 			continue
 		}
 		if pending = append(pending, entry); len(pending) >= batch {
 			if err := flush(); err != nil {
-				return err
+				return end, err
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return err
+		return end, err
 	}
-	if !over || r.o.Log == nil {
-		return nil
+	if !over {
+		return end, nil
 	}
+	end = ending{session: session, complete: done.Uncommitted == uncommitted}
 	if !p.Ended {
-		if err := r.void(ctx, session, holes, done); err != nil {
-			return err
-		}
+		end.holes = holes
 	}
-	if done.Uncommitted == uncommitted {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if _, known := r.ended[session]; !known {
-			r.ended[session] = r.o.Now()
-		}
-	}
-	return nil
+	return end, nil
 }
 
 // keyless reports whether a fact could not be read for want of its key's object.
@@ -279,25 +329,31 @@ func shredded(p ledger.Place, t archive.Tenant, u *ledger.Unopened) archive.Entr
 	return archive.Entry{Session: p.Session, N: p.N, Object: ledger.ObjectName(t, p.Session, p.N), Size: p.Size, Fact: &f}
 }
 
-// committed reports whether the packs that a fact names are there. To a stored
-// fact it adds how large they are, for the index.
+// committed reports whether the packs that a fact names are there, and has a stored fact say how large they are.
 func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, error) {
-	checked := map[string]bool{e.Object: true}
-	for i := range e.Fact.Instances {
-		object := e.Fact.Instances[i].At.Object
-		if checked[object] {
-			continue
+	f := e.Fact
+	var named []archive.PackPlace
+	switch f.Kind {
+	case archive.FactSettled:
+		named = f.Packs
+	case archive.FactStored:
+		seen := map[string]bool{"": true, e.Object: true}
+		for i := range f.Instances {
+			if object := f.Instances[i].At.Object; !seen[object] {
+				seen[object] = true
+				named = append(named, archive.PackPlace{Object: object, Tier: archive.HotTier})
+			}
 		}
-		checked[object] = true
-		a, err := r.o.Bucket.Stat(ctx, object)
-		switch {
+		f.Packs = named
+	}
+	for i := range named {
+		switch attrs, err := r.o.Bucket.Stat(ctx, named[i].Object); {
 		case fault.Is(err, fault.NotFound):
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("looking for a pack: %w", err)
-		}
-		if e.Fact.Kind == archive.FactStored {
-			e.Fact.Packs = append(e.Fact.Packs, archive.PackPlace{Object: object, Size: a.Size, Tier: archive.HotTier})
+		case f.Kind == archive.FactStored:
+			named[i].Size = attrs.Size
 		}
 	}
 	return true, nil

@@ -2,63 +2,147 @@ package reconcile
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
-// superseded are the numbers of the log that settled facts stand for: their objects
-// may be missing, and so may the packs that they alone name.
-type superseded map[string][]archive.Range
-
-func (s superseded) add(ranges []archive.LogRange) {
-	for _, r := range ranges {
-		s[r.Session] = append(s[r.Session], r.Range)
+// supersede notes which numbers of the log a settled fact explains: their objects may be gone.
+func (v *check) supersede(f *archive.Fact) {
+	if len(f.Supersedes) == 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, r := range f.Supersedes {
+		v.passed[r.Session] = append(v.passed[r.Session], r.Range)
 	}
 }
 
-// merge sorts the ranges and joins those that touch, after which has and left may be asked.
-func (s superseded) merge() {
-	for session, all := range s {
-		slices.SortFunc(all, func(a, b archive.Range) int { return cmp.Compare(a.From, b.From) })
-		out := all[:0]
-		for _, r := range all {
-			if n := len(out); n > 0 && r.From <= out[n-1].To+1 {
-				out[n-1].To = max(out[n-1].To, r.To)
-				continue
-			}
-			out = append(out, r)
+// explained returns the numbers of a session that settled facts explain, ascending and disjoint. It is for when all
+// facts have been read.
+func (v *check) explained(session string) []archive.Range {
+	all := v.passed[session]
+	slices.SortFunc(all, func(a, b archive.Range) int { return cmp.Compare(a.From, b.From) })
+	out := all[:0]
+	for _, r := range all {
+		if n := len(out); n > 0 && r.From <= out[n-1].To+1 {
+			out[n-1].To = max(out[n-1].To, r.To)
+			continue
 		}
-		s[session] = out
+		out = append(out, r)
 	}
+	v.passed[session] = out
+	return out
 }
 
-// from returns the ranges of the session that end at n or behind.
-func (s superseded) from(session string, n uint64) []archive.Range {
-	all := s[session]
-	return all[sort.Search(len(all), func(i int) bool { return all[i].To >= n }):]
+// isSuperseded reports whether a settled fact explains the entry.
+func (v *check) isSuperseded(p ledger.Place) bool {
+	return slices.ContainsFunc(v.passed[p.Session], func(r archive.Range) bool { return p.N >= r.From && p.N <= r.To })
 }
 
-// has reports whether a settled fact stands for the number.
-func (s superseded) has(session string, n uint64) bool {
-	r := s.from(session, n)
-	return len(r) > 0 && r[0].From <= n
-}
-
-// left returns what of a run of numbers no settled fact stands for.
-func (s superseded) left(session string, run archive.Range) (out []archive.Range) {
-	for _, r := range s.from(session, run.From) {
-		if r.From > run.To {
+// holes calls f with the runs of numbers from one to another, both included, that nothing explains.
+func holes(explained []archive.Range, from, to uint64, f func(from, to uint64)) {
+	for _, r := range explained {
+		if r.To < from {
+			continue
+		}
+		if r.From > to {
 			break
 		}
-		if r.From > run.From {
-			out = append(out, archive.Range{From: run.From, To: r.From - 1})
+		if r.From > from {
+			f(from, r.From-1)
 		}
-		run.From = r.To + 1
+		from = r.To + 1
 	}
-	if run.From <= run.To {
-		out = append(out, run)
+	if from <= to {
+		f(from, to)
 	}
-	return out
+}
+
+// later reads the settled facts that were written since the log was listed, when something that was listed is gone:
+// they may say why.
+func (v *check) later(ctx context.Context, places [][]ledger.Place) error {
+	seen := map[string]map[uint64]bool{}
+	for _, of := range places {
+		for _, p := range of {
+			if seen[p.Session] == nil {
+				seen[p.Session] = map[uint64]bool{}
+			}
+			seen[p.Session][p.N] = true
+		}
+	}
+	sessions, err := ledger.Sessions(ctx, v.r.o.Bucket, v.r.o.Tenant)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		for p, err := range ledger.Numbers(ctx, v.r.o.Bucket, v.r.o.Tenant, s, 0) {
+			if err != nil {
+				return err
+			}
+			if seen[s][p.N] {
+				continue
+			}
+			e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.Index)
+			switch {
+			case err == nil && e.Fact.Kind == archive.FactSettled:
+				v.supersede(e.Fact)
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// present has the index forget copies that are to be deleted and are gone: a rebuild learns of all that there ever were.
+func (r *Reconciler) present(ctx context.Context) error {
+	const page = 500
+	for _, moved := range []bool{false, true} {
+		for after, n := int64(0), page; n == page; {
+			list, err := r.o.Index.Doomed(ctx, r.o.Tenant, r.o.Now().Add(lateFor), moved, after, page)
+			if err != nil {
+				return fmt.Errorf("listing what is to be deleted: %w", err)
+			}
+			n = len(list)
+			var gone []int64
+			for _, d := range list {
+				after = d.ID
+				there, err := r.there(ctx, &d)
+				if err != nil {
+					return fmt.Errorf("looking for what is to be deleted: %w", err)
+				}
+				if !there {
+					gone = append(gone, d.ID)
+				}
+			}
+			if err := r.o.Index.Undoom(ctx, r.o.Tenant, gone...); err != nil {
+				return fmt.Errorf("noting what was deleted: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// there reports whether the copy can be seen. What is in a tier that is not configured any more may be there.
+func (r *Reconciler) there(ctx context.Context, d *archive.Doomed) (bool, error) {
+	bucket := r.o.Bucket
+	if r.o.Tier != nil {
+		var ok bool
+		if bucket, _, ok = r.o.Tier(d.Tier); !ok {
+			return true, nil
+		}
+	} else if d.Tier != archive.HotTier {
+		return true, nil
+	}
+	_, err := bucket.Stat(ctx, d.Object)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

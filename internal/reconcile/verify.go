@@ -27,8 +27,8 @@ type Gap struct {
 type Report struct {
 	Sessions, Facts, Instances, Packs int
 
-	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Archived int   // packs that are there and could not be read: they must be restored first
+	Shredded int   // facts whose key was destroyed since: nothing is missing
 	Read     int64 // bytes of instances read and checked
 	Gaps     []Gap
 	MoreGaps int // past those listed
@@ -95,13 +95,14 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		if !progress[e.Session].Has(e.N) && !v.growing[e.Session] {
 			v.gap("the index does not know this fact; run strata rebuild", e.Object)
 		}
-		return v.bodies(ctx, &e)
+		return v.bodies(ctx, ledger.Place{Session: e.Session, N: e.N}, e.Fact)
 	})
 	return v.report, err
 }
 
 func (r *Reconciler) check() *check {
-	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{}, settled: superseded{}}
+	return &check{r: r, ends: map[string]uint64{}, growing: map[string]bool{}, packs: map[string]bool{}, closed: map[archive.KeyID]bool{},
+		passed: map[string][]archive.Range{}}
 }
 
 // grows reports whether a session's process lives, and may write more of it.
@@ -122,9 +123,11 @@ type check struct {
 	packs  map[string]bool   // checked
 	report Report
 
-	closed   map[archive.KeyID]bool // that facts destroy
-	settled  superseded             // what facts stand for
+	closed   map[archive.KeyID]bool     // that facts destroy
+	passed   map[string][]archive.Range // numbers that settled facts supersede
+	vanished bool                       // something that was listed is not there
 	suspects []suspect
+	judging  bool // every fact has been read
 }
 
 func (v *check) end(session string, n uint64) {
@@ -189,6 +192,11 @@ feed:
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	if v.vanished {
+		if err := v.later(ctx, places); err != nil {
+			return err
+		}
+	}
 	if err := v.judge(ctx, use); err != nil {
 		return err
 	}
@@ -247,10 +255,9 @@ func (v *check) tails(ctx context.Context, places [][]ledger.Place) {
 	}
 }
 
+// missing tells of numbers of a session that are not there, but for those that settled facts explain.
 func (v *check) missing(session string, from, to uint64) {
-	for _, r := range v.settled.left(session, archive.Range{From: from, To: to}) {
-		v.lost(session, r.From, r.To)
-	}
+	holes(v.explained(session), from, to, func(from, to uint64) { v.lost(session, from, to) })
 }
 
 func (v *check) lost(session string, from, to uint64) {
@@ -267,12 +274,15 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
 	if u, ok := keyless(err); ok {
 		e := shredded(p, v.r.o.Tenant, u)
-		v.note(&u.Fact)
-		v.suspect(suspect{u.Fact.Key, p, &e, "a fact of the log is damaged: " + fault.Message(err), object})
+		v.suspect(u.Fact.Key, p, &e, nil, "a fact of the log is damaged: "+fault.Message(err), object)
 		return nil
 	}
-	if err != nil {
-		return v.damagedUnder(ctx, archive.KeyID{}, p, err, object, "a fact of the log is damaged")
+	if bad, stop := sort(ctx, err); bad || stop != nil {
+		if bad {
+			v.gone(err)
+			v.suspect(archive.KeyID{}, p, nil, nil, "a fact of the log is damaged: "+fault.Message(err), object)
+		}
+		return stop
 	}
 	v.mu.Lock()
 	v.report.Facts++
@@ -281,54 +291,64 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	for _, end := range e.Fact.Sessions {
 		v.end(end.Session, end.Last)
 	}
-	v.note(e.Fact)
+	v.close(e.Fact)
+	v.supersede(e.Fact)
 	return use(e)
 }
 
-// damagedUnder sorts an error of reading what a fact at a place names, and the key seals, into
-// a suspect or a reason to stop, which it returns.
-func (v *check) damagedUnder(ctx context.Context, key archive.KeyID, at ledger.Place, err error, object, what string) error {
-	bad, stop := sortError(ctx, err)
+// gone notes an error that says that something is not there any more.
+func (v *check) gone(err error) {
+	if fault.Is(err, fault.NotFound) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.vanished = true
+	}
+}
+
+// damaged sorts an error of reading what an entry of the log names, and its key seals: no gap where the key was
+// destroyed or the entry superseded. It returns a reason to stop, if it is one.
+func (v *check) damaged(ctx context.Context, key archive.KeyID, p ledger.Place, err error, object, what string) error {
+	bad, stop := sort(ctx, err)
 	if bad {
-		v.suspect(suspect{key, at, nil, what + ": " + fault.Message(err), object})
+		v.gone(err)
+		v.suspect(key, p, nil, nil, what+": "+fault.Message(err), object)
 	}
 	return stop
 }
 
-// sortError reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
-func sortError(ctx context.Context, err error) (bad bool, stop error) {
+// sort reports whether an error of reading is about what was read; else it is a reason to stop, if it is one.
+func sort(ctx context.Context, err error) (bad bool, stop error) {
 	switch {
 	case err == nil:
 		return false, nil
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
-		return false, err
 	case fault.Is(err, fault.Archived):
 		return false, nil // it is there, and was checked before it went there
+	case fault.Is(err, fault.KeyDenied), fault.Is(err, fault.KeyUnreachable), fault.Is(err, fault.Unavailable):
+		return false, err
 	}
 	return true, nil
 }
 
 // bodies reads the blobs of a stored or settled fact.
-func (v *check) bodies(ctx context.Context, e *archive.Entry) error {
-	at := ledger.Place{Session: e.Session, N: e.N}
-	for i := range e.Fact.Instances {
-		in := &e.Fact.Instances[i]
+func (v *check) bodies(ctx context.Context, p ledger.Place, f *archive.Fact) error {
+	for i := range f.Instances {
+		in := &f.Instances[i]
 		v.mu.Lock()
 		chosen := v.sample >= 1 || v.random.Float64() < v.sample
 		first := in.At.Object != "" && !v.packs[in.At.Object]
 		v.packs[in.At.Object] = true
 		v.mu.Unlock()
 		if first && pack.Is(v.r.o.Tenant, in.At.Object) {
-			if err := v.pack(ctx, at, in.At.Object, in.Key); err != nil {
+			if err := v.pack(ctx, in.At.Object, in.Key, p); err != nil {
 				return err
 			}
 		}
 		if !chosen {
 			continue
 		}
-		if err := v.instance(ctx, at, in); err != nil {
+		if err := v.instance(ctx, in, p); err != nil {
 			return err
 		}
 	}
@@ -336,13 +356,13 @@ func (v *check) bodies(ctx context.Context, e *archive.Entry) error {
 }
 
 // pack checks a pack as a region without keys would.
-func (v *check) pack(ctx context.Context, at ledger.Place, object string, key archive.KeyID) error {
+func (v *check) pack(ctx context.Context, object string, key archive.KeyID, p ledger.Place) error {
 	attrs, err := v.r.o.Bucket.Stat(ctx, object)
 	if err == nil && v.sample >= 1 {
 		_, err = pack.Verify(ctx, v.r.o.Bucket, object, attrs.Size)
 	}
 	away := fault.Is(err, fault.Archived)
-	err = v.damagedUnder(ctx, key, at, err, object, "a pack is missing or damaged")
+	err = v.damaged(ctx, key, p, err, object, "a pack is missing or damaged")
 	v.mu.Lock()
 	v.report.Packs++
 	if away {
@@ -353,7 +373,7 @@ func (v *check) pack(ctx context.Context, at ledger.Place, object string, key ar
 }
 
 // instance opens every segment of a blob and compares the digest.
-func (v *check) instance(ctx context.Context, at ledger.Place, in *archive.Instance) error {
+func (v *check) instance(ctx context.Context, in *archive.Instance, p ledger.Place) error {
 	secret, err := v.r.o.Keys.Secret(ctx, in.Key)
 	if err == nil {
 		defer secret.Wipe()
@@ -368,7 +388,7 @@ func (v *check) instance(ctx context.Context, at ledger.Place, in *archive.Insta
 		v.report.Read += n
 		v.mu.Unlock()
 	}
-	return v.damagedUnder(ctx, in.Key, at, err, in.At.Object, "an instance cannot be read back")
+	return v.damaged(ctx, in.Key, p, err, in.At.Object, "an instance cannot be read back")
 }
 
 var errDigest = errors.New("digest differs")

@@ -266,6 +266,17 @@ func (m *model) Referenced(_ context.Context, _ archive.Tenant, object string) (
 	return slices.ContainsFunc(m.view(), func(r row) bool { return r.At.Object == object }), nil
 }
 
+// DoomedSince, Doomed and Undoom implement index: nothing is settled in these worlds.
+func (m *model) DoomedSince(context.Context, archive.Tenant, string) (at time.Time, ok bool, err error) {
+	return at, false, nil
+}
+
+func (m *model) Doomed(context.Context, archive.Tenant, time.Time, bool, int64, int) ([]archive.Doomed, error) {
+	return nil, nil
+}
+
+func (m *model) Undoom(context.Context, archive.Tenant, ...int64) error { return nil }
+
 func (m *model) Each(_ context.Context, _ archive.Tenant, _ int64, yield func(*archive.InstanceRow, archive.State) bool) error {
 	m.mu.Lock()
 	rows := m.view()

@@ -33,6 +33,7 @@ CREATE TABLE pack_series (
 
 -- Live entries of the log about studies: stored, settled and moved facts that no settled fact supersedes. key is that of the
 -- fact, zero where it is the tenant root; packs are the names of the packs that it names, a line each, or NULL.
+-- closed: its key was destroyed; it says nothing any more, and its object stays in the log.
 CREATE TABLE entries (
     tenant  INTEGER NOT NULL,
     study   BLOB NOT NULL,
@@ -40,6 +41,7 @@ CREATE TABLE entries (
     n       INTEGER NOT NULL,
     kind    INTEGER NOT NULL,
     size    INTEGER NOT NULL,
+    closed  BOOLEAN NOT NULL,
     fact    BLOB NOT NULL,
     key     BLOB NOT NULL,
     packs   TEXT,
@@ -55,12 +57,14 @@ CREATE TABLE passed (
     PRIMARY KEY (session, first)
 ) WITHOUT ROWID;
 
--- Blobs that a settled fact dropped: they count as never stored.
+-- Blobs that a settled fact dropped: they count as never stored. seq grows, so that nodes notice.
 CREATE TABLE dropped (
     tenant INTEGER NOT NULL,
     blob   BLOB NOT NULL,
+    seq    INTEGER NOT NULL,
     PRIMARY KEY (tenant, blob)
 ) WITHOUT ROWID;
+CREATE INDEX dropped_seq ON dropped (tenant, seq);
 
 -- Objects that are to be deleted, some time after since (ms). moved: the copy in another tier counts.
 CREATE TABLE doomed (
