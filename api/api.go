@@ -47,6 +47,8 @@ type Options struct {
 	Lifecycle Lifecycle
 	// Drills try to restore.
 	Drills Drills
+	// Restores bring back what lies in an archive tier.
+	Restores Restores
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.

@@ -434,6 +434,95 @@ type ClientInterface interface {
 	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 	SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// PrefetchWithBody Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Prefetch Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	Prefetch(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRestores List restores, oldest first
+	//
+	// Those that are over are kept for 30 days.
+	//
+	// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+	ListRestores(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRestoreWithBody Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestore(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateRestoreWithBody What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateRestore What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestore(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelRestore Cancel what has not begun
+	//
+	// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+	// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+	//
+	// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+	CancelRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRestore One restore and how far it is
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+	GetRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchRestore Follow a restore
+	//
+	// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+	// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+	// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+	WatchRestore(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ResumeTenant Serve a suspended tenant again
 	//
 	// 409 while its key is revoked; grant ends that.
@@ -1301,6 +1390,195 @@ func (c *Client) SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPat
 // Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 func (c *Client) SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetLifecycleRulesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrefetchWithBody Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *Client) PrefetchWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrefetchRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Prefetch Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *Client) Prefetch(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrefetchRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRestores List restores, oldest first
+//
+// Those that are over are kept for 30 days.
+//
+// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+func (c *Client) ListRestores(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRestoresRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRestoreWithBody Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *Client) StartRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRestoreRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRestore Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *Client) StartRestore(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRestoreRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateRestoreWithBody What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *Client) EstimateRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateRestoreRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateRestore What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *Client) EstimateRestore(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateRestoreRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRestore Cancel what has not begun
+//
+// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+//
+// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+func (c *Client) CancelRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRestoreRequest(c.Server, tenant, restore)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRestore One restore and how far it is
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+func (c *Client) GetRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRestoreRequest(c.Server, tenant, restore)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchRestore Follow a restore
+//
+// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+func (c *Client) WatchRestore(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchRestoreRequest(c.Server, tenant, restore, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2809,6 +3087,370 @@ func NewSetLifecycleRulesRequestWithBody(server string, tenant TenantPath, conte
 	return req, nil
 }
 
+// NewPrefetchRequest calls the generic Prefetch builder with application/json body
+func NewPrefetchRequest(server string, tenant TenantPath, body PrefetchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPrefetchRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPrefetchRequestWithBody constructs an http.Request for the Prefetch method, with any body, and a specified content type
+func NewPrefetchRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/prefetch", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListRestoresRequest constructs an http.Request for the ListRestores method
+func NewListRestoresRequest(server string, tenant TenantPath, params *ListRestoresParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Open != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "open", *params.Open, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartRestoreRequest calls the generic StartRestore builder with application/json body
+func NewStartRestoreRequest(server string, tenant TenantPath, body StartRestoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartRestoreRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartRestoreRequestWithBody constructs an http.Request for the StartRestore method, with any body, and a specified content type
+func NewStartRestoreRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewEstimateRestoreRequest calls the generic EstimateRestore builder with application/json body
+func NewEstimateRestoreRequest(server string, tenant TenantPath, body EstimateRestoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEstimateRestoreRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewEstimateRestoreRequestWithBody constructs an http.Request for the EstimateRestore method, with any body, and a specified content type
+func NewEstimateRestoreRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/estimate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCancelRestoreRequest constructs an http.Request for the CancelRestore method
+func NewCancelRestoreRequest(server string, tenant TenantPath, restore RestorePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRestoreRequest constructs an http.Request for the GetRestore method
+func NewGetRestoreRequest(server string, tenant TenantPath, restore RestorePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchRestoreRequest constructs an http.Request for the WatchRestore method
+func NewWatchRestoreRequest(server string, tenant TenantPath, restore RestorePath, params *WatchRestoreParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s/events", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewResumeTenantRequest constructs an http.Request for the ResumeTenant method
 func NewResumeTenantRequest(server string, tenant TenantPath) (*http.Request, error) {
 	var err error
@@ -3613,6 +4255,103 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 	SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
+
+	// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrefetchResponse, error)
+
+	// PrefetchWithResponse Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithResponse(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*PrefetchResponse, error)
+
+	// ListRestoresWithResponse List restores, oldest first
+	//
+	// Those that are over are kept for 30 days.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+	ListRestoresWithResponse(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*ListRestoresResponse, error)
+
+	// StartRestoreWithBodyWithResponse Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error)
+
+	// StartRestoreWithResponse Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithResponse(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error)
+
+	// EstimateRestoreWithBodyWithResponse What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error)
+
+	// EstimateRestoreWithResponse What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithResponse(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error)
+
+	// CancelRestoreWithResponse Cancel what has not begun
+	//
+	// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+	// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+	CancelRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*CancelRestoreResponse, error)
+
+	// GetRestoreWithResponse One restore and how far it is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+	GetRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*GetRestoreResponse, error)
+
+	// WatchRestoreWithResponse Follow a restore
+	//
+	// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+	// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+	// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+	WatchRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*WatchRestoreResponse, error)
 
 	// ResumeTenantWithResponse Serve a suspended tenant again
 	//
@@ -5138,6 +5877,363 @@ func (r SetLifecycleRulesResponse) ContentType() string {
 	return ""
 }
 
+// PrefetchResponse202Headers the declared response headers of an HTTP 202 response for Prefetch
+type PrefetchResponse202Headers struct {
+	Location string
+}
+
+type PrefetchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Prefetch
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Prefetch
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *PrefetchResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PrefetchResponse) GetJSON200() *Prefetch {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PrefetchResponse) GetJSON202() *Prefetch {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PrefetchResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PrefetchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PrefetchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PrefetchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PrefetchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListRestoresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestorePage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRestoresResponse) GetJSON200() *RestorePage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRestoresResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRestoresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRestoresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRestoresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRestoresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartRestoreResponse202Headers the declared response headers of an HTTP 202 response for StartRestore
+type StartRestoreResponse202Headers struct {
+	Location string
+}
+
+type StartRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Restore
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *RestoreStarted
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartRestoreResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StartRestoreResponse) GetJSON200() *Restore {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartRestoreResponse) GetJSON202() *RestoreStarted {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EstimateRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreEstimate
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EstimateRestoreResponse) GetJSON200() *RestoreEstimate {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EstimateRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EstimateRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EstimateRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EstimateRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EstimateRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelRestoreResponse) GetJSON200() *RestoreAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRestoreResponse) GetJSON200() *RestoreAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WatchRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ResumeTenantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6152,6 +7248,163 @@ func (c *ClientWithResponses) SetLifecycleRulesWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseSetLifecycleRulesResponse(rsp)
+}
+
+// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *ClientWithResponses) PrefetchWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrefetchResponse, error) {
+	rsp, err := c.PrefetchWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrefetchResponse(rsp)
+}
+
+// PrefetchWithResponse Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *ClientWithResponses) PrefetchWithResponse(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*PrefetchResponse, error) {
+	rsp, err := c.Prefetch(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrefetchResponse(rsp)
+}
+
+// ListRestoresWithResponse List restores, oldest first
+//
+// Those that are over are kept for 30 days.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+func (c *ClientWithResponses) ListRestoresWithResponse(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*ListRestoresResponse, error) {
+	rsp, err := c.ListRestores(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRestoresResponse(rsp)
+}
+
+// StartRestoreWithBodyWithResponse Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *ClientWithResponses) StartRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error) {
+	rsp, err := c.StartRestoreWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRestoreResponse(rsp)
+}
+
+// StartRestoreWithResponse Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *ClientWithResponses) StartRestoreWithResponse(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error) {
+	rsp, err := c.StartRestore(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRestoreResponse(rsp)
+}
+
+// EstimateRestoreWithBodyWithResponse What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *ClientWithResponses) EstimateRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error) {
+	rsp, err := c.EstimateRestoreWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEstimateRestoreResponse(rsp)
+}
+
+// EstimateRestoreWithResponse What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *ClientWithResponses) EstimateRestoreWithResponse(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error) {
+	rsp, err := c.EstimateRestore(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEstimateRestoreResponse(rsp)
+}
+
+// CancelRestoreWithResponse Cancel what has not begun
+//
+// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+func (c *ClientWithResponses) CancelRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*CancelRestoreResponse, error) {
+	rsp, err := c.CancelRestore(ctx, tenant, restore, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRestoreResponse(rsp)
+}
+
+// GetRestoreWithResponse One restore and how far it is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+func (c *ClientWithResponses) GetRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*GetRestoreResponse, error) {
+	rsp, err := c.GetRestore(ctx, tenant, restore, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRestoreResponse(rsp)
+}
+
+// WatchRestoreWithResponse Follow a restore
+//
+// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+func (c *ClientWithResponses) WatchRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*WatchRestoreResponse, error) {
+	rsp, err := c.WatchRestore(ctx, tenant, restore, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchRestoreResponse(rsp)
 }
 
 // ResumeTenantWithResponse Serve a suspended tenant again
@@ -7337,6 +8590,273 @@ func ParseSetLifecycleRulesResponse(rsp *http.Response) (*SetLifecycleRulesRespo
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePrefetchResponse parses an HTTP response from a PrefetchWithResponse call
+func ParsePrefetchResponse(rsp *http.Response) (*PrefetchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PrefetchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Prefetch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Prefetch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers PrefetchResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRestoresResponse parses an HTTP response from a ListRestoresWithResponse call
+func ParseListRestoresResponse(rsp *http.Response) (*ListRestoresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRestoresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestorePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartRestoreResponse parses an HTTP response from a StartRestoreWithResponse call
+func ParseStartRestoreResponse(rsp *http.Response) (*StartRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Restore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest RestoreStarted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartRestoreResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseEstimateRestoreResponse parses an HTTP response from a EstimateRestoreWithResponse call
+func ParseEstimateRestoreResponse(rsp *http.Response) (*EstimateRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EstimateRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreEstimate
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelRestoreResponse parses an HTTP response from a CancelRestoreWithResponse call
+func ParseCancelRestoreResponse(rsp *http.Response) (*CancelRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetRestoreResponse parses an HTTP response from a GetRestoreWithResponse call
+func ParseGetRestoreResponse(rsp *http.Response) (*GetRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchRestoreResponse parses an HTTP response from a WatchRestoreWithResponse call
+func ParseWatchRestoreResponse(rsp *http.Response) (*WatchRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest ProblemAnswer

@@ -80,6 +80,36 @@ func (e KeyProofOutcome) Valid() bool {
 	}
 }
 
+// Defines values for RestoreState.
+const (
+	RestoreStateCancelled RestoreState = "cancelled"
+	RestoreStateDone      RestoreState = "done"
+	RestoreStateExpired   RestoreState = "expired"
+	RestoreStateFailed    RestoreState = "failed"
+	RestoreStateRunning   RestoreState = "running"
+	RestoreStateWaiting   RestoreState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the RestoreState enum.
+func (e RestoreState) Valid() bool {
+	switch e {
+	case RestoreStateCancelled:
+		return true
+	case RestoreStateDone:
+		return true
+	case RestoreStateExpired:
+		return true
+	case RestoreStateFailed:
+		return true
+	case RestoreStateRunning:
+		return true
+	case RestoreStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ShredStatusState.
 const (
 	ShredStatusStateDone    ShredStatusState = "done"
@@ -117,6 +147,26 @@ func (e State) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Appointment defines model for Appointment.
+type Appointment struct {
+	At time.Time `json:"at"`
+
+	// BodyPart Of what is planned (0018,0015)
+	BodyPart *string `json:"bodyPart,omitempty"`
+
+	// IssuerOfPatientId Issuer of Patient ID (0010,0021); any when left out
+	IssuerOfPatientId *string `json:"issuerOfPatientId,omitempty"`
+
+	// Modality Of what is planned (0008,0060)
+	Modality *string `json:"modality,omitempty"`
+
+	// PatientId Patient ID (0010,0020)
+	PatientId string `json:"patientId"`
+
+	// Priors The most studies to have ready
+	Priors *int `json:"priors,omitempty"`
 }
 
 // ByteSize A whole number with a unit: 500kB, 20MB, 3GB or 2TB
@@ -552,7 +602,7 @@ type NewHold struct {
 	PatientId *string `json:"patientId,omitempty"`
 	Reason    string  `json:"reason"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study *UID `json:"study,omitempty"`
 }
 
@@ -573,6 +623,30 @@ type NewTenant struct {
 	// Title For people
 	Title *Title `json:"title,omitempty"`
 }
+
+// Prefetch defines model for Prefetch.
+type Prefetch struct {
+	// Late Of them will hardly be ready in time
+	Late int `json:"late"`
+
+	// Priors Studies that were picked
+	Priors int `json:"priors"`
+
+	// Readable Of them could be read already
+	Readable int     `json:"readable"`
+	Restore  Restore `json:"restore"`
+}
+
+// PrefetchRequest defines model for PrefetchRequest.
+type PrefetchRequest struct {
+	Appointments []Appointment `json:"appointments"`
+
+	// Webhook URL that is told of the end: one that the operator allows
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// Priority How urgent; not every tier has all of them
+type Priority = string
 
 // Problem defines model for Problem.
 type Problem struct {
@@ -757,6 +831,111 @@ type ReleaseReason struct {
 	Reason string `json:"reason"`
 }
 
+// Restore defines model for Restore.
+type Restore struct {
+	Asked      time.Time `json:"asked"`
+	Bytes      int64     `json:"bytes"`
+	BytesReady int64     `json:"bytesReady"`
+
+	// Cost Estimated, in the currency of the configuration
+	Cost float64 `json:"cost"`
+
+	// Failure Why it failed, what it waits for, or why it is slower than was asked for
+	Failure *string `json:"failure,omitempty"`
+
+	// Id Absent where nothing had to be restored
+	Id *string `json:"id,omitempty"`
+
+	// Objects Objects of the store that have to be restored
+	Objects int `json:"objects"`
+
+	// ObjectsReady Of them can be read
+	ObjectsReady int `json:"objectsReady"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority Priority `json:"priority"`
+
+	// Ready When everything can be read: an estimate, never in the past, until it was; then when that was
+	Ready *time.Time `json:"ready,omitempty"`
+
+	// Requests How many share it
+	Requests int          `json:"requests"`
+	State    RestoreState `json:"state"`
+	Studies  int          `json:"studies"`
+
+	// Until When the first copy goes
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// RestoreState defines model for Restore.State.
+type RestoreState string
+
+// RestoreChoice defines model for RestoreChoice.
+type RestoreChoice struct {
+	// Cost In the currency of the configuration
+	Cost float64 `json:"cost"`
+
+	// LongestSeconds Nearly always
+	LongestSeconds int64 `json:"longestSeconds"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority Priority `json:"priority"`
+
+	// TypicalSeconds Until everything can be read, as a rule, its turn awaited
+	TypicalSeconds int64 `json:"typicalSeconds"`
+}
+
+// RestoreEstimate defines model for RestoreEstimate.
+type RestoreEstimate struct {
+	Bytes int64 `json:"bytes"`
+
+	// Choices The most urgent first; none when everything can be read
+	Choices []RestoreChoice `json:"choices"`
+
+	// Objects Have to be restored
+	Objects int `json:"objects"`
+
+	// Studies Found
+	Studies int `json:"studies"`
+}
+
+// RestoreId A ULID
+type RestoreId = string
+
+// RestorePage defines model for RestorePage.
+type RestorePage struct {
+	// Next The next page's after; absent on the last
+	Next     *string   `json:"next,omitempty"`
+	Restores []Restore `json:"restores"`
+}
+
+// RestoreRequest Either studies, or a patient, or a query
+type RestoreRequest struct {
+	// Days How long the copies stay; the node's setting when left out
+	Days *int `json:"days,omitempty"`
+
+	// IssuerOfPatientId Issuer of Patient ID (0010,0021); any when left out
+	IssuerOfPatientId *string `json:"issuerOfPatientId,omitempty"`
+
+	// PatientId Patient ID (0010,0020)
+	PatientId *string `json:"patientId,omitempty"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority *Priority `json:"priority,omitempty"`
+
+	// Query The query part of a URL that searches for studies (PS3.18 10.6.1.2), such as ModalitiesInStudy=CT&StudyDate=20200101-20201231
+	Query *string `json:"query,omitempty"`
+
+	// Series Series Instance UID of the only study; it is restored first
+	Series *string `json:"series,omitempty"`
+
+	// Studies Study Instance UIDs
+	Studies *[]UID `json:"studies,omitempty"`
+
+	// Webhook URL that is told of the end: one that the operator allows
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
 // RetainedPage defines model for RetainedPage.
 type RetainedPage struct {
 	// Next 32 hexadecimal digits
@@ -779,7 +958,7 @@ type RetainedStudy struct {
 	Rule       *string   `json:"rule,omitempty"`
 	Set        *string   `json:"set,omitempty"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study UID `json:"study"`
 
 	// Until A day, YYYY-MM-DD
@@ -914,7 +1093,7 @@ type State string
 
 // StudyName defines model for StudyName.
 type StudyName struct {
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study UID `json:"study"`
 }
 
@@ -981,7 +1160,7 @@ type TierName = string
 // Title For people
 type Title = string
 
-// UID A UID: digits and points, at most 64
+// UID Digits and dots, at most 64
 type UID = string
 
 // Undelete defines model for Undelete.
@@ -991,7 +1170,7 @@ type Undelete struct {
 	AsOf   time.Time `json:"asOf"`
 	DryRun *bool     `json:"dryRun,omitempty"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study *UID `json:"study,omitempty"`
 }
 
@@ -1011,8 +1190,14 @@ type Undeleted struct {
 	Versions int `json:"versions"`
 }
 
+// Webhook URL that is told of the end: one that the operator allows
+type Webhook = string
+
 // PageLimit defines model for PageLimit.
 type PageLimit = int
+
+// RestorePath A ULID
+type RestorePath = RestoreId
 
 // TenantPath Lower-case letters, digits and hyphens, at most 63, a letter or digit first
 type TenantPath = TenantName
@@ -1028,6 +1213,12 @@ type LifecycleAnswer = LifecycleState
 
 // ProblemAnswer defines model for ProblemAnswer.
 type ProblemAnswer = Problem
+
+// RestoreAnswer defines model for RestoreAnswer.
+type RestoreAnswer = Restore
+
+// RestoreStarted defines model for RestoreStarted.
+type RestoreStarted = Restore
 
 // RetentionAnswer defines model for RetentionAnswer.
 type RetentionAnswer = RetentionPolicy
@@ -1066,6 +1257,24 @@ type ListHoldsParams struct {
 
 	// Limit The most entries of a page
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListRestoresParams defines parameters for ListRestores.
+type ListRestoresParams struct {
+	// Open Only those that are not over
+	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+
+	// After The id after which the page begins
+	After *RestoreId `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most entries of a page
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// WatchRestoreParams defines parameters for WatchRestore.
+type WatchRestoreParams struct {
+	// LastEventID Of the last event that was received
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // ReportRetentionParams defines parameters for ReportRetention.
@@ -1124,6 +1333,15 @@ type PlanLifecycleJSONRequestBody = LifecycleQuestion
 
 // SetLifecycleRulesJSONRequestBody defines body for SetLifecycleRules for application/json ContentType.
 type SetLifecycleRulesJSONRequestBody = LifecycleRules
+
+// PrefetchJSONRequestBody defines body for Prefetch for application/json ContentType.
+type PrefetchJSONRequestBody = PrefetchRequest
+
+// StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
+type StartRestoreJSONRequestBody = RestoreRequest
+
+// EstimateRestoreJSONRequestBody defines body for EstimateRestore for application/json ContentType.
+type EstimateRestoreJSONRequestBody = RestoreRequest
 
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = RetentionDocument
@@ -1226,6 +1444,27 @@ type ServerInterface interface {
 	// SetLifecycleRules State other rules
 	// (PUT /tenants/{tenant}/lifecycle/rules)
 	SetLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// Prefetch Restore earlier studies of patients who are to come
+	// (POST /tenants/{tenant}/prefetch)
+	Prefetch(ctx echo.Context, tenant TenantPath) error
+	// ListRestores List restores, oldest first
+	// (GET /tenants/{tenant}/restores)
+	ListRestores(ctx echo.Context, tenant TenantPath, params ListRestoresParams) error
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	// (POST /tenants/{tenant}/restores)
+	StartRestore(ctx echo.Context, tenant TenantPath) error
+	// EstimateRestore What a restore would take at each priority
+	// (POST /tenants/{tenant}/restores/estimate)
+	EstimateRestore(ctx echo.Context, tenant TenantPath) error
+	// CancelRestore Cancel what has not begun
+	// (DELETE /tenants/{tenant}/restores/{restore})
+	CancelRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error
+	// GetRestore One restore and how far it is
+	// (GET /tenants/{tenant}/restores/{restore})
+	GetRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error
+	// WatchRestore Follow a restore
+	// (GET /tenants/{tenant}/restores/{restore}/events)
+	WatchRestore(ctx echo.Context, tenant TenantPath, restore RestorePath, params WatchRestoreParams) error
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx echo.Context, tenant TenantPath) error
@@ -1756,6 +1995,185 @@ func (w *ServerInterfaceWrapper) SetLifecycleRules(ctx echo.Context) error {
 	return err
 }
 
+// Prefetch converts echo context to params.
+func (w *ServerInterfaceWrapper) Prefetch(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Prefetch(ctx, tenant)
+	return err
+}
+
+// ListRestores converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRestores(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRestoresParams
+	// ------------- Optional query parameter "open" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "open", ctx.QueryParams(), &params.Open, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter open: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRestores(ctx, tenant, params)
+	return err
+}
+
+// StartRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) StartRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartRestore(ctx, tenant)
+	return err
+}
+
+// EstimateRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) EstimateRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EstimateRestore(ctx, tenant)
+	return err
+}
+
+// CancelRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelRestore(ctx, tenant, restore)
+	return err
+}
+
+// GetRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRestore(ctx, tenant, restore)
+	return err
+}
+
+// WatchRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) WatchRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WatchRestoreParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WatchRestore(ctx, tenant, restore, params)
+	return err
+}
+
 // ResumeTenant converts echo context to params.
 func (w *ServerInterfaceWrapper) ResumeTenant(ctx echo.Context) error {
 	var err error
@@ -1996,6 +2414,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/apply", wrapper.ApplyLifecycle, options.OperationMiddlewares["applyLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/pause", wrapper.PauseLifecycle, options.OperationMiddlewares["pauseLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/resume", wrapper.ResumeLifecycle, options.OperationMiddlewares["resumeLifecycle"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores", wrapper.ListRestores, options.OperationMiddlewares["listRestores"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/restores", wrapper.StartRestore, options.OperationMiddlewares["startRestore"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/restores/estimate", wrapper.EstimateRestore, options.OperationMiddlewares["estimateRestore"]...)
+	router.DELETE(options.BaseURL+"/tenants/:tenant/restores/:restore", wrapper.CancelRestore, options.OperationMiddlewares["cancelRestore"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores/:restore", wrapper.GetRestore, options.OperationMiddlewares["getRestore"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores/:restore/events", wrapper.WatchRestore, options.OperationMiddlewares["watchRestore"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/prefetch", wrapper.Prefetch, options.OperationMiddlewares["prefetch"]...)
 	router.GET(options.BaseURL+"/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.GET(options.BaseURL+"/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
 
@@ -2015,6 +2440,17 @@ type KeysAnswerJSONResponse KeyStatus
 type LifecycleAnswerJSONResponse LifecycleState
 
 type ProblemAnswerApplicationProblemPlusJSONResponse Problem
+
+type RestoreAnswerJSONResponse Restore
+
+type RestoreStartedResponseHeaders struct {
+	Location string
+}
+type RestoreStartedJSONResponse struct {
+	Body Restore
+
+	Headers RestoreStartedResponseHeaders
+}
 
 type RetentionAnswerJSONResponse RetentionPolicy
 
@@ -3172,6 +3608,361 @@ func (response SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type PrefetchRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *PrefetchJSONRequestBody
+}
+
+type PrefetchResponseObject interface {
+	VisitPrefetchResponse(w http.ResponseWriter) error
+}
+
+type Prefetch200JSONResponse Prefetch
+
+func (response Prefetch200JSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type Prefetch202ResponseHeaders struct {
+	Location string
+}
+
+type Prefetch202JSONResponse struct {
+	Body    Prefetch
+	Headers Prefetch202ResponseHeaders
+}
+
+func (response Prefetch202JSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrefetchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PrefetchdefaultApplicationProblemPlusJSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRestoresRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Params ListRestoresParams
+}
+
+type ListRestoresResponseObject interface {
+	VisitListRestoresResponse(w http.ResponseWriter) error
+}
+
+type ListRestores200JSONResponse RestorePage
+
+func (response ListRestores200JSONResponse) VisitListRestoresResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRestoresdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRestoresdefaultApplicationProblemPlusJSONResponse) VisitListRestoresResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestoreRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *StartRestoreJSONRequestBody
+}
+
+type StartRestoreResponseObject interface {
+	VisitStartRestoreResponse(w http.ResponseWriter) error
+}
+
+type StartRestore200JSONResponse Restore
+
+func (response StartRestore200JSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestore202JSONResponse struct{ RestoreStartedJSONResponse }
+
+func (response StartRestore202JSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartRestoredefaultApplicationProblemPlusJSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EstimateRestoreRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *EstimateRestoreJSONRequestBody
+}
+
+type EstimateRestoreResponseObject interface {
+	VisitEstimateRestoreResponse(w http.ResponseWriter) error
+}
+
+type EstimateRestore200JSONResponse RestoreEstimate
+
+func (response EstimateRestore200JSONResponse) VisitEstimateRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EstimateRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response EstimateRestoredefaultApplicationProblemPlusJSONResponse) VisitEstimateRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+}
+
+type CancelRestoreResponseObject interface {
+	VisitCancelRestoreResponse(w http.ResponseWriter) error
+}
+
+type CancelRestore200JSONResponse struct{ RestoreAnswerJSONResponse }
+
+func (response CancelRestore200JSONResponse) VisitCancelRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelRestoredefaultApplicationProblemPlusJSONResponse) VisitCancelRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+}
+
+type GetRestoreResponseObject interface {
+	VisitGetRestoreResponse(w http.ResponseWriter) error
+}
+
+type GetRestore200JSONResponse struct{ RestoreAnswerJSONResponse }
+
+func (response GetRestore200JSONResponse) VisitGetRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRestoredefaultApplicationProblemPlusJSONResponse) VisitGetRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+	Params  WatchRestoreParams
+}
+
+type WatchRestoreResponseObject interface {
+	VisitWatchRestoreResponse(w http.ResponseWriter) error
+}
+
+type WatchRestore200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response WatchRestore200TexteventStreamResponse) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type WatchRestore204Response struct {
+}
+
+func (response WatchRestore204Response) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type WatchRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WatchRestoredefaultApplicationProblemPlusJSONResponse) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResumeTenantRequestObject struct {
 	Tenant TenantPath `json:"tenant"`
 }
@@ -3578,6 +4369,27 @@ type StrictServerInterface interface {
 	// SetLifecycleRules State other rules
 	// (PUT /tenants/{tenant}/lifecycle/rules)
 	SetLifecycleRules(ctx context.Context, request SetLifecycleRulesRequestObject) (SetLifecycleRulesResponseObject, error)
+	// Prefetch Restore earlier studies of patients who are to come
+	// (POST /tenants/{tenant}/prefetch)
+	Prefetch(ctx context.Context, request PrefetchRequestObject) (PrefetchResponseObject, error)
+	// ListRestores List restores, oldest first
+	// (GET /tenants/{tenant}/restores)
+	ListRestores(ctx context.Context, request ListRestoresRequestObject) (ListRestoresResponseObject, error)
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	// (POST /tenants/{tenant}/restores)
+	StartRestore(ctx context.Context, request StartRestoreRequestObject) (StartRestoreResponseObject, error)
+	// EstimateRestore What a restore would take at each priority
+	// (POST /tenants/{tenant}/restores/estimate)
+	EstimateRestore(ctx context.Context, request EstimateRestoreRequestObject) (EstimateRestoreResponseObject, error)
+	// CancelRestore Cancel what has not begun
+	// (DELETE /tenants/{tenant}/restores/{restore})
+	CancelRestore(ctx context.Context, request CancelRestoreRequestObject) (CancelRestoreResponseObject, error)
+	// GetRestore One restore and how far it is
+	// (GET /tenants/{tenant}/restores/{restore})
+	GetRestore(ctx context.Context, request GetRestoreRequestObject) (GetRestoreResponseObject, error)
+	// WatchRestore Follow a restore
+	// (GET /tenants/{tenant}/restores/{restore}/events)
+	WatchRestore(ctx context.Context, request WatchRestoreRequestObject) (WatchRestoreResponseObject, error)
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx context.Context, request ResumeTenantRequestObject) (ResumeTenantResponseObject, error)
@@ -4661,6 +5473,255 @@ func (sh *strictHandler) SetLifecycleRules(ctx echo.Context, tenant TenantPath) 
 		return err
 	} else if validResponse, ok := response.(SetLifecycleRulesResponseObject); ok {
 		return validResponse.VisitSetLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Prefetch operation middleware
+func (sh *strictHandler) Prefetch(ctx echo.Context, tenant TenantPath) error {
+	var request PrefetchRequestObject
+
+	request.Tenant = tenant
+
+	var body PrefetchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Prefetch(ctx.Request().Context(), request.(PrefetchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Prefetch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PrefetchResponseObject); ok {
+		return validResponse.VisitPrefetchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRestores operation middleware
+func (sh *strictHandler) ListRestores(ctx echo.Context, tenant TenantPath, params ListRestoresParams) error {
+	var request ListRestoresRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRestores(ctx.Request().Context(), request.(ListRestoresRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRestores")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRestoresResponseObject); ok {
+		return validResponse.VisitListRestoresResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartRestore operation middleware
+func (sh *strictHandler) StartRestore(ctx echo.Context, tenant TenantPath) error {
+	var request StartRestoreRequestObject
+
+	request.Tenant = tenant
+
+	var body StartRestoreJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRestore(ctx.Request().Context(), request.(StartRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartRestoreResponseObject); ok {
+		return validResponse.VisitStartRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EstimateRestore operation middleware
+func (sh *strictHandler) EstimateRestore(ctx echo.Context, tenant TenantPath) error {
+	var request EstimateRestoreRequestObject
+
+	request.Tenant = tenant
+
+	var body EstimateRestoreJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EstimateRestore(ctx.Request().Context(), request.(EstimateRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EstimateRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EstimateRestoreResponseObject); ok {
+		return validResponse.VisitEstimateRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelRestore operation middleware
+func (sh *strictHandler) CancelRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error {
+	var request CancelRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelRestore(ctx.Request().Context(), request.(CancelRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelRestoreResponseObject); ok {
+		return validResponse.VisitCancelRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRestore operation middleware
+func (sh *strictHandler) GetRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error {
+	var request GetRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRestore(ctx.Request().Context(), request.(GetRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRestoreResponseObject); ok {
+		return validResponse.VisitGetRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WatchRestore operation middleware
+func (sh *strictHandler) WatchRestore(ctx echo.Context, tenant TenantPath, restore RestorePath, params WatchRestoreParams) error {
+	var request WatchRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WatchRestore(ctx.Request().Context(), request.(WatchRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WatchRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WatchRestoreResponseObject); ok {
+		return validResponse.VisitWatchRestoreResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -66,6 +66,9 @@ var layers = []struct {
 	{pkg: "internal/lifecycle/chart", may: []string{"internal/fault"}, alien: append([]string{"os"}, noEngines...)},
 	{pkg: "internal/drill", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
+	{pkg: "internal/restore", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
+	// It speaks HTTP, and knows nothing of archives but the names of tenants.
+	{pkg: "internal/restore/webhook", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/lifecycle/rule", may: []string{"internal/archive", "internal/fault"}, alien: append([]string{"os"}, noEngines...)},
 	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},

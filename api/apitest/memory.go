@@ -47,6 +47,8 @@ type Memory struct {
 	Due               int64                     // studies that Apply has yet to look at, three a call
 	Damaged           bool                      // recovery drills find what cannot be restored
 	DrillRuns         map[archive.Tenant]archive.DrillStatus
+
+	restores Restores
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current
@@ -58,6 +60,7 @@ func New() *Memory {
 		DrillRuns: map[archive.Tenant]archive.DrillStatus{},
 		Shreds: map[archive.ShredTarget]archive.ShredStatus{{Study: "1.2.3"}: {Studies: 1, Instances: 3, Keys: 1, Closed: Noon, PendingUntil: Noon.Add(time.Hour)},
 			{PatientID: "P1"}: {Studies: 2, Instances: 5, Keys: 2, Closed: Noon}}}
+	m.restores.m = m
 	for _, t := range []archive.Tenant{"alpha", "beta", "gamma"} {
 		m.Tenants[t] = archive.TenantInfo{Tenant: t, Created: Noon, Changed: Noon,
 			TenantSettings: archive.TenantSettings{Title: "Praxis", State: archive.TenantActive, KEK: "vault/" + string(t)}}

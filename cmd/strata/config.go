@@ -23,6 +23,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/node"
 	"github.com/strata-pacs/strata/internal/retention"
 )
 
@@ -39,7 +40,7 @@ type setting struct {
 
 // settings lists every key, with its default.
 func settings() []setting {
-	return []setting{
+	return slices.Concat([]setting{
 		{key: "data", value: defaultData(), help: "folder of this node: sealed objects, the index, the lock; with database and store set, only what is this node's own"},
 		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data; where there are several, the one whose service is at /dicom-web"},
 		{key: "database", value: "", secret: true, help: "address of a PostgreSQL database that several nodes share, such as postgres://strata@db.example:5432/strata; empty: the SQLite index. Needs store"},
@@ -94,7 +95,7 @@ func settings() []setting {
 		{key: "shutdown-wait", value: "30s", serving: true, help: "how long a stopping server waits for requests in flight"},
 		{key: "log.level", value: "info", help: "debug, info, warn or error"},
 		{key: "log.format", value: "text", help: "text or json"},
-	}
+	}, restoreSettings())
 }
 
 // Config is the effective configuration, checked.
@@ -134,6 +135,8 @@ type Config struct {
 	Thumbnails                         bool
 	ThumbnailAfter                     time.Duration
 	LogLevel, LogFormat                string
+	Restores                           node.RestoreOptions
+	WebhookFile                        string
 }
 
 // loadConfig merges defaults, file, environment and flags, the later over the
@@ -326,6 +329,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.RewrapRate, err = strconv.Atoi(k.String("rewrap-rate")); err != nil || c.RewrapRate < 0 {
 		fail(bad("rewrap-rate", "must be a number, 0 or more"))
+	}
+	if c.Restores, c.WebhookFile, err = readRestores(k); err != nil {
+		fail(err)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		fail(bad("log.level", "must be debug, info, warn or error"))

@@ -134,7 +134,9 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
 	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}
 	o.Lifecycle = node.Lifecycling{Quiet: c.SettleAfter, Interval: c.LifecycleEvery, Currency: c.Currency}
-	if c.Store != "" {
+	o.Restores = c.Restores
+	o.Restores.Hooks, err = c.openHooks()
+	if err == nil && c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}
 	if err == nil {

@@ -234,6 +234,9 @@ func usable(s archive.TenantSettings) error {
 // Derive returns the tenant's secret for a purpose of its own.
 func (a *Archive) Derive(purpose string) (archive.Secret, error) { return a.ring.Derive(purpose) }
 
+// Restores restores what lies in archive tiers.
+func (a *Archive) Restores() Restores { return a.n.Restores() }
+
 // Check returns nil while the tenant's keys may be used.
 func (a *Archive) Check(ctx context.Context) error {
 	if a.ctx.Err() != nil {

@@ -40,6 +40,7 @@ import (
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/restore"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
@@ -130,6 +131,9 @@ type Options struct {
 	// ThumbnailsInMemory keeps thumbnails out of the store.
 	ThumbnailsInMemory bool
 
+	// Restores are the settings of restores from archive tiers.
+	Restores RestoreOptions
+
 	// Release ends what the options brought, when the node has been closed.
 	Release func() error
 	// Driver replaces the local file store, for tests.
@@ -161,6 +165,9 @@ type Node struct {
 	together  together
 	lifecycle *lifecycled
 	places    *semaphore.Weighted // for archives that are open
+	restorer  *restore.Restorer
+	stopping  chan struct{} // closed by Shutdown
+	shutdown  sync.Once
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
@@ -235,13 +242,14 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if err = n.openDrills(ctx); err != nil {
 		return n, err
 	}
+	n.openRestores(ctx)
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), stopping: make(chan struct{}), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
 		drills:    drills{wake: make(chan struct{}, 1), running: map[string]context.CancelCauseFunc{}},
 		lifecycle: new(lifecycled), moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
