@@ -43,6 +43,12 @@ type Options struct {
 	// Retention keeps, Rewinder brings back.
 	Retention Retention
 	Rewinder  Rewinder
+	// Lifecycle carries out lifecycle rules.
+	Lifecycle Lifecycle
+	// Drills try to restore.
+	Drills Drills
+	// Restores bring back what lies in an archive tier.
+	Restores Restores
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -128,6 +134,34 @@ type Shredder interface {
 	// is. fault.NotFound when there is no such study or patient and never was one
 	// shredded, fault.Conflict, with the reason, under retention or legal hold.
 	Shred(ctx context.Context, t archive.Tenant, target archive.ShredTarget) (archive.ShredStatus, error)
+}
+
+// Lifecycle keeps studies where the tenant's rules want them. All of it fails with
+// fault.NotFound when there is no such tenant. Documents of rules are JSON as in the contract.
+type Lifecycle interface {
+	State(ctx context.Context, t archive.Tenant) (archive.LifecycleState, error)
+	Rules(ctx context.Context, t archive.Tenant) ([]byte, error)
+	// CheckRules returns fault.Invalid, saying where and what to write, for rules that cannot be stated.
+	CheckRules(ctx context.Context, t archive.Tenant, rules []byte) error
+	// SetRules returns when the rules are durable; errors as of CheckRules. by is who states them, for people.
+	SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error
+	// Pause returns when it is durable that nothing, or again something, is to be done.
+	Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error
+	// Plan reckons what rules would do; fault.Invalid for rules or numbers that cannot be.
+	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
+	// Apply does what the rules want done, for some seconds.
+	Apply(ctx context.Context, t archive.Tenant) (archive.LifecycleDone, error)
+}
+
+// Drills tries to restore what an archive has. All of it fails with fault.NotFound when there is
+// no such tenant.
+type Drills interface {
+	// Start has a drill begun. fault.Conflict while another of the tenant is under way.
+	Start(ctx context.Context, t archive.Tenant, q archive.RecoveryDrill) (archive.DrillRun, error)
+	// Status returns what is known of the tenant's drills.
+	Status(ctx context.Context, t archive.Tenant) (archive.DrillStatus, error)
+	// Cancel calls the one off that is under way; fault.NotFound when there is none.
+	Cancel(ctx context.Context, t archive.Tenant) error
 }
 
 // Jobs shows work in the background.

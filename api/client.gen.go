@@ -153,6 +153,40 @@ type ClientInterface interface {
 	// Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithApplicationMergePatchPlusJSONBody(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CancelRecoveryDrill Call the drill off that is under way
+	//
+	// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+	//
+	// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+	CancelRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	//
+	// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+	GetRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRecoveryDrillWithBody Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrill(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListHolds List legal holds, oldest first, lifted ones too
 	//
 	// Corresponds with GET /tenants/{tenant}/holds (the `ListHolds` operationId).
@@ -317,6 +351,177 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 	RotateKeys(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLifecycle How the tenant's lifecycle stands
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+	GetLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyLifecycle Do now what the rules want done
+	//
+	// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+	// does not get to is done in the background, as is all of this if nobody calls.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+	ApplyLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckLifecycleRulesWithBody Say what is wrong with rules, without stating them
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRules(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseLifecycle Do nothing to any study until it is resumed
+	//
+	// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+	PauseLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanLifecycleWithBody What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycle(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeLifecycle Carry out the rules again
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+	ResumeLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLifecycleRules The rules that hold
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+	GetLifecycleRules(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLifecycleRulesWithBody State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLifecycleRules State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PrefetchWithBody Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Prefetch Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	Prefetch(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRestores List restores, oldest first
+	//
+	// Those that are over are kept for 30 days.
+	//
+	// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+	ListRestores(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRestoreWithBody Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestore(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateRestoreWithBody What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EstimateRestore What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestore(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelRestore Cancel what has not begun
+	//
+	// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+	// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+	//
+	// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+	CancelRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRestore One restore and how far it is
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+	GetRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchRestore Follow a restore
+	//
+	// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+	// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+	// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+	WatchRestore(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResumeTenant Serve a suspended tenant again
 	//
@@ -564,6 +769,80 @@ func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant TenantPath, co
 // Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 func (c *Client) ChangeTenantWithApplicationMergePatchPlusJSONBody(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangeTenantRequestWithApplicationMergePatchPlusJSONBody(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRecoveryDrill Call the drill off that is under way
+//
+// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+//
+// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+func (c *Client) CancelRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRecoveryDrillRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+//
+// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+func (c *Client) GetRecoveryDrill(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRecoveryDrillRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRecoveryDrillWithBody Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *Client) StartRecoveryDrillWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRecoveryDrillRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *Client) StartRecoveryDrill(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRecoveryDrillRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -919,6 +1198,387 @@ func (c *Client) RevokeKeys(ctx context.Context, tenant TenantPath, body RevokeK
 // Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 func (c *Client) RotateKeys(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateKeysRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLifecycle How the tenant's lifecycle stands
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+func (c *Client) GetLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyLifecycle Do now what the rules want done
+//
+// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+// does not get to is done in the background, as is all of this if nobody calls.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+func (c *Client) ApplyLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckLifecycleRulesWithBody Say what is wrong with rules, without stating them
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *Client) CheckLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckLifecycleRulesRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckLifecycleRules Say what is wrong with rules, without stating them
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *Client) CheckLifecycleRules(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckLifecycleRulesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseLifecycle Do nothing to any study until it is resumed
+//
+// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+func (c *Client) PauseLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanLifecycleWithBody What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *Client) PlanLifecycleWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanLifecycleRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanLifecycle What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *Client) PlanLifecycle(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanLifecycleRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeLifecycle Carry out the rules again
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+func (c *Client) ResumeLifecycle(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeLifecycleRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLifecycleRules The rules that hold
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+func (c *Client) GetLifecycleRules(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLifecycleRulesRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLifecycleRulesWithBody State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *Client) SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLifecycleRulesRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLifecycleRules State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *Client) SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLifecycleRulesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrefetchWithBody Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *Client) PrefetchWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrefetchRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Prefetch Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *Client) Prefetch(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrefetchRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRestores List restores, oldest first
+//
+// Those that are over are kept for 30 days.
+//
+// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+func (c *Client) ListRestores(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRestoresRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRestoreWithBody Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *Client) StartRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRestoreRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRestore Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *Client) StartRestore(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRestoreRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateRestoreWithBody What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *Client) EstimateRestoreWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateRestoreRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EstimateRestore What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *Client) EstimateRestore(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEstimateRestoreRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRestore Cancel what has not begun
+//
+// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+//
+// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+func (c *Client) CancelRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRestoreRequest(c.Server, tenant, restore)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRestore One restore and how far it is
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+func (c *Client) GetRestore(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRestoreRequest(c.Server, tenant, restore)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchRestore Follow a restore
+//
+// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+func (c *Client) WatchRestore(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchRestoreRequest(c.Server, tenant, restore, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1477,6 +2137,121 @@ func NewChangeTenantRequestWithBody(server string, tenant TenantPath, contentTyp
 	return req, nil
 }
 
+// NewCancelRecoveryDrillRequest constructs an http.Request for the CancelRecoveryDrill method
+func NewCancelRecoveryDrillRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRecoveryDrillRequest constructs an http.Request for the GetRecoveryDrill method
+func NewGetRecoveryDrillRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartRecoveryDrillRequest calls the generic StartRecoveryDrill builder with application/json body
+func NewStartRecoveryDrillRequest(server string, tenant TenantPath, body StartRecoveryDrillJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartRecoveryDrillRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartRecoveryDrillRequestWithBody constructs an http.Request for the StartRecoveryDrill method, with any body, and a specified content type
+func NewStartRecoveryDrillRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/drill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListHoldsRequest constructs an http.Request for the ListHolds method
 func NewListHoldsRequest(server string, tenant TenantPath, params *ListHoldsParams) (*http.Request, error) {
 	var err error
@@ -2001,6 +2776,681 @@ func NewRotateKeysRequest(server string, tenant TenantPath) (*http.Request, erro
 	return req, nil
 }
 
+// NewGetLifecycleRequest constructs an http.Request for the GetLifecycle method
+func NewGetLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyLifecycleRequest constructs an http.Request for the ApplyLifecycle method
+func NewApplyLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/apply", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCheckLifecycleRulesRequest calls the generic CheckLifecycleRules builder with application/json body
+func NewCheckLifecycleRulesRequest(server string, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCheckLifecycleRulesRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewCheckLifecycleRulesRequestWithBody constructs an http.Request for the CheckLifecycleRules method, with any body, and a specified content type
+func NewCheckLifecycleRulesRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/check", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPauseLifecycleRequest constructs an http.Request for the PauseLifecycle method
+func NewPauseLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPlanLifecycleRequest calls the generic PlanLifecycle builder with application/json body
+func NewPlanLifecycleRequest(server string, tenant TenantPath, body PlanLifecycleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPlanLifecycleRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPlanLifecycleRequestWithBody constructs an http.Request for the PlanLifecycle method, with any body, and a specified content type
+func NewPlanLifecycleRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/plan", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewResumeLifecycleRequest constructs an http.Request for the ResumeLifecycle method
+func NewResumeLifecycleRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetLifecycleRulesRequest constructs an http.Request for the GetLifecycleRules method
+func NewGetLifecycleRulesRequest(server string, tenant TenantPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/rules", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetLifecycleRulesRequest calls the generic SetLifecycleRules builder with application/json body
+func NewSetLifecycleRulesRequest(server string, tenant TenantPath, body SetLifecycleRulesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetLifecycleRulesRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetLifecycleRulesRequestWithBody constructs an http.Request for the SetLifecycleRules method, with any body, and a specified content type
+func NewSetLifecycleRulesRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/rules", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPrefetchRequest calls the generic Prefetch builder with application/json body
+func NewPrefetchRequest(server string, tenant TenantPath, body PrefetchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPrefetchRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPrefetchRequestWithBody constructs an http.Request for the Prefetch method, with any body, and a specified content type
+func NewPrefetchRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/prefetch", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListRestoresRequest constructs an http.Request for the ListRestores method
+func NewListRestoresRequest(server string, tenant TenantPath, params *ListRestoresParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Open != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "open", *params.Open, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartRestoreRequest calls the generic StartRestore builder with application/json body
+func NewStartRestoreRequest(server string, tenant TenantPath, body StartRestoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartRestoreRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartRestoreRequestWithBody constructs an http.Request for the StartRestore method, with any body, and a specified content type
+func NewStartRestoreRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewEstimateRestoreRequest calls the generic EstimateRestore builder with application/json body
+func NewEstimateRestoreRequest(server string, tenant TenantPath, body EstimateRestoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEstimateRestoreRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewEstimateRestoreRequestWithBody constructs an http.Request for the EstimateRestore method, with any body, and a specified content type
+func NewEstimateRestoreRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/estimate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCancelRestoreRequest constructs an http.Request for the CancelRestore method
+func NewCancelRestoreRequest(server string, tenant TenantPath, restore RestorePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRestoreRequest constructs an http.Request for the GetRestore method
+func NewGetRestoreRequest(server string, tenant TenantPath, restore RestorePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchRestoreRequest constructs an http.Request for the WatchRestore method
+func NewWatchRestoreRequest(server string, tenant TenantPath, restore RestorePath, params *WatchRestoreParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "restore", restore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/restores/%s/events", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewResumeTenantRequest constructs an http.Request for the ResumeTenant method
 func NewResumeTenantRequest(server string, tenant TenantPath) (*http.Request, error) {
 	var err error
@@ -2505,6 +3955,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, tenant TenantPath, body ChangeTenantApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
 
+	// CancelRecoveryDrillWithResponse Call the drill off that is under way
+	//
+	// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+	CancelRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*CancelRecoveryDrillResponse, error)
+
+	// GetRecoveryDrillWithResponse The drill that runs, the last one that ended, and the last that found everything as it should be
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+	GetRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetRecoveryDrillResponse, error)
+
+	// StartRecoveryDrillWithBodyWithResponse Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error)
+
+	// StartRecoveryDrillWithResponse Try to restore studies drawn at random, from the coldest copy of each
+	//
+	// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+	// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+	// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+	StartRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error)
+
 	// ListHoldsWithResponse List legal holds, oldest first, lifted ones too
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2675,6 +4163,195 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /tenants/{tenant}/keys/rotate (the `RotateKeys` operationId).
 	RotateKeysWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*RotateKeysResponse, error)
+
+	// GetLifecycleWithResponse How the tenant's lifecycle stands
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+	GetLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleResponse, error)
+
+	// ApplyLifecycleWithResponse Do now what the rules want done
+	//
+	// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+	// does not get to is done in the background, as is all of this if nobody calls.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+	ApplyLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ApplyLifecycleResponse, error)
+
+	// CheckLifecycleRulesWithBodyWithResponse Say what is wrong with rules, without stating them
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error)
+
+	// CheckLifecycleRulesWithResponse Say what is wrong with rules, without stating them
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+	CheckLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error)
+
+	// PauseLifecycleWithResponse Do nothing to any study until it is resumed
+	//
+	// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+	PauseLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*PauseLifecycleResponse, error)
+
+	// PlanLifecycleWithBodyWithResponse What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error)
+
+	// PlanLifecycleWithResponse What rules would do now, and what the archive may come to with them
+	//
+	// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+	// number of studies stay as they are.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+	PlanLifecycleWithResponse(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error)
+
+	// ResumeLifecycleWithResponse Carry out the rules again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+	ResumeLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ResumeLifecycleResponse, error)
+
+	// GetLifecycleRulesWithResponse The rules that hold
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+	GetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleRulesResponse, error)
+
+	// SetLifecycleRulesWithBodyWithResponse State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
+
+	// SetLifecycleRulesWithResponse State other rules
+	//
+	// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+	SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
+
+	// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrefetchResponse, error)
+
+	// PrefetchWithResponse Restore earlier studies of patients who are to come
+	//
+	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// can be read already stays where it is: it is not moved into a cache.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+	PrefetchWithResponse(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*PrefetchResponse, error)
+
+	// ListRestoresWithResponse List restores, oldest first
+	//
+	// Those that are over are kept for 30 days.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+	ListRestoresWithResponse(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*ListRestoresResponse, error)
+
+	// StartRestoreWithBodyWithResponse Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error)
+
+	// StartRestoreWithResponse Restore studies, or all of a patient, or what a query finds
+	//
+	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+	StartRestoreWithResponse(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error)
+
+	// EstimateRestoreWithBodyWithResponse What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error)
+
+	// EstimateRestoreWithResponse What a restore would take at each priority
+	//
+	// Starts nothing. The request's own priority does not count.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+	EstimateRestoreWithResponse(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error)
+
+	// CancelRestoreWithResponse Cancel what has not begun
+	//
+	// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+	// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+	CancelRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*CancelRestoreResponse, error)
+
+	// GetRestoreWithResponse One restore and how far it is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+	GetRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*GetRestoreResponse, error)
+
+	// WatchRestoreWithResponse Follow a restore
+	//
+	// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+	// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+	// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+	WatchRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*WatchRestoreResponse, error)
 
 	// ResumeTenantWithResponse Serve a suspended tenant again
 	//
@@ -3124,6 +4801,150 @@ func (r ChangeTenantResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangeTenantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRecoveryDrillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RecoveryDrills
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRecoveryDrillResponse) GetJSON200() *RecoveryDrills {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRecoveryDrillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartRecoveryDrillResponse202Headers the declared response headers of an HTTP 202 response for StartRecoveryDrill
+type StartRecoveryDrillResponse202Headers struct {
+	Location string
+}
+
+type StartRecoveryDrillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *RecoveryDrill
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartRecoveryDrillResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartRecoveryDrillResponse) GetJSON202() *RecoveryDrill {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRecoveryDrillResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRecoveryDrillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRecoveryDrillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRecoveryDrillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRecoveryDrillResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3679,6 +5500,740 @@ func (r RotateKeysResponse) ContentType() string {
 	return ""
 }
 
+type GetLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplyLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleDone
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplyLifecycleResponse) GetJSON200() *LifecycleDone {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApplyLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CheckLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PauseLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PlanLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecyclePlan
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PlanLifecycleResponse) GetJSON200() *LifecyclePlan {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PlanLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PlanLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PlanLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PlanLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PlanLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeLifecycleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeLifecycleResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeLifecycleResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeLifecycleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeLifecycleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeLifecycleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeLifecycleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleRules
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLifecycleRulesResponse) GetJSON200() *LifecycleRules {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetLifecycleRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LifecycleAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetLifecycleRulesResponse) GetJSON200() *LifecycleAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetLifecycleRulesResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetLifecycleRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetLifecycleRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetLifecycleRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetLifecycleRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PrefetchResponse202Headers the declared response headers of an HTTP 202 response for Prefetch
+type PrefetchResponse202Headers struct {
+	Location string
+}
+
+type PrefetchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Prefetch
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Prefetch
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *PrefetchResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PrefetchResponse) GetJSON200() *Prefetch {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PrefetchResponse) GetJSON202() *Prefetch {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PrefetchResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PrefetchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PrefetchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PrefetchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PrefetchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListRestoresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestorePage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRestoresResponse) GetJSON200() *RestorePage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRestoresResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRestoresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRestoresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRestoresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRestoresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartRestoreResponse202Headers the declared response headers of an HTTP 202 response for StartRestore
+type StartRestoreResponse202Headers struct {
+	Location string
+}
+
+type StartRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Restore
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *RestoreStarted
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *StartRestoreResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StartRestoreResponse) GetJSON200() *Restore {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartRestoreResponse) GetJSON202() *RestoreStarted {
+	return r.JSON202
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EstimateRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreEstimate
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EstimateRestoreResponse) GetJSON200() *RestoreEstimate {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EstimateRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EstimateRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EstimateRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EstimateRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EstimateRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelRestoreResponse) GetJSON200() *RestoreAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestoreAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRestoreResponse) GetJSON200() *RestoreAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WatchRestoreResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ResumeTenantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4190,6 +6745,68 @@ func (c *ClientWithResponses) ChangeTenantWithApplicationMergePatchPlusJSONBodyW
 	return ParseChangeTenantResponse(rsp)
 }
 
+// CancelRecoveryDrillWithResponse Call the drill off that is under way
+//
+// It ends within seconds. Restores that it asked for go on. 404 when there is none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /tenants/{tenant}/drill (the `CancelRecoveryDrill` operationId).
+func (c *ClientWithResponses) CancelRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*CancelRecoveryDrillResponse, error) {
+	rsp, err := c.CancelRecoveryDrill(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRecoveryDrillResponse(rsp)
+}
+
+// GetRecoveryDrillWithResponse The drill that runs, the last one that ended, and the last that found everything as it should be
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/drill (the `GetRecoveryDrill` operationId).
+func (c *ClientWithResponses) GetRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetRecoveryDrillResponse, error) {
+	rsp, err := c.GetRecoveryDrill(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRecoveryDrillResponse(rsp)
+}
+
+// StartRecoveryDrillWithBodyWithResponse Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *ClientWithResponses) StartRecoveryDrillWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error) {
+	rsp, err := c.StartRecoveryDrillWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRecoveryDrillResponse(rsp)
+}
+
+// StartRecoveryDrillWithResponse Try to restore studies drawn at random, from the coldest copy of each
+//
+// Each study is as likely to be drawn as any other. Its objects are copied as they are, sealed, into a scratch folder of
+// the server, and every digest is compared with the log. Restores from an archive tier are waited for, and are paid for. 409
+// while another drill of the tenant is under way. One that is interrupted by the end of the server is begun anew.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/drill (the `StartRecoveryDrill` operationId).
+func (c *ClientWithResponses) StartRecoveryDrillWithResponse(ctx context.Context, tenant TenantPath, body StartRecoveryDrillJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRecoveryDrillResponse, error) {
+	rsp, err := c.StartRecoveryDrill(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRecoveryDrillResponse(rsp)
+}
+
 // ListHoldsWithResponse List legal holds, oldest first, lifted ones too
 //
 // Returns a wrapper object for the known response body format(s).
@@ -4473,6 +7090,321 @@ func (c *ClientWithResponses) RotateKeysWithResponse(ctx context.Context, tenant
 		return nil, err
 	}
 	return ParseRotateKeysResponse(rsp)
+}
+
+// GetLifecycleWithResponse How the tenant's lifecycle stands
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle (the `GetLifecycle` operationId).
+func (c *ClientWithResponses) GetLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleResponse, error) {
+	rsp, err := c.GetLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLifecycleResponse(rsp)
+}
+
+// ApplyLifecycleWithResponse Do now what the rules want done
+//
+// Begins nothing new after some seconds, and answers what it did until then: call it again while there is more. What it
+// does not get to is done in the background, as is all of this if nobody calls.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/apply (the `ApplyLifecycle` operationId).
+func (c *ClientWithResponses) ApplyLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ApplyLifecycleResponse, error) {
+	rsp, err := c.ApplyLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyLifecycleResponse(rsp)
+}
+
+// CheckLifecycleRulesWithBodyWithResponse Say what is wrong with rules, without stating them
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *ClientWithResponses) CheckLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error) {
+	rsp, err := c.CheckLifecycleRulesWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckLifecycleRulesResponse(rsp)
+}
+
+// CheckLifecycleRulesWithResponse Say what is wrong with rules, without stating them
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/check (the `CheckLifecycleRules` operationId).
+func (c *ClientWithResponses) CheckLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body CheckLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckLifecycleRulesResponse, error) {
+	rsp, err := c.CheckLifecycleRules(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckLifecycleRulesResponse(rsp)
+}
+
+// PauseLifecycleWithResponse Do nothing to any study until it is resumed
+//
+// Studies are not settled, moved or deleted by rules, and nothing is removed that was let go of. It holds across restarts.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/pause (the `PauseLifecycle` operationId).
+func (c *ClientWithResponses) PauseLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*PauseLifecycleResponse, error) {
+	rsp, err := c.PauseLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseLifecycleResponse(rsp)
+}
+
+// PlanLifecycleWithBodyWithResponse What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *ClientWithResponses) PlanLifecycleWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error) {
+	rsp, err := c.PlanLifecycleWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanLifecycleResponse(rsp)
+}
+
+// PlanLifecycleWithResponse What rules would do now, and what the archive may come to with them
+//
+// Nothing is done. The forecast takes for granted that nothing is opened any more and that prices, free room and the
+// number of studies stay as they are.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/plan (the `PlanLifecycle` operationId).
+func (c *ClientWithResponses) PlanLifecycleWithResponse(ctx context.Context, tenant TenantPath, body PlanLifecycleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanLifecycleResponse, error) {
+	rsp, err := c.PlanLifecycle(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanLifecycleResponse(rsp)
+}
+
+// ResumeLifecycleWithResponse Carry out the rules again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/resume (the `ResumeLifecycle` operationId).
+func (c *ClientWithResponses) ResumeLifecycleWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*ResumeLifecycleResponse, error) {
+	rsp, err := c.ResumeLifecycle(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeLifecycleResponse(rsp)
+}
+
+// GetLifecycleRulesWithResponse The rules that hold
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/lifecycle/rules (the `GetLifecycleRules` operationId).
+func (c *ClientWithResponses) GetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, reqEditors ...RequestEditorFn) (*GetLifecycleRulesResponse, error) {
+	rsp, err := c.GetLifecycleRules(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLifecycleRulesResponse(rsp)
+}
+
+// SetLifecycleRulesWithBodyWithResponse State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *ClientWithResponses) SetLifecycleRulesWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error) {
+	rsp, err := c.SetLifecycleRulesWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLifecycleRulesResponse(rsp)
+}
+
+// SetLifecycleRulesWithResponse State other rules
+//
+// They hold at once, for every study. What was paused stays paused. Look at a plan with them first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
+func (c *ClientWithResponses) SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error) {
+	rsp, err := c.SetLifecycleRules(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLifecycleRulesResponse(rsp)
+}
+
+// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *ClientWithResponses) PrefetchWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrefetchResponse, error) {
+	rsp, err := c.PrefetchWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrefetchResponse(rsp)
+}
+
+// PrefetchWithResponse Restore earlier studies of patients who are to come
+//
+// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// can be read already stays where it is: it is not moved into a cache.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/prefetch (the `Prefetch` operationId).
+func (c *ClientWithResponses) PrefetchWithResponse(ctx context.Context, tenant TenantPath, body PrefetchJSONRequestBody, reqEditors ...RequestEditorFn) (*PrefetchResponse, error) {
+	rsp, err := c.Prefetch(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrefetchResponse(rsp)
+}
+
+// ListRestoresWithResponse List restores, oldest first
+//
+// Those that are over are kept for 30 days.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores (the `ListRestores` operationId).
+func (c *ClientWithResponses) ListRestoresWithResponse(ctx context.Context, tenant TenantPath, params *ListRestoresParams, reqEditors ...RequestEditorFn) (*ListRestoresResponse, error) {
+	rsp, err := c.ListRestores(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRestoresResponse(rsp)
+}
+
+// StartRestoreWithBodyWithResponse Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *ClientWithResponses) StartRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error) {
+	rsp, err := c.StartRestoreWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRestoreResponse(rsp)
+}
+
+// StartRestoreWithResponse Restore studies, or all of a patient, or what a query finds
+//
+// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
+// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores (the `StartRestore` operationId).
+func (c *ClientWithResponses) StartRestoreWithResponse(ctx context.Context, tenant TenantPath, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error) {
+	rsp, err := c.StartRestore(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRestoreResponse(rsp)
+}
+
+// EstimateRestoreWithBodyWithResponse What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *ClientWithResponses) EstimateRestoreWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error) {
+	rsp, err := c.EstimateRestoreWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEstimateRestoreResponse(rsp)
+}
+
+// EstimateRestoreWithResponse What a restore would take at each priority
+//
+// Starts nothing. The request's own priority does not count.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/restores/estimate (the `EstimateRestore` operationId).
+func (c *ClientWithResponses) EstimateRestoreWithResponse(ctx context.Context, tenant TenantPath, body EstimateRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*EstimateRestoreResponse, error) {
+	rsp, err := c.EstimateRestore(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEstimateRestoreResponse(rsp)
+}
+
+// CancelRestoreWithResponse Cancel what has not begun
+//
+// The restore of a study is cancelled for all who share it; of a request for several, those studies go on that others asked for. What
+// the store was asked for goes on, and its copies stay for their time. 409 when the restore is over.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /tenants/{tenant}/restores/{restore} (the `CancelRestore` operationId).
+func (c *ClientWithResponses) CancelRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*CancelRestoreResponse, error) {
+	rsp, err := c.CancelRestore(ctx, tenant, restore, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRestoreResponse(rsp)
+}
+
+// GetRestoreWithResponse One restore and how far it is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore} (the `GetRestore` operationId).
+func (c *ClientWithResponses) GetRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, reqEditors ...RequestEditorFn) (*GetRestoreResponse, error) {
+	rsp, err := c.GetRestore(ctx, tenant, restore, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRestoreResponse(rsp)
+}
+
+// WatchRestoreWithResponse Follow a restore
+//
+// Server-Sent Events: `progress` with the restore whenever it has changed, `end` when it is over, which ends the stream. A comment every
+// 15 seconds shows that the stream lives. Who comes back with the Last-Event-ID of what is still so is sent nothing again; when that was the
+// end, the answer is 204. The stream is cut off when the tenant's key is revoked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tenants/{tenant}/restores/{restore}/events (the `WatchRestore` operationId).
+func (c *ClientWithResponses) WatchRestoreWithResponse(ctx context.Context, tenant TenantPath, restore RestorePath, params *WatchRestoreParams, reqEditors ...RequestEditorFn) (*WatchRestoreResponse, error) {
+	rsp, err := c.WatchRestore(ctx, tenant, restore, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchRestoreResponse(rsp)
 }
 
 // ResumeTenantWithResponse Serve a suspended tenant again
@@ -4901,6 +7833,114 @@ func ParseChangeTenantResponse(rsp *http.Response) (*ChangeTenantResponse, error
 	return response, nil
 }
 
+// ParseCancelRecoveryDrillResponse parses an HTTP response from a CancelRecoveryDrillWithResponse call
+func ParseCancelRecoveryDrillResponse(rsp *http.Response) (*CancelRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetRecoveryDrillResponse parses an HTTP response from a GetRecoveryDrillWithResponse call
+func ParseGetRecoveryDrillResponse(rsp *http.Response) (*GetRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RecoveryDrills
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartRecoveryDrillResponse parses an HTTP response from a StartRecoveryDrillWithResponse call
+func ParseStartRecoveryDrillResponse(rsp *http.Response) (*StartRecoveryDrillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRecoveryDrillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest RecoveryDrill
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartRecoveryDrillResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListHoldsResponse parses an HTTP response from a ListHoldsWithResponse call
 func ParseListHoldsResponse(rsp *http.Response) (*ListHoldsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5298,6 +8338,533 @@ func ParseRotateKeysResponse(rsp *http.Response) (*RotateKeysResponse, error) {
 			headers.Location = value
 		}
 		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetLifecycleResponse parses an HTTP response from a GetLifecycleWithResponse call
+func ParseGetLifecycleResponse(rsp *http.Response) (*GetLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApplyLifecycleResponse parses an HTTP response from a ApplyLifecycleWithResponse call
+func ParseApplyLifecycleResponse(rsp *http.Response) (*ApplyLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleDone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCheckLifecycleRulesResponse parses an HTTP response from a CheckLifecycleRulesWithResponse call
+func ParseCheckLifecycleRulesResponse(rsp *http.Response) (*CheckLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePauseLifecycleResponse parses an HTTP response from a PauseLifecycleWithResponse call
+func ParsePauseLifecycleResponse(rsp *http.Response) (*PauseLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePlanLifecycleResponse parses an HTTP response from a PlanLifecycleWithResponse call
+func ParsePlanLifecycleResponse(rsp *http.Response) (*PlanLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PlanLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecyclePlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeLifecycleResponse parses an HTTP response from a ResumeLifecycleWithResponse call
+func ParseResumeLifecycleResponse(rsp *http.Response) (*ResumeLifecycleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeLifecycleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetLifecycleRulesResponse parses an HTTP response from a GetLifecycleRulesWithResponse call
+func ParseGetLifecycleRulesResponse(rsp *http.Response) (*GetLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleRules
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetLifecycleRulesResponse parses an HTTP response from a SetLifecycleRulesWithResponse call
+func ParseSetLifecycleRulesResponse(rsp *http.Response) (*SetLifecycleRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetLifecycleRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePrefetchResponse parses an HTTP response from a PrefetchWithResponse call
+func ParsePrefetchResponse(rsp *http.Response) (*PrefetchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PrefetchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Prefetch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Prefetch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers PrefetchResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRestoresResponse parses an HTTP response from a ListRestoresWithResponse call
+func ParseListRestoresResponse(rsp *http.Response) (*ListRestoresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRestoresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestorePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartRestoreResponse parses an HTTP response from a StartRestoreWithResponse call
+func ParseStartRestoreResponse(rsp *http.Response) (*StartRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Restore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest RestoreStarted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers StartRestoreResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseEstimateRestoreResponse parses an HTTP response from a EstimateRestoreWithResponse call
+func ParseEstimateRestoreResponse(rsp *http.Response) (*EstimateRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EstimateRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreEstimate
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelRestoreResponse parses an HTTP response from a CancelRestoreWithResponse call
+func ParseCancelRestoreResponse(rsp *http.Response) (*CancelRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetRestoreResponse parses an HTTP response from a GetRestoreWithResponse call
+func ParseGetRestoreResponse(rsp *http.Response) (*GetRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestoreAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchRestoreResponse parses an HTTP response from a WatchRestoreWithResponse call
+func ParseWatchRestoreResponse(rsp *http.Response) (*WatchRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -35,7 +35,7 @@ func TestRetention(t *testing.T) {
 	if err != nil || put.JSON200 == nil || *put.JSON200.By != "alice" || put.JSON200.Default || len(put.JSON200.Rules) != 1 || *put.JSON200.Rules[0].Years != 12 || put.JSON200.Stated == nil {
 		t.Fatalf("%v %s", err, put.Body)
 	}
-	if h.memory.Rules.Set != "de" || h.memory.Rules.Rules[0].Name != "house" {
+	if h.memory.Retained.Set != "de" || h.memory.Retained.Rules[0].Name != "house" {
 		t.Errorf("%+v", h.memory.Rules)
 	}
 	got, err := h.client.GetRetentionWithResponse(ctx, "alpha")

@@ -80,6 +80,36 @@ func (e KeyProofOutcome) Valid() bool {
 	}
 }
 
+// Defines values for RestoreState.
+const (
+	RestoreStateCancelled RestoreState = "cancelled"
+	RestoreStateDone      RestoreState = "done"
+	RestoreStateExpired   RestoreState = "expired"
+	RestoreStateFailed    RestoreState = "failed"
+	RestoreStateRunning   RestoreState = "running"
+	RestoreStateWaiting   RestoreState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the RestoreState enum.
+func (e RestoreState) Valid() bool {
+	switch e {
+	case RestoreStateCancelled:
+		return true
+	case RestoreStateDone:
+		return true
+	case RestoreStateExpired:
+		return true
+	case RestoreStateFailed:
+		return true
+	case RestoreStateRunning:
+		return true
+	case RestoreStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ShredStatusState.
 const (
 	ShredStatusStateDone    ShredStatusState = "done"
@@ -118,6 +148,29 @@ func (e State) Valid() bool {
 		return false
 	}
 }
+
+// Appointment defines model for Appointment.
+type Appointment struct {
+	At time.Time `json:"at"`
+
+	// BodyPart Of what is planned (0018,0015)
+	BodyPart *string `json:"bodyPart,omitempty"`
+
+	// IssuerOfPatientId Issuer of Patient ID (0010,0021); any when left out
+	IssuerOfPatientId *string `json:"issuerOfPatientId,omitempty"`
+
+	// Modality Of what is planned (0008,0060)
+	Modality *string `json:"modality,omitempty"`
+
+	// PatientId Patient ID (0010,0020)
+	PatientId string `json:"patientId"`
+
+	// Priors The most studies to have ready
+	Priors *int `json:"priors,omitempty"`
+}
+
+// ByteSize A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+type ByteSize = string
 
 // Confirm The tenant's name again
 type Confirm = string
@@ -289,6 +342,242 @@ type KeyVersion struct {
 	Version string `json:"version"`
 }
 
+// LifecycleCondition All members must hold; without members it always does
+type LifecycleCondition struct {
+	// Accessed Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Accessed *LifecyclePeriod `json:"accessed,omitempty"`
+
+	// Age Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Age *LifecyclePeriod      `json:"age,omitempty"`
+	All *[]LifecycleCondition `json:"all,omitempty"`
+	Any *[]LifecycleCondition `json:"any,omitempty"`
+
+	// BodyPart Of one of its series (0018,0015)
+	BodyPart *[]string `json:"bodyPart,omitempty"`
+
+	// Free Free room on the disk of the hot tier, what is about to be removed included; false both ways where that is no disk
+	Free *LifecycleRooms `json:"free,omitempty"`
+
+	// Modality Of one of its series (0008,0060)
+	Modality *[]string `json:"modality,omitempty"`
+
+	// Not All members must hold; without members it always does
+	Not *LifecycleCondition `json:"not,omitempty"`
+
+	// Received Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+	Received *LifecyclePeriod `json:"received,omitempty"`
+
+	// Size Bytes of the study
+	Size *LifecycleSizes `json:"size,omitempty"`
+
+	// Studies Studies of the tenant
+	Studies *LifecycleCounts `json:"studies,omitempty"`
+	Tag     *[]string        `json:"tag,omitempty"`
+
+	// Tier The farthest that something of it is in
+	Tier *[]TierName `json:"tier,omitempty"`
+}
+
+// LifecycleCounts Studies of the tenant
+type LifecycleCounts struct {
+	Over  *int64 `json:"over,omitempty"`
+	Under *int64 `json:"under,omitempty"`
+}
+
+// LifecycleDone defines model for LifecycleDone.
+type LifecycleDone struct {
+	// Bytes That were moved
+	Bytes   int64 `json:"bytes"`
+	Deleted int64 `json:"deleted"`
+
+	// Failed Studies that are tried again later; the server's log says why
+	Failed int64 `json:"failed"`
+
+	// Looked Studies that were due
+	Looked int64 `json:"looked"`
+
+	// More There is more to do
+	More  bool  `json:"more"`
+	Moved int64 `json:"moved"`
+
+	// Paused Nothing was done
+	Paused  bool  `json:"paused"`
+	Settled int64 `json:"settled"`
+
+	// Waiting Studies that must be kept, or restored, before what the rules want can be done
+	Waiting int64 `json:"waiting"`
+}
+
+// LifecycleForecast defines model for LifecycleForecast.
+type LifecycleForecast struct {
+	// Growth A year
+	Growth float64 `json:"growth"`
+
+	// GrowthYears From how many years of the archive's own history; 0 when it was given or the history is too short
+	GrowthYears int `json:"growthYears"`
+
+	// Points Months, the first being now
+	Points []LifecyclePoint `json:"points"`
+
+	// Tiers Of the columns of the points
+	Tiers []TierName `json:"tiers"`
+
+	// YearBytes What came in the last year, by study date
+	YearBytes int64 `json:"yearBytes"`
+}
+
+// LifecyclePeriod Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
+type LifecyclePeriod struct {
+	// Over A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+	Over *Span `json:"over,omitempty"`
+
+	// Under A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+	Under *Span `json:"under,omitempty"`
+}
+
+// LifecyclePlan defines model for LifecyclePlan.
+type LifecyclePlan struct {
+	At    time.Time `json:"at"`
+	Bytes int64     `json:"bytes"`
+
+	// Circular Studies that rules would move in a circle; they stay where they are
+	Circular int64 `json:"circular"`
+
+	// Currency Of all money in it, ISO 4217
+	Currency string            `json:"currency"`
+	Forecast LifecycleForecast `json:"forecast"`
+	Steps    []LifecycleStep   `json:"steps"`
+	Studies  int64             `json:"studies"`
+	Tiers    []LifecycleTier   `json:"tiers"`
+}
+
+// LifecyclePoint defines model for LifecyclePoint.
+type LifecyclePoint struct {
+	At time.Time `json:"at"`
+
+	// Bytes By tier
+	Bytes []int64 `json:"bytes"`
+
+	// Month What storing costs in this month
+	Month float64 `json:"month"`
+
+	// Once What moves of this month cost
+	Once    float64 `json:"once"`
+	Studies int64   `json:"studies"`
+
+	// Without What month would be if nothing were moved or deleted
+	Without float64 `json:"without"`
+}
+
+// LifecycleQuestion defines model for LifecycleQuestion.
+type LifecycleQuestion struct {
+	// Growth A year, 0.1 being a tenth more; what the archive's own history says when left out
+	Growth *float64 `json:"growth,omitempty"`
+
+	// Rules Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+	Rules *LifecycleRules `json:"rules,omitempty"`
+
+	// Years Of the forecast
+	Years *int `json:"years,omitempty"`
+}
+
+// LifecycleRooms Free room on the disk of the hot tier, what is about to be removed included; false both ways where that is no disk
+type LifecycleRooms struct {
+	// Over A percentage from 1% to 99%, or a size such as 500GB
+	Over *Room `json:"over,omitempty"`
+
+	// Under A percentage from 1% to 99%, or a size such as 500GB
+	Under *Room `json:"under,omitempty"`
+}
+
+// LifecycleRule defines model for LifecycleRule.
+type LifecycleRule struct {
+	// Action keep leaves a study as it is, settle merges its objects, move brings it into the tier that to names, delete deletes it when its retention has ended and nothing holds it
+	Action string `json:"action"`
+
+	// Name For people; each another one
+	Name *string `json:"name,omitempty"`
+
+	// To Lower-case letters, digits and hyphens, at most 32, a letter first
+	To *TierName `json:"to,omitempty"`
+
+	// When All members must hold; without members it always does
+	When *LifecycleCondition `json:"when,omitempty"`
+}
+
+// LifecycleRules Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+type LifecycleRules struct {
+	Rules []LifecycleRule `json:"rules"`
+}
+
+// LifecycleSizes Bytes of the study
+type LifecycleSizes struct {
+	// Over A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+	Over *ByteSize `json:"over,omitempty"`
+
+	// Under A whole number with a unit: 500kB, 20MB, 3GB or 2TB
+	Under *ByteSize `json:"under,omitempty"`
+}
+
+// LifecycleState defines model for LifecycleState.
+type LifecycleState struct {
+	// By Who stated them
+	By     *string `json:"by,omitempty"`
+	Paused bool    `json:"paused"`
+
+	// Pending There is something to be looked at or removed
+	Pending bool `json:"pending"`
+
+	// Rules How many there are
+	Rules int `json:"rules"`
+
+	// Stated When they were stated or paused last; absent when nobody ever did
+	Stated *time.Time `json:"stated,omitempty"`
+}
+
+// LifecycleStep What a rule does to studies of a tier
+type LifecycleStep struct {
+	Action string `json:"action"`
+
+	// After What they cost a month when it is done
+	After float64 `json:"after"`
+
+	// Before What the studies cost a month as they are
+	Before float64 `json:"before"`
+	Bytes  int64   `json:"bytes"`
+
+	// From Lower-case letters, digits and hyphens, at most 32, a letter first
+	From TierName `json:"from"`
+
+	// Once What doing it costs
+	Once float64 `json:"once"`
+
+	// Rule Its name; absent where none holds
+	Rule    *string `json:"rule,omitempty"`
+	Studies int64   `json:"studies"`
+
+	// To Lower-case letters, digits and hyphens, at most 32, a letter first
+	To *TierName `json:"to,omitempty"`
+
+	// Waits They must be kept for now, the first of them until then
+	Waits *time.Time `json:"waits,omitempty"`
+}
+
+// LifecycleTier defines model for LifecycleTier.
+type LifecycleTier struct {
+	Bytes      int64 `json:"bytes"`
+	BytesAfter int64 `json:"bytesAfter"`
+
+	// Month What storing it costs a month
+	Month      float64 `json:"month"`
+	MonthAfter float64 `json:"monthAfter"`
+
+	// Name Lower-case letters, digits and hyphens, at most 32, a letter first
+	Name         TierName `json:"name"`
+	Studies      int64    `json:"studies"`
+	StudiesAfter int64    `json:"studiesAfter"`
+}
+
 // Limits So that one tenant cannot starve another; 0 is no limit
 type Limits struct {
 	BytesPerSecond *int64 `json:"bytesPerSecond,omitempty"`
@@ -313,7 +602,7 @@ type NewHold struct {
 	PatientId *string `json:"patientId,omitempty"`
 	Reason    string  `json:"reason"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study *UID `json:"study,omitempty"`
 }
 
@@ -335,6 +624,30 @@ type NewTenant struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// Prefetch defines model for Prefetch.
+type Prefetch struct {
+	// Late Of them will hardly be ready in time
+	Late int `json:"late"`
+
+	// Priors Studies that were picked
+	Priors int `json:"priors"`
+
+	// Readable Of them could be read already
+	Readable int     `json:"readable"`
+	Restore  Restore `json:"restore"`
+}
+
+// PrefetchRequest defines model for PrefetchRequest.
+type PrefetchRequest struct {
+	Appointments []Appointment `json:"appointments"`
+
+	// Webhook URL that is told of the end: one that the operator allows
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// Priority How urgent; not every tier has all of them
+type Priority = string
+
 // Problem defines model for Problem.
 type Problem struct {
 	Detail   *string `json:"detail,omitempty"`
@@ -342,6 +655,168 @@ type Problem struct {
 	Status   int     `json:"status"`
 	Title    string  `json:"title"`
 	Type     string  `json:"type"`
+}
+
+// RecoveryDrill defines model for RecoveryDrill.
+type RecoveryDrill struct {
+	Created time.Time `json:"created"`
+
+	// Done Studies
+	Done     int        `json:"done"`
+	Failure  *string    `json:"failure,omitempty"`
+	Finished *time.Time `json:"finished,omitempty"`
+	FromLog  *bool      `json:"fromLog,omitempty"`
+
+	// Id A ULID
+	Id        JobId `json:"id"`
+	NoRestore *bool `json:"noRestore,omitempty"`
+
+	// Phase What it is at
+	Phase *string `json:"phase,omitempty"`
+
+	// Report Times are in seconds, costs in the currency of the configuration
+	Report  *RecoveryReport `json:"report,omitempty"`
+	Seed    int64           `json:"seed"`
+	Started *time.Time      `json:"started,omitempty"`
+
+	// State failed: it could not be carried out; what it found is in the report
+	State string `json:"state"`
+
+	// Tenant Lower-case letters, digits and hyphens, at most 63, a letter or digit first
+	Tenant TenantName `json:"tenant"`
+
+	// Total 0 while they are drawn
+	Total int `json:"total"`
+}
+
+// RecoveryDrillRequest defines model for RecoveryDrillRequest.
+type RecoveryDrillRequest struct {
+	// Bytes Most bytes to copy; studies that do not fit in are left out. 10 GiB when absent
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// FromLog Draw from the log, all of which is looked through, and ask the index nothing
+	FromLog *bool `json:"fromLog,omitempty"`
+
+	// NoRestore Leave out studies that would have to be restored first
+	NoRestore *bool `json:"noRestore,omitempty"`
+
+	// Priority Of restores
+	Priority *string `json:"priority,omitempty"`
+
+	// Seed Draws the same studies of the same archive again; made up when absent
+	Seed *int64 `json:"seed,omitempty"`
+
+	// Studies How many to draw
+	Studies *int `json:"studies,omitempty"`
+}
+
+// RecoveryDrills defines model for RecoveryDrills.
+type RecoveryDrills struct {
+	Last        *RecoveryDrill `json:"last,omitempty"`
+	LastSuccess *RecoveryDrill `json:"lastSuccess,omitempty"`
+	Running     *RecoveryDrill `json:"running,omitempty"`
+}
+
+// RecoveryFailure defines model for RecoveryFailure.
+type RecoveryFailure struct {
+	// Object Its name in the store
+	Object *string `json:"object,omitempty"`
+	What   string  `json:"what"`
+}
+
+// RecoveryForecast What restoring everything would take, between two bounds
+type RecoveryForecast struct {
+	Assumed      []string `json:"assumed"`
+	Cost         float64  `json:"cost"`
+	LeastSeconds float64  `json:"leastSeconds"`
+	MostSeconds  float64  `json:"mostSeconds"`
+
+	// RebuildLeastSeconds Of making the index anew; absent when not known
+	RebuildLeastSeconds *float64       `json:"rebuildLeastSeconds,omitempty"`
+	RebuildMostSeconds  *float64       `json:"rebuildMostSeconds,omitempty"`
+	Tiers               []TierForecast `json:"tiers"`
+}
+
+// RecoveryOf What was drawn from
+type RecoveryOf struct {
+	Facts     *int64 `json:"facts,omitempty"`
+	Instances *int64 `json:"instances,omitempty"`
+
+	// Studies An estimate in a drill from the log of many studies
+	Studies int64 `json:"studies"`
+}
+
+// RecoveryReport Times are in seconds, costs in the currency of the configuration
+type RecoveryReport struct {
+	At time.Time `json:"at"`
+
+	// Bytes Copied, sealed
+	Bytes int64 `json:"bytes"`
+
+	// BytesPerSecond Of copying; 0 when nothing was
+	BytesPerSecond float64 `json:"bytesPerSecond"`
+
+	// Changing Studies left out that changed while they were read
+	Changing int64 `json:"changing"`
+
+	// Cost Of the drill
+	Cost float64 `json:"cost"`
+
+	// Facts Entries of the log
+	Facts    int64             `json:"facts"`
+	Failures []RecoveryFailure `json:"failures"`
+
+	// Instances Opened, and the same as was received
+	Instances int64 `json:"instances"`
+
+	// MoreFailures Past those listed
+	MoreFailures int   `json:"moreFailures"`
+	Objects      int64 `json:"objects"`
+
+	// Of What was drawn from
+	Of      RecoveryOf      `json:"of"`
+	Seconds RecoverySeconds `json:"seconds"`
+	Seed    int64           `json:"seed"`
+
+	// Studies That were tried
+	Studies int64          `json:"studies"`
+	Tiers   []RecoveryTier `json:"tiers"`
+
+	// TooLarge Studies left out for want of bytes
+	TooLarge int64 `json:"tooLarge"`
+
+	// Unreadable Studies left out that would have to be restored
+	Unreadable int64 `json:"unreadable"`
+
+	// Whole What restoring everything would take, between two bounds
+	Whole RecoveryForecast `json:"whole"`
+}
+
+// RecoverySeconds defines model for RecoverySeconds.
+type RecoverySeconds struct {
+	// Checking Digests of packs and instances
+	Checking float64 `json:"checking"`
+
+	// Copying Packs
+	Copying float64 `json:"copying"`
+	Drawing float64 `json:"drawing"`
+
+	// Reading The log
+	Reading float64 `json:"reading"`
+
+	// Waiting For restores
+	Waiting float64 `json:"waiting"`
+}
+
+// RecoveryTier defines model for RecoveryTier.
+type RecoveryTier struct {
+	Bytes   int64   `json:"bytes"`
+	Cost    float64 `json:"cost"`
+	Objects int64   `json:"objects"`
+
+	// Restored Objects that had to be restored
+	Restored int64  `json:"restored"`
+	Tier     string `json:"tier"`
 }
 
 // Release defines model for Release.
@@ -354,6 +829,111 @@ type Release struct {
 // ReleaseReason defines model for ReleaseReason.
 type ReleaseReason struct {
 	Reason string `json:"reason"`
+}
+
+// Restore defines model for Restore.
+type Restore struct {
+	Asked      time.Time `json:"asked"`
+	Bytes      int64     `json:"bytes"`
+	BytesReady int64     `json:"bytesReady"`
+
+	// Cost Estimated, in the currency of the configuration
+	Cost float64 `json:"cost"`
+
+	// Failure Why it failed, what it waits for, or why it is slower than was asked for
+	Failure *string `json:"failure,omitempty"`
+
+	// Id Absent where nothing had to be restored
+	Id *string `json:"id,omitempty"`
+
+	// Objects Objects of the store that have to be restored
+	Objects int `json:"objects"`
+
+	// ObjectsReady Of them can be read
+	ObjectsReady int `json:"objectsReady"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority Priority `json:"priority"`
+
+	// Ready When everything can be read: an estimate, never in the past, until it was; then when that was
+	Ready *time.Time `json:"ready,omitempty"`
+
+	// Requests How many share it
+	Requests int          `json:"requests"`
+	State    RestoreState `json:"state"`
+	Studies  int          `json:"studies"`
+
+	// Until When the first copy goes
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// RestoreState defines model for Restore.State.
+type RestoreState string
+
+// RestoreChoice defines model for RestoreChoice.
+type RestoreChoice struct {
+	// Cost In the currency of the configuration
+	Cost float64 `json:"cost"`
+
+	// LongestSeconds Nearly always
+	LongestSeconds int64 `json:"longestSeconds"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority Priority `json:"priority"`
+
+	// TypicalSeconds Until everything can be read, as a rule, its turn awaited
+	TypicalSeconds int64 `json:"typicalSeconds"`
+}
+
+// RestoreEstimate defines model for RestoreEstimate.
+type RestoreEstimate struct {
+	Bytes int64 `json:"bytes"`
+
+	// Choices The most urgent first; none when everything can be read
+	Choices []RestoreChoice `json:"choices"`
+
+	// Objects Have to be restored
+	Objects int `json:"objects"`
+
+	// Studies Found
+	Studies int `json:"studies"`
+}
+
+// RestoreId A ULID
+type RestoreId = string
+
+// RestorePage defines model for RestorePage.
+type RestorePage struct {
+	// Next The next page's after; absent on the last
+	Next     *string   `json:"next,omitempty"`
+	Restores []Restore `json:"restores"`
+}
+
+// RestoreRequest Either studies, or a patient, or a query
+type RestoreRequest struct {
+	// Days How long the copies stay; the node's setting when left out
+	Days *int `json:"days,omitempty"`
+
+	// IssuerOfPatientId Issuer of Patient ID (0010,0021); any when left out
+	IssuerOfPatientId *string `json:"issuerOfPatientId,omitempty"`
+
+	// PatientId Patient ID (0010,0020)
+	PatientId *string `json:"patientId,omitempty"`
+
+	// Priority How urgent; not every tier has all of them
+	Priority *Priority `json:"priority,omitempty"`
+
+	// Query The query part of a URL that searches for studies (PS3.18 10.6.1.2), such as ModalitiesInStudy=CT&StudyDate=20200101-20201231
+	Query *string `json:"query,omitempty"`
+
+	// Series Series Instance UID of the only study; it is restored first
+	Series *string `json:"series,omitempty"`
+
+	// Studies Study Instance UIDs
+	Studies *[]UID `json:"studies,omitempty"`
+
+	// Webhook URL that is told of the end: one that the operator allows
+	Webhook *Webhook `json:"webhook,omitempty"`
 }
 
 // RetainedPage defines model for RetainedPage.
@@ -378,7 +958,7 @@ type RetainedStudy struct {
 	Rule       *string   `json:"rule,omitempty"`
 	Set        *string   `json:"set,omitempty"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study UID `json:"study"`
 
 	// Until A day, YYYY-MM-DD
@@ -469,6 +1049,9 @@ type Revoke struct {
 	DisableKey *bool `json:"disableKey,omitempty"`
 }
 
+// Room A percentage from 1% to 99%, or a size such as 500GB
+type Room = string
+
 // Shred A study or a patient
 type Shred struct {
 	// Confirm The tenant's name again
@@ -502,12 +1085,15 @@ type ShredStatus struct {
 // ShredStatusState defines model for ShredStatus.State.
 type ShredStatusState string
 
+// Span A whole number above 0 with a unit: 12h, 90d, 12w, 6mo or 10y
+type Span = string
+
 // State defines model for State.
 type State string
 
 // StudyName defines model for StudyName.
 type StudyName struct {
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study UID `json:"study"`
 }
 
@@ -555,10 +1141,26 @@ type TenantPatch struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// TierForecast defines model for TierForecast.
+type TierForecast struct {
+	Bytes int64 `json:"bytes"`
+
+	// BytesPerSecond As measured in the drill; absent when it was not
+	BytesPerSecond *float64 `json:"bytesPerSecond,omitempty"`
+	Cost           float64  `json:"cost"`
+	LeastSeconds   float64  `json:"leastSeconds"`
+	MostSeconds    float64  `json:"mostSeconds"`
+	Objects        int64    `json:"objects"`
+	Tier           string   `json:"tier"`
+}
+
+// TierName Lower-case letters, digits and hyphens, at most 32, a letter first
+type TierName = string
+
 // Title For people
 type Title = string
 
-// UID A UID: digits and points, at most 64
+// UID Digits and dots, at most 64
 type UID = string
 
 // Undelete defines model for Undelete.
@@ -568,7 +1170,7 @@ type Undelete struct {
 	AsOf   time.Time `json:"asOf"`
 	DryRun *bool     `json:"dryRun,omitempty"`
 
-	// Study A UID: digits and points, at most 64
+	// Study Digits and dots, at most 64
 	Study *UID `json:"study,omitempty"`
 }
 
@@ -588,8 +1190,14 @@ type Undeleted struct {
 	Versions int `json:"versions"`
 }
 
+// Webhook URL that is told of the end: one that the operator allows
+type Webhook = string
+
 // PageLimit defines model for PageLimit.
 type PageLimit = int
+
+// RestorePath A ULID
+type RestorePath = RestoreId
 
 // TenantPath Lower-case letters, digits and hyphens, at most 63, a letter or digit first
 type TenantPath = TenantName
@@ -600,14 +1208,26 @@ type JobAnswer = Job
 // KeysAnswer defines model for KeysAnswer.
 type KeysAnswer = KeyStatus
 
+// LifecycleAnswer defines model for LifecycleAnswer.
+type LifecycleAnswer = LifecycleState
+
 // ProblemAnswer defines model for ProblemAnswer.
 type ProblemAnswer = Problem
+
+// RestoreAnswer defines model for RestoreAnswer.
+type RestoreAnswer = Restore
+
+// RestoreStarted defines model for RestoreStarted.
+type RestoreStarted = Restore
 
 // RetentionAnswer defines model for RetentionAnswer.
 type RetentionAnswer = RetentionPolicy
 
 // TenantAnswer defines model for TenantAnswer.
 type TenantAnswer = Tenant
+
+// LifecycleRulesBody Of all rules whose condition a study fulfils the first one holds. A study that fulfils none is settled and stays where it is
+type LifecycleRulesBody = LifecycleRules
 
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
@@ -639,6 +1259,24 @@ type ListHoldsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListRestoresParams defines parameters for ListRestores.
+type ListRestoresParams struct {
+	// Open Only those that are not over
+	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+
+	// After The id after which the page begins
+	After *RestoreId `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most entries of a page
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// WatchRestoreParams defines parameters for WatchRestore.
+type WatchRestoreParams struct {
+	// LastEventID Of the last event that was received
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
 // ReportRetentionParams defines parameters for ReportRetention.
 type ReportRetentionParams struct {
 	// Before The moment by which the period has ended; now when left out
@@ -659,6 +1297,9 @@ type CreateTenantJSONRequestBody = NewTenant
 
 // ChangeTenantApplicationMergePatchPlusJSONRequestBody defines body for ChangeTenant for application/merge-patch+json ContentType.
 type ChangeTenantApplicationMergePatchPlusJSONRequestBody = TenantPatch
+
+// StartRecoveryDrillJSONRequestBody defines body for StartRecoveryDrill for application/json ContentType.
+type StartRecoveryDrillJSONRequestBody = RecoveryDrillRequest
 
 // AddHoldJSONRequestBody defines body for AddHold for application/json ContentType.
 type AddHoldJSONRequestBody = NewHold
@@ -683,6 +1324,24 @@ type RetireKeysJSONRequestBody = Retire
 
 // RevokeKeysJSONRequestBody defines body for RevokeKeys for application/json ContentType.
 type RevokeKeysJSONRequestBody = Revoke
+
+// CheckLifecycleRulesJSONRequestBody defines body for CheckLifecycleRules for application/json ContentType.
+type CheckLifecycleRulesJSONRequestBody = LifecycleRules
+
+// PlanLifecycleJSONRequestBody defines body for PlanLifecycle for application/json ContentType.
+type PlanLifecycleJSONRequestBody = LifecycleQuestion
+
+// SetLifecycleRulesJSONRequestBody defines body for SetLifecycleRules for application/json ContentType.
+type SetLifecycleRulesJSONRequestBody = LifecycleRules
+
+// PrefetchJSONRequestBody defines body for Prefetch for application/json ContentType.
+type PrefetchJSONRequestBody = PrefetchRequest
+
+// StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
+type StartRestoreJSONRequestBody = RestoreRequest
+
+// EstimateRestoreJSONRequestBody defines body for EstimateRestore for application/json ContentType.
+type EstimateRestoreJSONRequestBody = RestoreRequest
 
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = RetentionDocument
@@ -719,6 +1378,15 @@ type ServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx echo.Context, tenant TenantPath) error
+	// CancelRecoveryDrill Call the drill off that is under way
+	// (DELETE /tenants/{tenant}/drill)
+	CancelRecoveryDrill(ctx echo.Context, tenant TenantPath) error
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	// (GET /tenants/{tenant}/drill)
+	GetRecoveryDrill(ctx echo.Context, tenant TenantPath) error
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	// (POST /tenants/{tenant}/drill)
+	StartRecoveryDrill(ctx echo.Context, tenant TenantPath) error
 	// ListHolds List legal holds, oldest first, lifted ones too
 	// (GET /tenants/{tenant}/holds)
 	ListHolds(ctx echo.Context, tenant TenantPath, params ListHoldsParams) error
@@ -752,6 +1420,51 @@ type ServerInterface interface {
 	// RotateKeys Make a new version of the KEK and rewrap every key object under it
 	// (POST /tenants/{tenant}/keys/rotate)
 	RotateKeys(ctx echo.Context, tenant TenantPath) error
+	// GetLifecycle How the tenant's lifecycle stands
+	// (GET /tenants/{tenant}/lifecycle)
+	GetLifecycle(ctx echo.Context, tenant TenantPath) error
+	// ApplyLifecycle Do now what the rules want done
+	// (POST /tenants/{tenant}/lifecycle/apply)
+	ApplyLifecycle(ctx echo.Context, tenant TenantPath) error
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	// (POST /tenants/{tenant}/lifecycle/check)
+	CheckLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// PauseLifecycle Do nothing to any study until it is resumed
+	// (POST /tenants/{tenant}/lifecycle/pause)
+	PauseLifecycle(ctx echo.Context, tenant TenantPath) error
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	// (POST /tenants/{tenant}/lifecycle/plan)
+	PlanLifecycle(ctx echo.Context, tenant TenantPath) error
+	// ResumeLifecycle Carry out the rules again
+	// (POST /tenants/{tenant}/lifecycle/resume)
+	ResumeLifecycle(ctx echo.Context, tenant TenantPath) error
+	// GetLifecycleRules The rules that hold
+	// (GET /tenants/{tenant}/lifecycle/rules)
+	GetLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// SetLifecycleRules State other rules
+	// (PUT /tenants/{tenant}/lifecycle/rules)
+	SetLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// Prefetch Restore earlier studies of patients who are to come
+	// (POST /tenants/{tenant}/prefetch)
+	Prefetch(ctx echo.Context, tenant TenantPath) error
+	// ListRestores List restores, oldest first
+	// (GET /tenants/{tenant}/restores)
+	ListRestores(ctx echo.Context, tenant TenantPath, params ListRestoresParams) error
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	// (POST /tenants/{tenant}/restores)
+	StartRestore(ctx echo.Context, tenant TenantPath) error
+	// EstimateRestore What a restore would take at each priority
+	// (POST /tenants/{tenant}/restores/estimate)
+	EstimateRestore(ctx echo.Context, tenant TenantPath) error
+	// CancelRestore Cancel what has not begun
+	// (DELETE /tenants/{tenant}/restores/{restore})
+	CancelRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error
+	// GetRestore One restore and how far it is
+	// (GET /tenants/{tenant}/restores/{restore})
+	GetRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error
+	// WatchRestore Follow a restore
+	// (GET /tenants/{tenant}/restores/{restore}/events)
+	WatchRestore(ctx echo.Context, tenant TenantPath, restore RestorePath, params WatchRestoreParams) error
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx echo.Context, tenant TenantPath) error
@@ -903,6 +1616,54 @@ func (w *ServerInterfaceWrapper) ChangeTenant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ChangeTenant(ctx, tenant)
+	return err
+}
+
+// CancelRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelRecoveryDrill(ctx, tenant)
+	return err
+}
+
+// GetRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRecoveryDrill(ctx, tenant)
+	return err
+}
+
+// StartRecoveryDrill converts echo context to params.
+func (w *ServerInterfaceWrapper) StartRecoveryDrill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartRecoveryDrill(ctx, tenant)
 	return err
 }
 
@@ -1103,6 +1864,313 @@ func (w *ServerInterfaceWrapper) RotateKeys(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RotateKeys(ctx, tenant)
+	return err
+}
+
+// GetLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetLifecycle(ctx, tenant)
+	return err
+}
+
+// ApplyLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) ApplyLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApplyLifecycle(ctx, tenant)
+	return err
+}
+
+// CheckLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckLifecycleRules(ctx, tenant)
+	return err
+}
+
+// PauseLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseLifecycle(ctx, tenant)
+	return err
+}
+
+// PlanLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) PlanLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PlanLifecycle(ctx, tenant)
+	return err
+}
+
+// ResumeLifecycle converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeLifecycle(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeLifecycle(ctx, tenant)
+	return err
+}
+
+// GetLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) GetLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetLifecycleRules(ctx, tenant)
+	return err
+}
+
+// SetLifecycleRules converts echo context to params.
+func (w *ServerInterfaceWrapper) SetLifecycleRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetLifecycleRules(ctx, tenant)
+	return err
+}
+
+// Prefetch converts echo context to params.
+func (w *ServerInterfaceWrapper) Prefetch(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Prefetch(ctx, tenant)
+	return err
+}
+
+// ListRestores converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRestores(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRestoresParams
+	// ------------- Optional query parameter "open" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "open", ctx.QueryParams(), &params.Open, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter open: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRestores(ctx, tenant, params)
+	return err
+}
+
+// StartRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) StartRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartRestore(ctx, tenant)
+	return err
+}
+
+// EstimateRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) EstimateRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EstimateRestore(ctx, tenant)
+	return err
+}
+
+// CancelRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelRestore(ctx, tenant, restore)
+	return err
+}
+
+// GetRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRestore(ctx, tenant, restore)
+	return err
+}
+
+// WatchRestore converts echo context to params.
+func (w *ServerInterfaceWrapper) WatchRestore(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// ------------- Path parameter "restore" -------------
+	var restore RestorePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "restore", ctx.Param("restore"), &restore, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter restore: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WatchRestoreParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WatchRestore(ctx, tenant, restore, params)
 	return err
 }
 
@@ -1325,6 +2393,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/move", wrapper.MoveKeys, options.OperationMiddlewares["moveKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/escrow", wrapper.EscrowKeys, options.OperationMiddlewares["escrowKeys"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/keys/drill", wrapper.DrillKeys, options.OperationMiddlewares["drillKeys"]...)
+	router.DELETE(options.BaseURL+"/tenants/:tenant/drill", wrapper.CancelRecoveryDrill, options.OperationMiddlewares["cancelRecoveryDrill"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/drill", wrapper.GetRecoveryDrill, options.OperationMiddlewares["getRecoveryDrill"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/drill", wrapper.StartRecoveryDrill, options.OperationMiddlewares["startRecoveryDrill"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/shred", wrapper.Shred, options.OperationMiddlewares["shred"]...)
 	router.GET(options.BaseURL+"/retention/sets", wrapper.ListRetentionSets, options.OperationMiddlewares["listRetentionSets"]...)
 	router.GET(options.BaseURL+"/tenants/:tenant/retention", wrapper.GetRetention, options.OperationMiddlewares["getRetention"]...)
@@ -1335,6 +2406,21 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/holds", wrapper.AddHold, options.OperationMiddlewares["addHold"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/holds/:hold/release", wrapper.ReleaseHold, options.OperationMiddlewares["releaseHold"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/undelete", wrapper.Undelete, options.OperationMiddlewares["undelete"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/lifecycle", wrapper.GetLifecycle, options.OperationMiddlewares["getLifecycle"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/lifecycle/rules", wrapper.GetLifecycleRules, options.OperationMiddlewares["getLifecycleRules"]...)
+	router.PUT(options.BaseURL+"/tenants/:tenant/lifecycle/rules", wrapper.SetLifecycleRules, options.OperationMiddlewares["setLifecycleRules"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/check", wrapper.CheckLifecycleRules, options.OperationMiddlewares["checkLifecycleRules"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/plan", wrapper.PlanLifecycle, options.OperationMiddlewares["planLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/apply", wrapper.ApplyLifecycle, options.OperationMiddlewares["applyLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/pause", wrapper.PauseLifecycle, options.OperationMiddlewares["pauseLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/resume", wrapper.ResumeLifecycle, options.OperationMiddlewares["resumeLifecycle"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores", wrapper.ListRestores, options.OperationMiddlewares["listRestores"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/restores", wrapper.StartRestore, options.OperationMiddlewares["startRestore"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/restores/estimate", wrapper.EstimateRestore, options.OperationMiddlewares["estimateRestore"]...)
+	router.DELETE(options.BaseURL+"/tenants/:tenant/restores/:restore", wrapper.CancelRestore, options.OperationMiddlewares["cancelRestore"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores/:restore", wrapper.GetRestore, options.OperationMiddlewares["getRestore"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/restores/:restore/events", wrapper.WatchRestore, options.OperationMiddlewares["watchRestore"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/prefetch", wrapper.Prefetch, options.OperationMiddlewares["prefetch"]...)
 	router.GET(options.BaseURL+"/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.GET(options.BaseURL+"/jobs/:job", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
 
@@ -1351,7 +2437,20 @@ type JobAnswerJSONResponse struct {
 
 type KeysAnswerJSONResponse KeyStatus
 
+type LifecycleAnswerJSONResponse LifecycleState
+
 type ProblemAnswerApplicationProblemPlusJSONResponse Problem
+
+type RestoreAnswerJSONResponse Restore
+
+type RestoreStartedResponseHeaders struct {
+	Location string
+}
+type RestoreStartedJSONResponse struct {
+	Body Restore
+
+	Headers RestoreStartedResponseHeaders
+}
 
 type RetentionAnswerJSONResponse RetentionPolicy
 
@@ -1627,6 +2726,126 @@ type ChangeTenantdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangeTenantdefaultApplicationProblemPlusJSONResponse) VisitChangeTenantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type CancelRecoveryDrillResponseObject interface {
+	VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type CancelRecoveryDrill202Response struct {
+}
+
+func (response CancelRecoveryDrill202Response) VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type CancelRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitCancelRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetRecoveryDrillResponseObject interface {
+	VisitGetRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type GetRecoveryDrill200JSONResponse RecoveryDrills
+
+func (response GetRecoveryDrill200JSONResponse) VisitGetRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitGetRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecoveryDrillRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *StartRecoveryDrillJSONRequestBody
+}
+
+type StartRecoveryDrillResponseObject interface {
+	VisitStartRecoveryDrillResponse(w http.ResponseWriter) error
+}
+
+type StartRecoveryDrill202ResponseHeaders struct {
+	Location string
+}
+
+type StartRecoveryDrill202JSONResponse struct {
+	Body    RecoveryDrill
+	Headers StartRecoveryDrill202ResponseHeaders
+}
+
+func (response StartRecoveryDrill202JSONResponse) VisitStartRecoveryDrillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRecoveryDrilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartRecoveryDrilldefaultApplicationProblemPlusJSONResponse) VisitStartRecoveryDrillResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2080,6 +3299,670 @@ func (response RotateKeysdefaultApplicationProblemPlusJSONResponse) VisitRotateK
 	return err
 }
 
+type GetLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetLifecycleResponseObject interface {
+	VisitGetLifecycleResponse(w http.ResponseWriter) error
+}
+
+type GetLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response GetLifecycle200JSONResponse) VisitGetLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLifecycledefaultApplicationProblemPlusJSONResponse) VisitGetLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type ApplyLifecycleResponseObject interface {
+	VisitApplyLifecycleResponse(w http.ResponseWriter) error
+}
+
+type ApplyLifecycle200JSONResponse LifecycleDone
+
+func (response ApplyLifecycle200JSONResponse) VisitApplyLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApplyLifecycledefaultApplicationProblemPlusJSONResponse) VisitApplyLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *CheckLifecycleRulesJSONRequestBody
+}
+
+type CheckLifecycleRulesResponseObject interface {
+	VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type CheckLifecycleRules204Response struct {
+}
+
+func (response CheckLifecycleRules204Response) VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type CheckLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CheckLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitCheckLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type PauseLifecycleResponseObject interface {
+	VisitPauseLifecycleResponse(w http.ResponseWriter) error
+}
+
+type PauseLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response PauseLifecycle200JSONResponse) VisitPauseLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseLifecycledefaultApplicationProblemPlusJSONResponse) VisitPauseLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlanLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *PlanLifecycleJSONRequestBody
+}
+
+type PlanLifecycleResponseObject interface {
+	VisitPlanLifecycleResponse(w http.ResponseWriter) error
+}
+
+type PlanLifecycle200JSONResponse LifecyclePlan
+
+func (response PlanLifecycle200JSONResponse) VisitPlanLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlanLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PlanLifecycledefaultApplicationProblemPlusJSONResponse) VisitPlanLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeLifecycleRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type ResumeLifecycleResponseObject interface {
+	VisitResumeLifecycleResponse(w http.ResponseWriter) error
+}
+
+type ResumeLifecycle200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response ResumeLifecycle200JSONResponse) VisitResumeLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeLifecycledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeLifecycledefaultApplicationProblemPlusJSONResponse) VisitResumeLifecycleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetLifecycleRulesResponseObject interface {
+	VisitGetLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type GetLifecycleRules200JSONResponse LifecycleRules
+
+func (response GetLifecycleRules200JSONResponse) VisitGetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitGetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLifecycleRulesRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *SetLifecycleRulesJSONRequestBody
+}
+
+type SetLifecycleRulesResponseObject interface {
+	VisitSetLifecycleRulesResponse(w http.ResponseWriter) error
+}
+
+type SetLifecycleRules200JSONResponse struct{ LifecycleAnswerJSONResponse }
+
+func (response SetLifecycleRules200JSONResponse) VisitSetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) VisitSetLifecycleRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrefetchRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *PrefetchJSONRequestBody
+}
+
+type PrefetchResponseObject interface {
+	VisitPrefetchResponse(w http.ResponseWriter) error
+}
+
+type Prefetch200JSONResponse Prefetch
+
+func (response Prefetch200JSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type Prefetch202ResponseHeaders struct {
+	Location string
+}
+
+type Prefetch202JSONResponse struct {
+	Body    Prefetch
+	Headers Prefetch202ResponseHeaders
+}
+
+func (response Prefetch202JSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrefetchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PrefetchdefaultApplicationProblemPlusJSONResponse) VisitPrefetchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRestoresRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Params ListRestoresParams
+}
+
+type ListRestoresResponseObject interface {
+	VisitListRestoresResponse(w http.ResponseWriter) error
+}
+
+type ListRestores200JSONResponse RestorePage
+
+func (response ListRestores200JSONResponse) VisitListRestoresResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRestoresdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRestoresdefaultApplicationProblemPlusJSONResponse) VisitListRestoresResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestoreRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *StartRestoreJSONRequestBody
+}
+
+type StartRestoreResponseObject interface {
+	VisitStartRestoreResponse(w http.ResponseWriter) error
+}
+
+type StartRestore200JSONResponse Restore
+
+func (response StartRestore200JSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestore202JSONResponse struct{ RestoreStartedJSONResponse }
+
+func (response StartRestore202JSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartRestoredefaultApplicationProblemPlusJSONResponse) VisitStartRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EstimateRestoreRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *EstimateRestoreJSONRequestBody
+}
+
+type EstimateRestoreResponseObject interface {
+	VisitEstimateRestoreResponse(w http.ResponseWriter) error
+}
+
+type EstimateRestore200JSONResponse RestoreEstimate
+
+func (response EstimateRestore200JSONResponse) VisitEstimateRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EstimateRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response EstimateRestoredefaultApplicationProblemPlusJSONResponse) VisitEstimateRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+}
+
+type CancelRestoreResponseObject interface {
+	VisitCancelRestoreResponse(w http.ResponseWriter) error
+}
+
+type CancelRestore200JSONResponse struct{ RestoreAnswerJSONResponse }
+
+func (response CancelRestore200JSONResponse) VisitCancelRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelRestoredefaultApplicationProblemPlusJSONResponse) VisitCancelRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+}
+
+type GetRestoreResponseObject interface {
+	VisitGetRestoreResponse(w http.ResponseWriter) error
+}
+
+type GetRestore200JSONResponse struct{ RestoreAnswerJSONResponse }
+
+func (response GetRestore200JSONResponse) VisitGetRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRestoredefaultApplicationProblemPlusJSONResponse) VisitGetRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchRestoreRequestObject struct {
+	Tenant  TenantPath  `json:"tenant"`
+	Restore RestorePath `json:"restore"`
+	Params  WatchRestoreParams
+}
+
+type WatchRestoreResponseObject interface {
+	VisitWatchRestoreResponse(w http.ResponseWriter) error
+}
+
+type WatchRestore200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response WatchRestore200TexteventStreamResponse) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type WatchRestore204Response struct {
+}
+
+func (response WatchRestore204Response) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type WatchRestoredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WatchRestoredefaultApplicationProblemPlusJSONResponse) VisitWatchRestoreResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResumeTenantRequestObject struct {
 	Tenant TenantPath `json:"tenant"`
 }
@@ -2420,6 +4303,15 @@ type StrictServerInterface interface {
 	// ChangeTenant Change settings
 	// (PATCH /tenants/{tenant})
 	ChangeTenant(ctx context.Context, request ChangeTenantRequestObject) (ChangeTenantResponseObject, error)
+	// CancelRecoveryDrill Call the drill off that is under way
+	// (DELETE /tenants/{tenant}/drill)
+	CancelRecoveryDrill(ctx context.Context, request CancelRecoveryDrillRequestObject) (CancelRecoveryDrillResponseObject, error)
+	// GetRecoveryDrill The drill that runs, the last one that ended, and the last that found everything as it should be
+	// (GET /tenants/{tenant}/drill)
+	GetRecoveryDrill(ctx context.Context, request GetRecoveryDrillRequestObject) (GetRecoveryDrillResponseObject, error)
+	// StartRecoveryDrill Try to restore studies drawn at random, from the coldest copy of each
+	// (POST /tenants/{tenant}/drill)
+	StartRecoveryDrill(ctx context.Context, request StartRecoveryDrillRequestObject) (StartRecoveryDrillResponseObject, error)
 	// ListHolds List legal holds, oldest first, lifted ones too
 	// (GET /tenants/{tenant}/holds)
 	ListHolds(ctx context.Context, request ListHoldsRequestObject) (ListHoldsResponseObject, error)
@@ -2453,6 +4345,51 @@ type StrictServerInterface interface {
 	// RotateKeys Make a new version of the KEK and rewrap every key object under it
 	// (POST /tenants/{tenant}/keys/rotate)
 	RotateKeys(ctx context.Context, request RotateKeysRequestObject) (RotateKeysResponseObject, error)
+	// GetLifecycle How the tenant's lifecycle stands
+	// (GET /tenants/{tenant}/lifecycle)
+	GetLifecycle(ctx context.Context, request GetLifecycleRequestObject) (GetLifecycleResponseObject, error)
+	// ApplyLifecycle Do now what the rules want done
+	// (POST /tenants/{tenant}/lifecycle/apply)
+	ApplyLifecycle(ctx context.Context, request ApplyLifecycleRequestObject) (ApplyLifecycleResponseObject, error)
+	// CheckLifecycleRules Say what is wrong with rules, without stating them
+	// (POST /tenants/{tenant}/lifecycle/check)
+	CheckLifecycleRules(ctx context.Context, request CheckLifecycleRulesRequestObject) (CheckLifecycleRulesResponseObject, error)
+	// PauseLifecycle Do nothing to any study until it is resumed
+	// (POST /tenants/{tenant}/lifecycle/pause)
+	PauseLifecycle(ctx context.Context, request PauseLifecycleRequestObject) (PauseLifecycleResponseObject, error)
+	// PlanLifecycle What rules would do now, and what the archive may come to with them
+	// (POST /tenants/{tenant}/lifecycle/plan)
+	PlanLifecycle(ctx context.Context, request PlanLifecycleRequestObject) (PlanLifecycleResponseObject, error)
+	// ResumeLifecycle Carry out the rules again
+	// (POST /tenants/{tenant}/lifecycle/resume)
+	ResumeLifecycle(ctx context.Context, request ResumeLifecycleRequestObject) (ResumeLifecycleResponseObject, error)
+	// GetLifecycleRules The rules that hold
+	// (GET /tenants/{tenant}/lifecycle/rules)
+	GetLifecycleRules(ctx context.Context, request GetLifecycleRulesRequestObject) (GetLifecycleRulesResponseObject, error)
+	// SetLifecycleRules State other rules
+	// (PUT /tenants/{tenant}/lifecycle/rules)
+	SetLifecycleRules(ctx context.Context, request SetLifecycleRulesRequestObject) (SetLifecycleRulesResponseObject, error)
+	// Prefetch Restore earlier studies of patients who are to come
+	// (POST /tenants/{tenant}/prefetch)
+	Prefetch(ctx context.Context, request PrefetchRequestObject) (PrefetchResponseObject, error)
+	// ListRestores List restores, oldest first
+	// (GET /tenants/{tenant}/restores)
+	ListRestores(ctx context.Context, request ListRestoresRequestObject) (ListRestoresResponseObject, error)
+	// StartRestore Restore studies, or all of a patient, or what a query finds
+	// (POST /tenants/{tenant}/restores)
+	StartRestore(ctx context.Context, request StartRestoreRequestObject) (StartRestoreResponseObject, error)
+	// EstimateRestore What a restore would take at each priority
+	// (POST /tenants/{tenant}/restores/estimate)
+	EstimateRestore(ctx context.Context, request EstimateRestoreRequestObject) (EstimateRestoreResponseObject, error)
+	// CancelRestore Cancel what has not begun
+	// (DELETE /tenants/{tenant}/restores/{restore})
+	CancelRestore(ctx context.Context, request CancelRestoreRequestObject) (CancelRestoreResponseObject, error)
+	// GetRestore One restore and how far it is
+	// (GET /tenants/{tenant}/restores/{restore})
+	GetRestore(ctx context.Context, request GetRestoreRequestObject) (GetRestoreResponseObject, error)
+	// WatchRestore Follow a restore
+	// (GET /tenants/{tenant}/restores/{restore}/events)
+	WatchRestore(ctx context.Context, request WatchRestoreRequestObject) (WatchRestoreResponseObject, error)
 	// ResumeTenant Serve a suspended tenant again
 	// (POST /tenants/{tenant}/resume)
 	ResumeTenant(ctx context.Context, request ResumeTenantRequestObject) (ResumeTenantResponseObject, error)
@@ -2702,6 +4639,104 @@ func (sh *strictHandler) ChangeTenant(ctx echo.Context, tenant TenantPath) error
 		return err
 	} else if validResponse, ok := response.(ChangeTenantResponseObject); ok {
 		return validResponse.VisitChangeTenantResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelRecoveryDrill operation middleware
+func (sh *strictHandler) CancelRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request CancelRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelRecoveryDrill(ctx.Request().Context(), request.(CancelRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelRecoveryDrillResponseObject); ok {
+		return validResponse.VisitCancelRecoveryDrillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecoveryDrill operation middleware
+func (sh *strictHandler) GetRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request GetRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecoveryDrill(ctx.Request().Context(), request.(GetRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecoveryDrillResponseObject); ok {
+		return validResponse.VisitGetRecoveryDrillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartRecoveryDrill operation middleware
+func (sh *strictHandler) StartRecoveryDrill(ctx echo.Context, tenant TenantPath) error {
+	var request StartRecoveryDrillRequestObject
+
+	request.Tenant = tenant
+
+	var body StartRecoveryDrillJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRecoveryDrill(ctx.Request().Context(), request.(StartRecoveryDrillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRecoveryDrill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartRecoveryDrillResponseObject); ok {
+		return validResponse.VisitStartRecoveryDrillResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3166,6 +5201,527 @@ func (sh *strictHandler) RotateKeys(ctx echo.Context, tenant TenantPath) error {
 		return err
 	} else if validResponse, ok := response.(RotateKeysResponseObject); ok {
 		return validResponse.VisitRotateKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLifecycle operation middleware
+func (sh *strictHandler) GetLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request GetLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLifecycle(ctx.Request().Context(), request.(GetLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLifecycleResponseObject); ok {
+		return validResponse.VisitGetLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApplyLifecycle operation middleware
+func (sh *strictHandler) ApplyLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request ApplyLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplyLifecycle(ctx.Request().Context(), request.(ApplyLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplyLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApplyLifecycleResponseObject); ok {
+		return validResponse.VisitApplyLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckLifecycleRules operation middleware
+func (sh *strictHandler) CheckLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request CheckLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	var body CheckLifecycleRulesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckLifecycleRules(ctx.Request().Context(), request.(CheckLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckLifecycleRulesResponseObject); ok {
+		return validResponse.VisitCheckLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseLifecycle operation middleware
+func (sh *strictHandler) PauseLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request PauseLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseLifecycle(ctx.Request().Context(), request.(PauseLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseLifecycleResponseObject); ok {
+		return validResponse.VisitPauseLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PlanLifecycle operation middleware
+func (sh *strictHandler) PlanLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request PlanLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	var body PlanLifecycleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PlanLifecycle(ctx.Request().Context(), request.(PlanLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlanLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PlanLifecycleResponseObject); ok {
+		return validResponse.VisitPlanLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeLifecycle operation middleware
+func (sh *strictHandler) ResumeLifecycle(ctx echo.Context, tenant TenantPath) error {
+	var request ResumeLifecycleRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeLifecycle(ctx.Request().Context(), request.(ResumeLifecycleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeLifecycle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeLifecycleResponseObject); ok {
+		return validResponse.VisitResumeLifecycleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLifecycleRules operation middleware
+func (sh *strictHandler) GetLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request GetLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLifecycleRules(ctx.Request().Context(), request.(GetLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLifecycleRulesResponseObject); ok {
+		return validResponse.VisitGetLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetLifecycleRules operation middleware
+func (sh *strictHandler) SetLifecycleRules(ctx echo.Context, tenant TenantPath) error {
+	var request SetLifecycleRulesRequestObject
+
+	request.Tenant = tenant
+
+	var body SetLifecycleRulesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLifecycleRules(ctx.Request().Context(), request.(SetLifecycleRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLifecycleRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetLifecycleRulesResponseObject); ok {
+		return validResponse.VisitSetLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Prefetch operation middleware
+func (sh *strictHandler) Prefetch(ctx echo.Context, tenant TenantPath) error {
+	var request PrefetchRequestObject
+
+	request.Tenant = tenant
+
+	var body PrefetchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Prefetch(ctx.Request().Context(), request.(PrefetchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Prefetch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PrefetchResponseObject); ok {
+		return validResponse.VisitPrefetchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRestores operation middleware
+func (sh *strictHandler) ListRestores(ctx echo.Context, tenant TenantPath, params ListRestoresParams) error {
+	var request ListRestoresRequestObject
+
+	request.Tenant = tenant
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRestores(ctx.Request().Context(), request.(ListRestoresRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRestores")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRestoresResponseObject); ok {
+		return validResponse.VisitListRestoresResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartRestore operation middleware
+func (sh *strictHandler) StartRestore(ctx echo.Context, tenant TenantPath) error {
+	var request StartRestoreRequestObject
+
+	request.Tenant = tenant
+
+	var body StartRestoreJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartRestore(ctx.Request().Context(), request.(StartRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartRestoreResponseObject); ok {
+		return validResponse.VisitStartRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EstimateRestore operation middleware
+func (sh *strictHandler) EstimateRestore(ctx echo.Context, tenant TenantPath) error {
+	var request EstimateRestoreRequestObject
+
+	request.Tenant = tenant
+
+	var body EstimateRestoreJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EstimateRestore(ctx.Request().Context(), request.(EstimateRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EstimateRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EstimateRestoreResponseObject); ok {
+		return validResponse.VisitEstimateRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelRestore operation middleware
+func (sh *strictHandler) CancelRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error {
+	var request CancelRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelRestore(ctx.Request().Context(), request.(CancelRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelRestoreResponseObject); ok {
+		return validResponse.VisitCancelRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRestore operation middleware
+func (sh *strictHandler) GetRestore(ctx echo.Context, tenant TenantPath, restore RestorePath) error {
+	var request GetRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRestore(ctx.Request().Context(), request.(GetRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRestoreResponseObject); ok {
+		return validResponse.VisitGetRestoreResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WatchRestore operation middleware
+func (sh *strictHandler) WatchRestore(ctx echo.Context, tenant TenantPath, restore RestorePath, params WatchRestoreParams) error {
+	var request WatchRestoreRequestObject
+
+	request.Tenant = tenant
+	request.Restore = restore
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WatchRestore(ctx.Request().Context(), request.(WatchRestoreRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WatchRestore")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WatchRestoreResponseObject); ok {
+		return validResponse.VisitWatchRestoreResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

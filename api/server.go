@@ -15,6 +15,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/labstack/echo/v4"
 	validator "github.com/oapi-codegen/echo-middleware"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/fault/problem"
@@ -29,13 +30,14 @@ var contract []byte
 const pathContract = Root + "/openapi.yaml"
 
 // maxBody bounds the body of a request in bytes; the largest that the contract
-// allows, the public key of an escrow, is far smaller.
-const maxBody = 64 << 10
+// allows, documents of rules, lists of studies and of appointments, are smaller.
+const maxBody = 1 << 20
 
 // server implements the generated interface. It is safe for concurrent use.
 type server struct {
 	o       Options
 	origins *http.CrossOriginProtection
+	streams *semaphore.Weighted // of events
 }
 
 // New returns the handler of everything below [Root]. It panics when the
@@ -51,7 +53,7 @@ func New(o Options) http.Handler {
 	if err != nil {
 		panic(fmt.Sprintf("api: reading the contract: %v", err))
 	}
-	s := &server{o: o, origins: http.NewCrossOriginProtection()}
+	s := &server{o: o, origins: http.NewCrossOriginProtection(), streams: semaphore.NewWeighted(maxStreams)}
 	e := echo.New()
 	e.Binder = binder{}
 	e.HTTPErrorHandler = func(err error, c echo.Context) {} // observe has answered
@@ -82,6 +84,9 @@ func (s *server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			if err := s.o.Authorize(r); err != nil {
 				return err
 			}
+			again := func() error { return s.o.Authorize(r) }
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), authorizing{}, again)))
+			r = c.Request()
 		}
 		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBody)
 		if s.o.Person != nil {

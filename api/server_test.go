@@ -55,7 +55,7 @@ func TestRequestsFollowTheContract(t *testing.T) {
 		{"POST", "/tenants", `{"name":"x","duplicates":"Zebra"}`, 400, "invalid", "duplicates"},
 		{"POST", "/tenants", `{"name":"x","limits":{"concurrent":-1}}`, 400, "invalid", "limits.concurrent: number must be at least 0"},
 		{"POST", "/tenants", `{"name":"x","limits":{"bytesPerSecond":1e30}}`, 400, "invalid", "the body cannot be understood"},
-		{"POST", "/tenants", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too-large", "65536"},
+		{"POST", "/tenants", `{"name":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too-large", "1048576"},
 		{"PATCH", "/tenants/alpha", `{"title":null}`, 400, "invalid", "title"},
 		{"PATCH", "/tenants/alpha", `{"state":"suspended"}`, 400, "invalid", "a member that the contract does not"},
 		{"PATCH", "/tenants/alpha", `{}`, 400, "invalid", "at least 1"},
@@ -101,6 +101,7 @@ func TestFaults(t *testing.T) {
 		{"POST", "/tenants/alpha/keys/revoke", `{"confirm":"alpha"}`}, {"POST", "/tenants/alpha/keys/grant", ""}, {"POST", "/tenants/alpha/keys/move", `{"kek":"hsm/x"}`},
 		{"POST", "/tenants/alpha/keys/escrow", `{"kek":"hsm/x"}`}, {"POST", "/tenants/alpha/keys/drill", `{}`},
 		{"POST", "/tenants/alpha/shred", `{"confirm":"alpha","study":"1.2.3"}`}, {"GET", "/jobs", ""},
+		{"GET", "/tenants/alpha/drill", ""}, {"POST", "/tenants/alpha/drill", `{}`}, {"DELETE", "/tenants/alpha/drill", ""},
 	} {
 		for _, f := range []struct {
 			err    error
@@ -133,7 +134,7 @@ func TestPanic(t *testing.T) {
 	log := &lockedBuffer{}
 	m := apitest.New()
 	h := &harness{t: t, log: log}
-	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs()}))
+	s := httptest.NewServer(New(Options{Tenants: broken{m}, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores()}))
 	defer s.Close()
 	h.url = s.URL + Root
 	r := h.do("GET", "/tenants/alpha", "")
@@ -180,7 +181,7 @@ func FuzzShred(f *testing.F) {
 		f.Add(seed)
 	}
 	m := apitest.New()
-	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs()})
+	server := New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores()})
 	f.Fuzz(func(t *testing.T, body string) {
 		r := httptest.NewRequest("POST", Root+"/tenants/alpha/shred", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")

@@ -36,11 +36,19 @@ type Memory struct {
 	Fail              error // of the next call
 	FailedDrill       int64 // keys that a drill does not open
 	FailedJobs        bool  // jobs fail at their end
-	Rules             retention.Document
-	RulesBy           string
+	Retained          retention.Document
+	RetainedBy        string
 	HoldList          []archive.Held
 	Who               string // sends requests, where a test has its own way to say so
 	Rewinds           []remove.Rewind
+	Rules             map[archive.Tenant][]byte // lifecycle rules
+	Paused            map[archive.Tenant]bool
+	Question          archive.LifecycleQuestion // the last
+	Due               int64                     // studies that Apply has yet to look at, three a call
+	Damaged           bool                      // recovery drills find what cannot be restored
+	DrillRuns         map[archive.Tenant]archive.DrillStatus
+
+	restores Restores
 }
 
 // New returns three tenants whose keys are in a vault, 9 under the current
@@ -48,8 +56,11 @@ type Memory struct {
 // and patient P1, whose is not.
 func New() *Memory {
 	m := &Memory{Tenants: map[archive.Tenant]archive.TenantInfo{}, Keys: map[archive.Tenant]archive.KeyStatus{},
+		Rules: map[archive.Tenant][]byte{}, Paused: map[archive.Tenant]bool{},
+		DrillRuns: map[archive.Tenant]archive.DrillStatus{},
 		Shreds: map[archive.ShredTarget]archive.ShredStatus{{Study: "1.2.3"}: {Studies: 1, Instances: 3, Keys: 1, Closed: Noon, PendingUntil: Noon.Add(time.Hour)},
 			{PatientID: "P1"}: {Studies: 2, Instances: 5, Keys: 2, Closed: Noon}}}
+	m.restores.m = m
 	for _, t := range []archive.Tenant{"alpha", "beta", "gamma"} {
 		m.Tenants[t] = archive.TenantInfo{Tenant: t, Created: Noon, Changed: Noon,
 			TenantSettings: archive.TenantSettings{Title: "Praxis", State: archive.TenantActive, KEK: "vault/" + string(t)}}

@@ -30,8 +30,8 @@ func (m *Memory) policy(t archive.Tenant, err error) (retention.Policy, error) {
 	if _, ok := m.Tenants[t]; !ok && err == nil {
 		err = fault.New(fault.NotFound, "there is no such tenant")
 	}
-	p := retention.Policy{Set: retention.Sets()[0], Default: m.Rules.Set == "", Rules: m.Rules.Rules, By: m.RulesBy}
-	if m.RulesBy != "" {
+	p := retention.Policy{Set: retention.Sets()[0], Default: m.Retained.Set == "", Rules: m.Retained.Rules, By: m.RetainedBy}
+	if m.RetainedBy != "" {
 		p.Stated = archive.FactID{1}
 	}
 	return p, err
@@ -46,7 +46,7 @@ func (r Retention) SetRules(_ context.Context, t archive.Tenant, document []byte
 		err = bad
 	}
 	if err == nil {
-		r.Rules, r.RulesBy = d, by
+		r.Retained, r.RetainedBy = d, by
 	}
 	return r.policy(t, err)
 }

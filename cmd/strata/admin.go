@@ -144,6 +144,9 @@ func read[T any](resp *http.Response, err error) (T, error) {
 		}
 		return v, errors.New(p.Title)
 	}
+	if resp.StatusCode == http.StatusNoContent {
+		return v, nil
+	}
 	if err := body.Decode(&v); err != nil {
 		return v, fmt.Errorf("the server's answer cannot be understood: %w", err)
 	}

@@ -27,7 +27,7 @@ func TestAdministration(t *testing.T) {
 		Dir: "testdata/admin",
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
-			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(),
+			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(),
 				Person: func(*http.Request) string { return m.Who },
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
@@ -55,12 +55,16 @@ func behind(ts *testscript.TestScript, neg bool, args []string) {
 		switch what {
 		case "drills fail":
 			m.FailedDrill = 1
+		case "objects are damaged":
+			m.Damaged = true
 		case "jobs fail":
 			m.FailedJobs = true
 		case "alice calls":
 			m.Who = "alice"
 		case "bob calls":
 			m.Who = "bob"
+		case "much is due":
+			m.Due = 7
 		case "study is held":
 			m.Fail = fault.New(fault.Conflict, "the study is under legal hold")
 		case "alpha is disabled at its provider":

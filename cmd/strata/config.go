@@ -23,6 +23,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/node"
 	"github.com/strata-pacs/strata/internal/retention"
 )
 
@@ -39,7 +40,7 @@ type setting struct {
 
 // settings lists every key, with its default.
 func settings() []setting {
-	return []setting{
+	return slices.Concat([]setting{
 		{key: "data", value: defaultData(), help: "folder of this node: sealed objects, the index, the lock; with database and store set, only what is this node's own"},
 		{key: "tenant", value: string(archive.DefaultTenant), help: "name of the organisation that owns the data; where there are several, the one whose service is at /dicom-web"},
 		{key: "database", value: "", secret: true, help: "address of a PostgreSQL database that several nodes share, such as postgres://strata@db.example:5432/strata; empty: the SQLite index. Needs store"},
@@ -47,10 +48,13 @@ func settings() []setting {
 		{key: "tiers", value: tiers.Default, help: "where studies may lie, and what that costs: " + tiers.Presets + "; or a list in this file, the hot tier first. Prices are for a GB (10^9 bytes), a month, a thousand requests"},
 		{key: "currency", value: "USD", help: "currency of the prices of tiers"},
 		{key: "settle-after", value: "30m", serving: true, help: "how long a study must not have changed before its objects are merged into few"},
+		{key: "lifecycle", value: true, serving: true, help: "carry out lifecycle rules: settle, move and delete studies, and remove what that leaves behind; false: this node does so only when it is told to (strata lifecycle apply)"},
+		{key: "lifecycle-every", value: "1m", serving: true, help: "how often to look for studies that are due by lifecycle rules"},
 		{key: "read-grace", value: "1h", serving: true, help: "how long objects that others stand for stay, for those who read them still"},
 		{key: "move-hold", value: "24h", serving: true, help: "how long the copy stays that a study was moved from to another store"},
 		{key: "move-rate", value: 0, serving: true, help: "most bytes a second that this node moves between tiers; 0: no limit"},
 		{key: "delete-hold", value: "720h", help: "how long a deletion can be undone before its bytes go"},
+		{key: "drill-scratch", value: "", help: "folder for the sealed copies that strata drill makes, of this node alone; empty: drill in the data folder"},
 		{key: "key-store", value: "", help: "address of a bucket of its own for wrapped keys, without object lock and versions, so that a key that is destroyed is gone; empty: in the store"},
 		{key: "read-cache", value: "", serving: true, help: "folder that keeps what was read of the store, sealed as it came; empty: read-cache in the data folder, for a store elsewhere"},
 		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
@@ -91,7 +95,7 @@ func settings() []setting {
 		{key: "shutdown-wait", value: "30s", serving: true, help: "how long a stopping server waits for requests in flight"},
 		{key: "log.level", value: "info", help: "debug, info, warn or error"},
 		{key: "log.format", value: "text", help: "text or json"},
-	}
+	}, restoreSettings())
 }
 
 // Config is the effective configuration, checked.
@@ -103,7 +107,9 @@ type Config struct {
 	SettleAfter, ReadGrace             time.Duration
 	MoveHold, DeleteHold               time.Duration
 	MoveRate                           int64
-	ReadCache                          string
+	Lifecycle                          bool
+	LifecycleEvery                     time.Duration
+	ReadCache, DrillScratch            string
 	ReadCacheBytes                     int64
 	Providers                          map[string]string
 	KEK                                string
@@ -129,6 +135,8 @@ type Config struct {
 	Thumbnails                         bool
 	ThumbnailAfter                     time.Duration
 	LogLevel, LogFormat                string
+	Restores                           node.RestoreOptions
+	WebhookFile                        string
 }
 
 // loadConfig merges defaults, file, environment and flags, the later over the
@@ -223,7 +231,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	c := &Config{
 		Data: k.String("data"), Index: k.String("index"), KeyFile: k.String("key-file"), PassphraseFile: k.String("key-passphrase-file"), Passphrase: k.String("key-passphrase"),
 		Tenant: archive.Tenant(k.String("tenant")), Listen: k.String("listen"), TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"),
-		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"),
+		Database: k.String("database"), Store: k.String("store"), KeyStore: k.String("key-store"), ReadCache: k.String("read-cache"), DrillScratch: k.String("drill-scratch"),
 		Currency: k.String("currency"), Providers: k.StringMap("providers"), KEK: k.String("kek"),
 		TokenFile: k.String("token-file"), PublicURL: k.String("public-url"), Origins: k.Strings("origins"),
 		LogLevel: k.String("log.level"), LogFormat: k.String("log.format"),
@@ -270,6 +278,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.Insecure, err = strconv.ParseBool(k.String("insecure")); err != nil {
 		fail(bad("insecure", "must be true or false"))
 	}
+	if c.Lifecycle, err = strconv.ParseBool(k.String("lifecycle")); err != nil {
+		fail(bad("lifecycle", "must be true or false"))
+	}
 	if c.Thumbnails, err = strconv.ParseBool(k.String("thumbnails")); err != nil {
 		fail(bad("thumbnails", "must be true or false"))
 	}
@@ -290,7 +301,7 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 		fail(bad("retention", "must be one of %s", retention.Names()))
 	}
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
-		"settle-after": &c.SettleAfter, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
+		"settle-after": &c.SettleAfter, "lifecycle-every": &c.LifecycleEvery, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
 		"node-lease": &c.NodeLease, "store-stall": &c.StoreStall, "key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
 		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
 			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
@@ -318,6 +329,9 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	}
 	if c.RewrapRate, err = strconv.Atoi(k.String("rewrap-rate")); err != nil || c.RewrapRate < 0 {
 		fail(bad("rewrap-rate", "must be a number, 0 or more"))
+	}
+	if c.Restores, c.WebhookFile, err = readRestores(k); err != nil {
+		fail(err)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		fail(bad("log.level", "must be debug, info, warn or error"))

@@ -3,12 +3,14 @@ package main
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/node"
 )
 
@@ -58,7 +60,26 @@ func (m *metrics) watch(n *node.Node) {
 	counter("strata_read_cache_hits_total", "Blocks that were found in the read cache.", func(c node.Condition) int64 { return c.Cache.Hits })
 	counter("strata_read_cache_misses_total", "Blocks that were fetched from the store.", func(c node.Condition) int64 { return c.Cache.Misses })
 	counter("strata_tier_wrong_hints_total", "Packs that were in another tier than the index said.", func(c node.Condition) int64 { return c.WrongHints })
+	m.watchLifecycle(n.LifecycleCounters())
+	m.registry.MustRegister(&drillAges{drills: n.Drills(), now: time.Now})
 	counter("strata_read_cache_evictions_total", "Blocks that made room in the read cache.", func(c node.Condition) int64 { return c.Cache.Evictions })
+}
+
+// watchLifecycle adds what lifecycle rules did.
+func (m *metrics) watchLifecycle(c *lifecycle.Counters) {
+	for _, x := range []struct {
+		name, help string
+		n          *atomic.Int64
+	}{
+		{"strata_lifecycle_looked_total", "Studies that were due and looked at by lifecycle rules.", &c.Looked},
+		{"strata_lifecycle_settled_total", "Studies that were settled, or looked at for what to settle.", &c.Settled},
+		{"strata_lifecycle_moved_total", "Studies that were moved to another tier.", &c.Moved},
+		{"strata_lifecycle_moved_bytes_total", "Bytes of packs that were moved to another tier.", &c.MovedBytes},
+		{"strata_lifecycle_deleted_total", "Studies that rules deleted.", &c.Deleted},
+		{"strata_lifecycle_failed_total", "Studies whose lifecycle failed and is tried again.", &c.Failed},
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: x.name, Help: x.help}, func() float64 { return float64(x.n.Load()) }))
+	}
 }
 
 // Request implements dicomweb.Metrics.

@@ -113,7 +113,7 @@ func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writ
 	if err != nil {
 		return nil, err
 	}
-	o.Serve, o.WarmPixels = serve, true
+	o.Serve, o.WarmPixels, o.Lifecycle.On = serve, true, c.Lifecycle
 	if c.Thumbnails {
 		o.ThumbnailAfter = c.ThumbnailAfter
 	}
@@ -129,11 +129,14 @@ func (c *Config) nodeOptions(ctx context.Context, log *slog.Logger, warn io.Writ
 	if err != nil {
 		return o, err
 	}
-	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
+	o = node.Options{Tenant: c.Tenant, Data: c.Data, Index: c.Index, DrillScratch: c.DrillScratch, Database: c.Database, Wrapper: set, KEK: kek, Release: set.Close,
 		NodeLease: c.NodeLease, StoreStall: c.StoreStall, KeyBackups: c.KeyBackups, RewrapRate: float64(c.RewrapRate), KeyLease: c.KeyLease, KeyGrace: c.KeyGrace, IdleClose: c.IdleClose, Duplicates: c.Duplicates, Retention: c.Retention, ReconcileEvery: c.ReconcileEvery, Grace: c.ReapGrace,
 		StoreMemory: c.StoreMemory, CacheBytes: c.CacheBytes, Open: c.OpenTenants, PixelWorkers: c.PixelWorkers, ThumbnailsInMemory: !c.Thumbnails, Slog: log}
 	o.Settling = node.Settling{Hold: c.DeleteHold, ReadGrace: c.ReadGrace, MoveHold: c.MoveHold}
-	if c.Store != "" {
+	o.Lifecycle = node.Lifecycling{Quiet: c.SettleAfter, Interval: c.LifecycleEvery, Currency: c.Currency}
+	o.Restores = c.Restores
+	o.Restores.Hooks, err = c.openHooks()
+	if err == nil && c.Store != "" {
 		err = c.openStores(ctx, &o)
 	}
 	if err == nil {

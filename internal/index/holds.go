@@ -50,8 +50,12 @@ func (b *batch) rules(t *tenant, f *archive.Fact) error {
 	if err != nil {
 		return err
 	}
-	return b.c.exec(`INSERT INTO rule_sets (tenant, name, fact, sealed) VALUES (?, ?, ?, ?)
+	err = b.c.exec(`INSERT INTO rule_sets (tenant, name, fact, sealed) VALUES (?, ?, ?, ?)
 		ON CONFLICT (tenant, name) DO UPDATE SET fact = excluded.fact, sealed = excluded.sealed`, t.id, f.Rules.Name, f.ID[:], sealed)
+	if err == nil {
+		err = b.allDue(t) // every study was judged by others: also until when it must be kept
+	}
+	return err
 }
 
 // RuleSet returns the tenant's rules of a name and the fact that states them, which is zero when none does.

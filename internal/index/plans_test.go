@@ -322,5 +322,26 @@ func useAll(t *testing.T, x *Index) {
 	}
 	_, err = x.CreatedSince(ctx, hospital, time.UnixMilli(1_600_000_000_000))
 	check(err)
+	_, err = x.Places(ctx, hospital, fakeKeys(hospital).Ref("6.0"), fakeKeys(hospital).Ref("6.1"))
+	check(err)
+	check(x.SetDue(ctx, hospital, everyNext(t, x)...))
+	for _, letGo := range []time.Time{{}, time.UnixMilli(1_800_000_000_000)} {
+		_, err = x.Pending(ctx, hospital, time.UnixMilli(1), letGo, letGo)
+		check(err)
+	}
+	_, err = x.LetGo(ctx, hospital, "hot")
+	check(err)
 	check(x.look(ctx))
+}
+
+// everyNext are all studies, never due: then everything is asked that makes some pending.
+func everyNext(t *testing.T, x *Index) (next []archive.NextDue) {
+	lives, err := x.Lives(context.Background(), hospital, 0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range lives {
+		next = append(next, lives[i].Next(time.Time{}))
+	}
+	return next
 }

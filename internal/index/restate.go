@@ -398,9 +398,6 @@ func (x *restating) finish() error {
 			}
 		}
 	}
-	st := x.st
-	st.life.moved, st.dirty = true, true
-	st.settled = st.settled || len(x.f.Instances) > 0
 	lie := map[*series]map[string]bool{}
 	for _, l := range x.rows {
 		if lie[l.e] == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/reconcile"
@@ -34,15 +35,17 @@ import (
 // memory. Everything that holds something readable of the tenant hangs on it, so
 // that to close it is to go dark.
 type Archive struct {
-	Tenant    archive.Tenant
-	Store     *ingest.Store
-	Search    *search.Searcher
-	Retrieve  *retrieve.Reader
-	Remove    *remove.Remover
-	Keep      *retention.Keeper
-	Shred     *shred.Shredder
-	Move      *move.Mover
-	Settle    *settle.Settler
+	Tenant   archive.Tenant
+	Store    *ingest.Store
+	Search   *search.Searcher
+	Retrieve *retrieve.Reader
+	Remove   *remove.Remover
+	Keep     *retention.Keeper
+	Shred    *shred.Shredder
+	Move     *move.Mover
+	Settle   *settle.Settler
+	// Lifecycle carries out the tenant's rules.
+	Lifecycle *lifecycle.Keeper
 	Reconcile *reconcile.Reconciler
 	Thumbnail *thumbnail.Maker
 	Index     *index.Index
@@ -177,8 +180,11 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
-	a.Settle, err = a.newSettler()
-	return err
+	if a.Settle, err = a.newSettler(); err != nil {
+		return err
+	}
+	a.Lifecycle = a.newLifecycle()
+	return nil
 }
 
 // prove asks whoever may take the tenant's keys away: the operator, by the
@@ -225,8 +231,14 @@ func usable(s archive.TenantSettings) error {
 	return fault.New(fault.Forbidden, "this archive is suspended; ask its operator")
 }
 
+// Accessed notes that pixels of a study were given today.
+func (a *Archive) Accessed(study string) { a.n.accesses.Note(a.Tenant, a.ring.Ref(study)) }
+
 // Derive returns the tenant's secret for a purpose of its own.
 func (a *Archive) Derive(purpose string) (archive.Secret, error) { return a.ring.Derive(purpose) }
+
+// Restores restores what lies in archive tiers.
+func (a *Archive) Restores() Restores { return a.n.Restores() }
 
 // Check returns nil while the tenant's keys may be used.
 func (a *Archive) Check(ctx context.Context) error {

@@ -62,6 +62,9 @@ func (a *Archive) background(g *gate) {
 		a.wg.Go(func() { a.watchPartial(a.ctx) })
 	}
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "keys/"+string(a.Tenant), a.sweepKeys) })
+	if a.n.o.Lifecycle.On {
+		a.wg.Go(func() { a.n.whileHeld(a.ctx, "lifecycle/"+string(a.Tenant), a.carryOut) })
+	}
 	a.wg.Go(func() { a.n.whileHeld(a.ctx, "thumbnails/"+string(a.Tenant), a.follow) })
 }
 

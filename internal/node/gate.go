@@ -343,6 +343,7 @@ func (n *Node) Pin(ctx context.Context, t archive.Tenant) (*Archive, error) {
 // Shutdown ends what would last as long as its clients, in every open archive.
 // It is to be called before or while the servers shut down.
 func (n *Node) Shutdown() {
+	n.shutdown.Do(func() { close(n.stopping) })
 	for _, g := range n.allGates() {
 		g.mu.Lock()
 		if g.a != nil {

@@ -36,10 +36,12 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/access"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
+	"github.com/strata-pacs/strata/internal/restore"
 	"github.com/strata-pacs/strata/internal/shred"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
@@ -68,8 +70,10 @@ type Options struct {
 	// up to ReadCacheBytes; empty: nothing is kept.
 	ReadCache      string
 	ReadCacheBytes int64
-	Wrapper        keys.Wrapper // wraps and unwraps under the KEK
-	KEK            keys.ID      // for tenants whose settings name none
+	// DrillScratch is the folder for the sealed copies that recovery drills make, of this node alone; default: drill in Data.
+	DrillScratch string
+	Wrapper      keys.Wrapper // wraps and unwraps under the KEK
+	KEK          keys.ID      // for tenants whose settings name none
 
 	// NodeLease is how long the other nodes wait for one that says nothing before they
 	// take over what it left; default 15 s. Nodes need not agree on it.
@@ -101,6 +105,7 @@ type Options struct {
 	Serve func(*Archive) http.Handler
 
 	Settling       Settling
+	Lifecycle      Lifecycling
 	Duplicates     ingest.Policy
 	ReconcileEvery time.Duration // default 1 min
 	Grace          time.Duration // of the reaper, default 24 h
@@ -126,6 +131,9 @@ type Options struct {
 	ThumbnailAfter time.Duration
 	// ThumbnailsInMemory keeps thumbnails out of the store.
 	ThumbnailsInMemory bool
+
+	// Restores are the settings of restores from archive tiers.
+	Restores RestoreOptions
 
 	// Release ends what the options brought, when the node has been closed.
 	Release func() error
@@ -153,9 +161,15 @@ type Node struct {
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	moving *rate.Limiter
 	tidy   tidy
+	drills drills
 
-	together together
-	places   *semaphore.Weighted // for archives that are open
+	together  together
+	lifecycle *lifecycled
+	places    *semaphore.Weighted // for archives that are open
+	restorer  *restore.Restorer
+	accesses  *access.Recorder
+	stopping  chan struct{} // closed by Shutdown
+	shutdown  sync.Once
 
 	sessions atomic.Int64 // of the log, that were begun
 	ready    ready
@@ -175,6 +189,7 @@ type Node struct {
 func (o Options) withDefaults() Options {
 	o.Tenant = cmp.Or(o.Tenant, archive.DefaultTenant)
 	o.Index = cmp.Or(o.Index, filepath.Join(o.Data, "index.db"))
+	o.DrillScratch = cmp.Or(o.DrillScratch, filepath.Join(o.Data, "drill"))
 	o.PixelCache = cmp.Or(o.PixelCache, filepath.Join(o.Data, "pixels"))
 	o.ReconcileEvery = cmp.Or(o.ReconcileEvery, time.Minute)
 	o.Grace = cmp.Or(o.Grace, 24*time.Hour)
@@ -222,21 +237,33 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
 	n.wg.Go(func() { n.tidy.run(ctx) })
+	if n.o.Lifecycle.On {
+		n.wg.Go(func() { n.whileHeld(ctx, "lifecycle", n.wake) })
+	}
 	n.openCustody(ctx)
+	if err = n.openDrills(ctx); err != nil {
+		return n, err
+	}
+	n.accesses = access.New(access.Options{Index: n.Index, Now: n.o.Now,
+		Failed: func(err error) { n.o.Slog.Warn("noting days of last access failed; it is tried again", "error", err) }})
+	n.openRestores(ctx)
+	n.wg.Go(func() { n.accesses.Run(ctx) })
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
 }
 
 func newNode(o Options) *Node {
-	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
+	return &Node{Tenant: o.Tenant, o: o, tidy: newTidy(), stopping: make(chan struct{}), member: member{id: newID(o.Now())}, budget: pack.NewBudget(o.StoreMemory),
 		ready: ready{stores: map[string]time.Time{}, extra: map[string]said{}}, stores: map[string]lister{}, extra: map[string]lister{},
-		moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
+		drills:    drills{wake: make(chan struct{}, 1), running: map[string]context.CancelCauseFunc{}},
+		lifecycle: new(lifecycled), moving: newMoveLimit(o.MoveRate), together: newTogether(o), places: semaphore.NewWeighted(int64(o.Open)),
 		gates: map[archive.Tenant]*gate{}, rings: map[archive.Tenant]*keys.Ring{}}
 }
 
 func (n *Node) openIndex(ctx context.Context, path string) (err error) {
-	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf, Nearline: n.tiers.Availability})
+	n.Index, err = index.Open(ctx, index.Options{Path: path, DSN: n.o.Database, Now: n.o.Now, Keys: n.keysOf,
+		Quiet: n.o.Lifecycle.Quiet, Nearline: n.tiers.Availability})
 	switch {
 	case err == nil:
 		return nil

@@ -1,0 +1,102 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
+)
+
+// planPage is how many studies a plan reads at once.
+const planPage = 5000
+
+// State says how the tenant's lifecycle stands.
+func (k *Keeper) State(ctx context.Context) (s archive.LifecycleState, err error) {
+	d, err := k.Document(ctx)
+	if err != nil {
+		return s, err
+	}
+	set, stated, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesLifecycle)
+	if err != nil {
+		return s, fmt.Errorf("reading the lifecycle rules: %w", err)
+	}
+	s = archive.LifecycleState{Paused: d.Paused, Rules: len(d.Rules.Rules), By: set.By}
+	if stated != (archive.FactID{}) {
+		s.Stated = stated.Time()
+	}
+	s.Pending, err = k.Pending(ctx)
+	return s, err
+}
+
+// Plan reckons what rules would do to all studies of the tenant, as they are one after the other:
+// what is stored or moved meanwhile is in it or not.
+func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan archive.LifecyclePlan, err error) {
+	o := PlanOptions{Tiers: k.o.Tiers, Now: k.o.Now(), Years: q.Years, Growth: q.Growth}
+	if q.Rules != nil {
+		o.Rules, err = k.Check(q.Rules)
+	} else {
+		var d Document
+		d, err = k.Document(ctx)
+		o.Rules = d.Rules
+	}
+	if err != nil {
+		return plan, err
+	}
+	if o.Environment, err = k.environment(ctx, o.Rules); err != nil {
+		return plan, err
+	}
+	p, err := NewPlanner(o)
+	if err != nil {
+		return plan, err
+	}
+	for after := int64(0); ; {
+		lives, err := k.o.Index.Lives(ctx, k.o.Tenant, after, planPage)
+		if err != nil {
+			return plan, fmt.Errorf("reading what rules look at: %w", err)
+		}
+		if err := k.planned(ctx, p, lives); err != nil {
+			return plan, err
+		}
+		if len(lives) < planPage {
+			break
+		}
+		after = lives[len(lives)-1].ID
+	}
+	plan, err = p.Plan(ctx)
+	plan.Currency = k.o.Currency
+	return plan, err
+}
+
+// planned adds a page of studies to a plan.
+func (k *Keeper) planned(ctx context.Context, p *Planner, lives []archive.StudyLife) error {
+	refs := make([]archive.Ref, len(lives))
+	for i := range lives {
+		refs[i] = lives[i].Study
+	}
+	places, err := k.o.Index.Places(ctx, k.o.Tenant, refs...)
+	if err != nil {
+		return fmt.Errorf("asking where studies are: %w", err)
+	}
+	for i := range lives {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		study := lives[i].Study
+		s := Subject{Study: k.subject(&lives[i], places[i]), Until: func(ctx context.Context) (time.Time, error) {
+			until, _, err := k.o.Retention.Until(ctx, k.o.Tenant, study)
+			return until, err
+		}}
+		if err := p.Add(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rules returns the rules that hold, as the API and files have them.
+func (k *Keeper) Rules(ctx context.Context) (rule.Set, error) {
+	d, err := k.Document(ctx)
+	return d.Rules, err
+}

@@ -1,0 +1,115 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
+)
+
+// Document is what a rule fact of the name [archive.RulesLifecycle] holds.
+type Document struct {
+	// Paused: nothing is done to any study until an operator ends it.
+	Paused bool
+	Rules  rule.Set
+}
+
+// encode is the document as it stands in the fact.
+func (d Document) encode() ([]byte, error) {
+	rules, err := d.Rules.Document()
+	if err != nil || !d.Paused {
+		return rules, err
+	}
+	return append([]byte(`{"paused":true,`), rules[1:]...), nil
+}
+
+// decode reads what encode wrote. Tiers that are no longer configured may be in it.
+func (d *Document) decode(b []byte) error {
+	var envelope struct {
+		Paused bool            `json:"paused"`
+		Rules  json.RawMessage `json:"rules"`
+	}
+	err := json.Unmarshal(b, &envelope)
+	if err == nil {
+		d.Paused = envelope.Paused
+		d.Rules, err = rule.Parse(append(append([]byte(`{"rules":`), envelope.Rules...), '}'), rule.Options{})
+	}
+	return fault.Wrap(fault.Conflict, err, "this version of Strata cannot read the tenant's lifecycle rules; state them anew (strata lifecycle rules set), or use a newer one")
+}
+
+// Document returns what holds now. A tenant that has stated no rules has none: its
+// studies are settled and stay.
+func (k *Keeper) Document(ctx context.Context) (Document, error) {
+	set, stated, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesLifecycle)
+	if err != nil {
+		return Document{}, fmt.Errorf("reading the lifecycle rules: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if stated == k.stated {
+		return k.document, nil
+	}
+	var d Document
+	if stated != (archive.FactID{}) {
+		if err := d.decode(set.Document); err != nil {
+			return Document{}, err
+		}
+	}
+	k.stated, k.document = stated, d
+	return d, nil
+}
+
+// Check reads rules as the API and files have them, against the tiers of the configuration.
+func (k *Keeper) Check(document []byte) (rule.Set, error) {
+	return rule.Parse(document, rule.Options{Tiers: k.names})
+}
+
+// SetRules states other rules, which hold at once for every study. Paused stays as it is.
+func (k *Keeper) SetRules(ctx context.Context, document []byte, by string) error {
+	rules, err := k.Check(document)
+	if err != nil {
+		return err
+	}
+	return k.change(ctx, by, func(d *Document) { d.Rules = rules })
+}
+
+// SetPaused states that nothing is to be done until further notice, or ends that.
+func (k *Keeper) SetPaused(ctx context.Context, paused bool, by string) error {
+	d, err := k.Document(ctx)
+	if err == nil && d.Paused == paused {
+		return nil
+	}
+	return k.change(ctx, by, func(d *Document) { d.Paused = paused })
+}
+
+// change states what edit makes of the document. Of two changes at the same moment the later one holds.
+func (k *Keeper) change(ctx context.Context, by string, edit func(*Document)) error {
+	d, err := k.Document(ctx)
+	if fault.Is(err, fault.Conflict) {
+		d, err = Document{Paused: true}, nil // what cannot be read must be replaceable
+	}
+	if err != nil {
+		return err
+	}
+	edit(&d)
+	b, err := d.encode()
+	if err != nil {
+		return fmt.Errorf("writing the lifecycle rules: %w", err)
+	}
+	if len(b) > archive.MaxRules {
+		return fault.New(fault.TooLarge, "the rules are longer than %d KiB; write fewer or shorter ones", archive.MaxRules>>10)
+	}
+	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, Document: b, By: by}}
+	entry, err := k.o.Log.Append(ctx, f, nil)
+	if err != nil {
+		return fmt.Errorf("stating the lifecycle rules: %w", err)
+	}
+	applied, err := k.o.Index.Apply(context.WithoutCancel(ctx), k.o.Tenant, entry)
+	if err == nil && len(applied) > 0 {
+		err = applied[0].Err
+	}
+	return err
+}

@@ -1,0 +1,195 @@
+// Package lifecycle carries out the rules of package rule, and says beforehand what
+// that comes to.
+//
+// A study is looked at when it is due: when a fact about it came and it has been quiet
+// since, when the rules changed, or when the last look at it said so. What there is to be
+// done is done (merging its objects, moving it, deleting it, letting go of what was
+// deleted long ago), and when to look again is noted. The due column of the index is all that
+// is remembered, so a [Keeper] may be stopped at any moment and another goes on; two at
+// once are harmless, and a lease keeps them from doing the work twice.
+//
+// A [Planner] reckons what rules would do to all studies and what the archive may
+// come to with them, and [Draw] makes a picture of it.
+package lifecycle
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
+	"github.com/strata-pacs/strata/internal/pack"
+)
+
+// Index is what lifecycle work needs of the index.
+type Index interface {
+	// Life returns what rules look at of one study, Lives of up to limit by row identity above after.
+	Life(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.StudyLife, bool, error)
+	Lives(ctx context.Context, t archive.Tenant, after int64, limit int) ([]archive.StudyLife, error)
+	// Due returns up to limit studies that are due now, behind the last of the page before.
+	Due(ctx context.Context, t archive.Tenant, now time.Time, after *archive.StudyLife, limit int) ([]archive.StudyLife, error)
+	// SetDue notes when to look again; a study about which a fact came since stays due.
+	SetDue(ctx context.Context, t archive.Tenant, next ...archive.NextDue) error
+	// Places returns where the studies are, in their order.
+	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
+	// Pending reports whether anything is due, or an object was let go of before a time, or moved before another, without the
+	// tenant's keys.
+	Pending(ctx context.Context, t archive.Tenant, now, letGo, moved time.Time) (bool, error)
+	// StudyCount returns how many studies the tenant has.
+	StudyCount(ctx context.Context, t archive.Tenant) (int64, error)
+	// LetGo returns how many bytes of a tier will be free when what was let go of is removed.
+	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
+	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
+	RuleSet(ctx context.Context, t archive.Tenant, name string) (archive.RuleSet, archive.FactID, error)
+	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
+}
+
+// Log is what stating rules needs of the tenant's log.
+type Log interface {
+	NewFactID() archive.FactID
+	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
+}
+
+// Settler merges the objects of studies and removes what was let go of.
+type Settler interface {
+	// Settle merges what there is to merge, drops what was deleted long enough ago, and returns when
+	// there is more to drop; zero: nothing is deleted. Again is no error.
+	Settle(ctx context.Context, study archive.Ref) (drop time.Time, err error)
+	// Sweep removes objects that were let go of long enough ago, a bounded number of them.
+	Sweep(ctx context.Context) (more bool, err error)
+}
+
+// Mover moves settled studies.
+type Mover interface {
+	// Move brings all packs of a study into a tier, and returns how many bytes that were. Again is no error.
+	// fault.Archived: some must be restored first.
+	Move(ctx context.Context, t archive.Tenant, study archive.Ref, to archive.TierName) (bytes int64, err error)
+}
+
+// Remover deletes.
+type Remover interface {
+	Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error
+}
+
+// Retention says what must be kept.
+type Retention interface {
+	// Until returns from when a study may be deleted, zero for now, and why not before.
+	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
+}
+
+// Options are the parts of a Keeper. All are required but Restore, Disk, Counters and Slog.
+type Options struct {
+	Tenant    archive.Tenant
+	Index     Index
+	Log       Log
+	Settler   Settler
+	Mover     Mover
+	Remover   Remover
+	Retention Retention
+	// Restore asks for a study that cannot be read where it is, so that it can be moved
+	// later, and returns when to try again. Nil: nobody restores, and such studies stay.
+	Restore func(ctx context.Context, study archive.Ref) (time.Time, error)
+	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
+	Disk func() (free, capacity int64, err error)
+
+	Tiers    []archive.Tier // of the configuration, the hot one first
+	Currency string
+
+	Quiet    time.Duration // see rule.Environment; default 30 min
+	Revisit  time.Duration // likewise; default 24 h
+	Interval time.Duration // between rounds; default 1 min
+	// Grace is how long what was let go of stays, MoveHold the copies that were moved; default 1 h and 24 h.
+	Grace, MoveHold time.Duration
+	AtOnce          int // studies that are worked on at the same time; default 2
+	Counters        *Counters
+	Now             func() time.Time
+	Slog            *slog.Logger
+}
+
+// Counters count the work of all tenants of a node.
+type Counters struct {
+	Looked, Settled, Moved, MovedBytes, Deleted, Failed atomic.Int64
+}
+
+// Keeper carries out a tenant's rules. It is safe for concurrent use.
+type Keeper struct {
+	o     Options
+	names []archive.TierName
+	far   map[archive.TierName]int // how far away a tier is
+
+	rounds chan struct{} // holds who does a round: one at a time
+
+	mu       sync.Mutex // guards what follows
+	stated   archive.FactID
+	document Document
+	retries  map[archive.Ref]int // studies that failed, and how often in a row
+}
+
+// New returns a Keeper.
+func New(o Options) *Keeper {
+	o.Quiet = cmp.Or(o.Quiet, 30*time.Minute)
+	o.Revisit = cmp.Or(o.Revisit, 24*time.Hour)
+	o.Interval = cmp.Or(o.Interval, time.Minute)
+	o.Grace = cmp.Or(o.Grace, time.Hour)
+	o.MoveHold = cmp.Or(o.MoveHold, 24*time.Hour)
+	o.AtOnce = cmp.Or(o.AtOnce, 2)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Slog == nil {
+		o.Slog = slog.New(slog.DiscardHandler)
+	}
+	if o.Counters == nil {
+		o.Counters = new(Counters)
+	}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
+	for i, t := range o.Tiers {
+		k.names = append(k.names, t.Name)
+		k.far[t.Name] = i
+	}
+	return k
+}
+
+// subject is what rules look at of a study: what the index keeps for them, and where it is.
+func (k *Keeper) subject(l *archive.StudyLife, p archive.StudyPlace) rule.Study {
+	s := rule.Study{StudyDate: l.StudyDate, Received: l.Received, Changed: l.Changed, Accessed: l.Accessed,
+		Modalities: l.Modalities, BodyParts: l.BodyParts, Tags: l.Tags, Bytes: l.Bytes, Deleted: l.Instances == 0,
+		Tier: archive.HotTier, Settled: p.Settled}
+	for i, t := range p.Tiers {
+		if i == 0 || k.far[t] > k.far[s.Tier] {
+			s.Tier = t
+		}
+	}
+	// What is in several tiers is not yet where any rule wants it.
+	s.Settled = s.Settled && len(p.Tiers) <= 1
+	return s
+}
+
+// environment is what the rules look at beside the study. Room that is about to be free counts as
+// free: else far more would be moved than is needed, since what was moved stays for a while.
+func (k *Keeper) environment(ctx context.Context, rules rule.Set) (env rule.Environment, err error) {
+	env = rule.Environment{Quiet: k.o.Quiet, Revisit: k.o.Revisit}
+	free, studies := rules.Outside()
+	if studies {
+		if env.Studies, err = k.o.Index.StudyCount(ctx, k.o.Tenant); err != nil {
+			return env, fmt.Errorf("counting studies: %w", err)
+		}
+	}
+	if !free || k.o.Disk == nil {
+		return env, nil
+	}
+	if env.Free, env.Capacity, err = k.o.Disk(); err != nil {
+		return env, fmt.Errorf("asking for the free room of the hot tier: %w", err)
+	}
+	letGo, err := k.o.Index.LetGo(ctx, k.o.Tenant, archive.HotTier)
+	if err != nil {
+		return env, fmt.Errorf("adding up what is about to be removed: %w", err)
+	}
+	env.Free += letGo
+	return env, nil
+}

@@ -1,0 +1,257 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
+)
+
+const (
+	page = 1000 // studies that are looked at together
+	// maxSweeps bounds how often a round sweeps before it looks at studies again.
+	maxSweeps = 16
+	// A study that fails is tried again after so long, twice as long each time, up to the most.
+	firstRetry, mostRetry = 10 * time.Minute, 24 * time.Hour
+	// maxRetries bounds the studies whose failures are counted.
+	maxRetries = 10_000
+)
+
+// tally counts what is done by several at once.
+type tally struct {
+	looked, settled, moved, bytes, deleted, waiting, failed atomic.Int64
+	unmoved                                                 atomic.Int64 // moves that failed
+
+	ended chan struct{} // closed when nothing new is to be begun
+}
+
+// over returns errOver when nothing new is to be begun.
+func (t *tally) over() error {
+	select {
+	case <-t.ended:
+		return errOver
+	default:
+		return nil
+	}
+}
+
+func (t *tally) done() archive.LifecycleDone {
+	return archive.LifecycleDone{Looked: t.looked.Load(), Settled: t.settled.Load(), Moved: t.moved.Load(), Bytes: t.bytes.Load(),
+		Deleted: t.deleted.Load(), Waiting: t.waiting.Load(), Failed: t.failed.Load()}
+}
+
+// Round looks at every study that is due, does what is to be done, and removes
+// what was let go of. A study that fails is put off and counted; what concerns all (a
+// store or a database that does not answer, keys that may not be used) ends the round.
+func (k *Keeper) Round(ctx context.Context) (archive.LifecycleDone, error) {
+	k.rounds <- struct{}{}
+	defer func() { <-k.rounds }()
+	return k.round(ctx, nil)
+}
+
+// Apply is a Round that begins nothing new when the time is over; then there is more. While
+// another round is under way it waits for that, and no longer.
+func (k *Keeper) Apply(ctx context.Context, most time.Duration) (archive.LifecycleDone, error) {
+	over := time.NewTimer(most)
+	defer over.Stop()
+	select {
+	case k.rounds <- struct{}{}:
+		defer func() { <-k.rounds }()
+		return k.round(ctx, over.C)
+	case <-over.C:
+		return archive.LifecycleDone{More: true}, nil
+	case <-ctx.Done():
+		return archive.LifecycleDone{}, ctx.Err()
+	}
+}
+
+var (
+	errPaused = errors.New("paused")
+	errOver   = errors.New("the time is over")
+)
+
+// round does a round, until it is over.
+func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.LifecycleDone, error) {
+	t := tally{ended: make(chan struct{})}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	wg.Go(func() {
+		select {
+		case <-over: // never, without one
+			close(t.ended)
+		case <-stop:
+		}
+	})
+	err := k.pages(ctx, &t)
+	done := t.done()
+	switch {
+	case errors.Is(err, errPaused):
+		done.Paused, err = true, nil
+	case errors.Is(err, errOver):
+		done.More, err = true, nil
+	}
+	return done, err
+}
+
+func (k *Keeper) pages(ctx context.Context, t *tally) error {
+	until := k.o.Now() // what becomes due meanwhile is for the next round
+	for after := (*archive.StudyLife)(nil); ; {
+		if err := t.over(); err != nil {
+			return err
+		}
+		lives, err := k.o.Index.Due(ctx, k.o.Tenant, until, after, page)
+		if err != nil {
+			return fmt.Errorf("asking which studies are due: %w", err)
+		}
+		// The rules after the page: see [Index.Due].
+		d, err := k.Document(ctx)
+		if err != nil {
+			return err
+		}
+		if d.Paused {
+			return errPaused
+		}
+		if len(lives) == 0 {
+			break
+		}
+		if err := k.page(ctx, lives, d.Rules, t); err != nil {
+			return err
+		}
+		if len(lives) < page {
+			break
+		}
+		after = &lives[len(lives)-1]
+	}
+	for range maxSweeps {
+		if err := t.over(); err != nil {
+			return err
+		}
+		more, err := k.o.Settler.Sweep(ctx)
+		if err != nil {
+			return fmt.Errorf("removing what was let go of: %w", err)
+		}
+		if !more {
+			break
+		}
+	}
+	return nil
+}
+
+// page looks at studies: those of which nothing is to be done are noted together,
+// the others are worked on one by one, several at once.
+func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
+	env, err := k.environment(ctx, rules)
+	if err != nil {
+		return err
+	}
+	refs := make([]archive.Ref, len(lives))
+	for i := range lives {
+		refs[i] = lives[i].Study
+	}
+	places, err := k.o.Index.Places(ctx, k.o.Tenant, refs...)
+	if err != nil {
+		return fmt.Errorf("asking where studies are: %w", err)
+	}
+	now := k.o.Now()
+	var next []archive.NextDue
+	var work []judged
+	for i := range lives {
+		if j := k.judge(lives[i], places[i], rules, now, env); j.idle() {
+			next = append(next, j.life.Next(j.decision.Next))
+		} else {
+			work = append(work, j)
+		}
+	}
+	t.looked.Add(int64(len(lives)))
+	k.o.Counters.Looked.Add(int64(len(lives)))
+	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
+		return fmt.Errorf("noting when studies are due: %w", err)
+	}
+	all := ctx
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(k.o.AtOnce)
+	var logged sync.Once // a page of failures is one line
+	for _, j := range work {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if t.over() != nil {
+				return nil // what others are at comes to its end
+			}
+			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if all.Err() != nil {
+		return all.Err()
+	}
+	return t.over()
+}
+
+// outcome puts a study off that could not be worked on, or returns what concerns all.
+func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, logged *sync.Once) error {
+	k.mu.Lock()
+	tries := k.retries[j.life.Study]
+	delete(k.retries, j.life.Study)
+	k.mu.Unlock()
+	var l later
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &l):
+		t.waiting.Add(1)
+		return k.putOff(ctx, j, l.at)
+	case concernsAll(err):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	t.failed.Add(1)
+	k.o.Counters.Failed.Add(1)
+	after := min(firstRetry<<min(tries, 10), mostRetry)
+	k.mu.Lock()
+	if len(k.retries) < maxRetries {
+		k.retries[j.life.Study] = tries + 1
+	}
+	k.mu.Unlock()
+	logged.Do(func() {
+		k.o.Slog.Warn("the lifecycle of a study failed; it is tried again, others of this page may have failed too", "error", err, "after", after)
+	})
+	return k.putOff(ctx, j, k.o.Now().Add(after))
+}
+
+// putOff notes when to look at a study again, as it is now.
+func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
+	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	if err != nil || !ok {
+		return err
+	}
+	return k.o.Index.SetDue(ctx, k.o.Tenant, l.Next(at))
+}
+
+// concernsAll reports whether an error is not about one study. What another tier's store
+// refuses is: while that does not answer, studies are settled all the same.
+func concernsAll(err error) bool {
+	var m moveError
+	if errors.As(err, &m) {
+		return fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.KeyUnreachable) || fault.Is(err, fault.Canceled)
+	}
+	switch fault.KindOf(err) {
+	case fault.Unavailable, fault.Full, fault.KeyDenied, fault.KeyUnreachable, fault.Busy, fault.Canceled, fault.Forbidden:
+		return true
+	}
+	return false
+}

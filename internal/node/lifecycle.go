@@ -1,0 +1,281 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/storage/filestore"
+)
+
+// Lifecycling says how lifecycle rules are carried out. With the zero value only what
+// is asked for is done.
+type Lifecycling struct {
+	On       bool          // in the background
+	Quiet    time.Duration // how long nothing of a study must have changed; default 30 min
+	Interval time.Duration // between looks at what is due; default 1 min
+	Wake     time.Duration // between looks at tenants whose archive is closed; default 5 min
+	AtOnce   int           // studies of a tenant that are worked on at the same time; default 2
+	Currency string        // of the prices of tiers
+	// Restore asks for a study that must be restored before it can be moved, and returns when to try again;
+	// nil: such studies stay where they are.
+	Restore func(ctx context.Context, a *Archive, study archive.Ref) (time.Time, error)
+}
+
+// applyFor is how long a call of Apply begins something new.
+const applyFor = 5 * time.Second
+
+// newLifecycle makes what carries out the tenant's rules.
+func (a *Archive) newLifecycle() *lifecycle.Keeper {
+	n := a.n
+	l := n.o.Lifecycle
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
+		Mover: ruleMover{a}, Disk: n.disk,
+		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
+		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
+	if l.Restore != nil {
+		o.Restore = func(ctx context.Context, study archive.Ref) (time.Time, error) { return l.Restore(ctx, a, study) }
+	}
+	return lifecycle.New(o)
+}
+
+// ruleSettler settles as rules use it: new packs are locked where the store can.
+type ruleSettler struct{ a *Archive }
+
+// Settle implements [lifecycle.Settler].
+func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+	r, err := s.a.Settle.Settle(ctx, study)
+	if err == nil {
+		err = s.a.LockPacks(ctx, study)
+	}
+	return r.Next, err
+}
+
+// Sweep implements [lifecycle.Settler].
+func (s ruleSettler) Sweep(ctx context.Context) (bool, error) {
+	w, err := s.a.Settle.Sweep(ctx, 0)
+	return w.More, err
+}
+
+// ruleMover moves as rules have it: what is moved is locked where it comes to lie.
+type ruleMover struct{ a *Archive }
+
+// Move implements [lifecycle.Mover].
+func (m ruleMover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, to archive.TierName) (int64, error) {
+	n, err := m.a.Move.Move(ctx, t, study, to)
+	if err == nil {
+		err = m.a.LockPacks(ctx, study)
+	}
+	return n, err
+}
+
+// lifecycled is what the lifecycle of all tenants has in common.
+type lifecycled struct{ counters lifecycle.Counters }
+
+// disk tells the room of the hot tier, where that is a disk of this machine.
+func (n *Node) disk() (free, capacity int64, err error) {
+	if n.o.Remote != nil {
+		return 0, 0, nil
+	}
+	return filestore.Room(n.o.Data)
+}
+
+// carryOut carries out the tenant's rules while the archive is open, and its index whole.
+func (a *Archive) carryOut(ctx context.Context) {
+	if !a.untilWhole(ctx) {
+		return
+	}
+	var strays sync.WaitGroup
+	defer strays.Wait()
+	strays.Go(func() { a.removeStrays(ctx) })
+	a.Lifecycle.Run(ctx, func(ctx context.Context, f func(context.Context) error) error {
+		v, err := a.n.Enter(ctx, a.Tenant)
+		if err != nil {
+			return err
+		}
+		defer v.Leave()
+		if v.Archive != a { // this one is being closed
+			return errClosing
+		}
+		ctx, cancel := v.Within(ctx)
+		defer cancel()
+		return f(ctx)
+	})
+}
+
+// removeStrays removes once a day the copies that moves left which never ended.
+func (a *Archive) removeStrays(ctx context.Context) {
+	tick := time.NewTicker(24 * time.Hour)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+		if err != nil && ctx.Err() == nil {
+			a.slog.Error("removing copies that moves left failed", "error", err)
+		} else if done.Copies > 0 {
+			a.slog.Info("removed copies that moves left", "copies", done.Copies, "bytes", done.Bytes)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// pastWaking is how long a tenant is left alone that was woken: what is due of it
+// then cannot be done, or is paused.
+const pastWaking = time.Hour
+
+// wake opens now and then the archives of tenants that nobody asks for and of which
+// something is due; what carries out their rules does the rest.
+func (n *Node) wake(ctx context.Context) {
+	every := n.o.Lifecycle.Wake
+	if every <= 0 {
+		every = 5 * time.Minute
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	woken := map[archive.Tenant]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := n.o.Now()
+		for t, at := range woken {
+			if now.Sub(at) >= pastWaking {
+				delete(woken, t)
+			}
+		}
+		if err := n.wakeDue(ctx, woken); err != nil && ctx.Err() == nil {
+			n.o.Slog.Warn("asking which tenants have studies that are due failed; it is tried again", "error", err)
+		}
+	}
+}
+
+// wakeDue opens the archives of which something is due, one after the other.
+func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) error {
+	const page = 100
+	for after := archive.Tenant(""); ; {
+		list, err := n.Tenants().List(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, info := range list {
+			after = info.Tenant
+			if _, late := woken[after]; late || info.State != archive.TenantActive || n.isOpen(after) {
+				continue
+			}
+			now := n.o.Now()
+			pending, err := n.Index.Pending(ctx, after, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
+			if err != nil {
+				return err
+			}
+			if !pending {
+				continue
+			}
+			woken[after] = now
+			v, err := n.Enter(ctx, after)
+			if err != nil {
+				n.o.Slog.Debug("an archive with studies that are due cannot be opened", "tenant", string(after), "error", err)
+				continue
+			}
+			v.Leave()
+		}
+		if len(list) < page {
+			return nil
+		}
+	}
+}
+
+// isOpen reports whether the tenant's archive is open.
+func (n *Node) isOpen(t archive.Tenant) bool {
+	n.mu.Lock()
+	g := n.gates[t]
+	n.mu.Unlock()
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.a != nil
+}
+
+// Lifecycle shows and changes the lifecycle of any tenant.
+type Lifecycle struct{ n *Node }
+
+// Lifecycle returns what keeps studies where rules want them.
+func (n *Node) Lifecycle() Lifecycle { return Lifecycle{n} }
+
+// LifecycleCounters count what was done for all tenants since the node was opened.
+func (n *Node) LifecycleCounters() *lifecycle.Counters { return &n.lifecycle.counters }
+
+// visit runs f in the tenant's archive.
+func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
+	v, err := l.n.Enter(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer v.Leave()
+	ctx, cancel := v.Within(ctx)
+	defer cancel()
+	err = f(ctx, v.Lifecycle)
+	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
+		err = cause
+	}
+	return err
+}
+
+// State says how a tenant's lifecycle stands.
+func (l Lifecycle) State(ctx context.Context, t archive.Tenant) (s archive.LifecycleState, err error) {
+	err = l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { s, err = k.State(ctx); return err })
+	return s, err
+}
+
+// Rules returns the rules that hold, as JSON.
+func (l Lifecycle) Rules(ctx context.Context, t archive.Tenant) (document []byte, err error) {
+	err = l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error {
+		set, err := k.Rules(ctx)
+		if err == nil {
+			document, err = set.Document()
+		}
+		return err
+	})
+	return document, err
+}
+
+// CheckRules returns fault.Invalid for rules that cannot be stated.
+func (l Lifecycle) CheckRules(ctx context.Context, t archive.Tenant, rules []byte) error {
+	return l.visit(ctx, t, func(_ context.Context, k *lifecycle.Keeper) error {
+		_, err := k.Check(rules)
+		return err
+	})
+}
+
+// SetRules states other rules; they are durable when it returns.
+func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
+}
+
+// Pause has nothing done to any study of the tenant, or ends that.
+func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+}
+
+// Plan reckons what rules would do to a tenant's studies.
+func (l Lifecycle) Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (p archive.LifecyclePlan, err error) {
+	err = l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { p, err = k.Plan(ctx, q); return err })
+	return p, err
+}
+
+// Apply does what the rules want done now, for some seconds.
+func (l Lifecycle) Apply(ctx context.Context, t archive.Tenant) (d archive.LifecycleDone, err error) {
+	err = l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { d, err = k.Apply(ctx, applyFor); return err })
+	return d, err
+}

@@ -1,0 +1,281 @@
+package restore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
+)
+
+const (
+	maxStudies = 5000 // of one request
+	maxFor     = 365 * 24 * time.Hour
+	keepOver   = 30 * 24 * time.Hour // how long a restore that is over can be looked at
+	// A copy that stays so much shorter than somebody wants is not worth asking again: stores count in days.
+	day = 24 * time.Hour
+	// unfinished is how long a request is kept that was not written down to its end.
+	unfinished = time.Hour
+)
+
+// Ask starts the restore of what the request names, or joins those that are under way, and tells how far it is.
+// What can be read already is done at once, and has no ID then. Asking for what was restored makes its
+// copies stay longer. fault.NotFound where a study is not there, fault.TooLarge for more than 5,000 studies.
+func (r *Restorer) Ask(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) (archive.RestoreStatus, error) {
+	if err := r.check(t, &q); err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	list, err := r.find(ctx, t, q)
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	now := r.o.Now()
+	w := wish{priority: q.Priority, keep: q.For, by: q.By, hook: q.Webhook}
+	if len(q.Studies) == 1 && len(list) == 1 {
+		w.first = list[0].First
+		return r.askOne(ctx, t, list[0].Ref, w, now)
+	}
+	all := make([]wanted, len(list))
+	for i, s := range list {
+		all[i] = wanted{s.Ref, w}
+	}
+	return r.askAll(ctx, t, all, w, now)
+}
+
+// check refuses what makes no sense, and fills in defaults.
+func (r *Restorer) check(t archive.Tenant, q *archive.RestoreRequest) error {
+	named := 0
+	for _, given := range []bool{len(q.Studies) > 0, q.PatientID != "", q.Query != ""} {
+		if given {
+			named++
+		}
+	}
+	switch {
+	case named != 1:
+		return fault.New(fault.Invalid, "name either studies, or a patient, or a query")
+	case q.Issuer != "" && q.PatientID == "":
+		return fault.New(fault.Invalid, "an issuer goes with a patient's ID")
+	case len(q.Studies) > maxStudies:
+		return errTooMany
+	case q.Priority != "" && !q.Priority.Valid():
+		return fault.New(fault.Invalid, "the priority must be expedited, standard or bulk")
+	case q.For < 0 || q.For > maxFor:
+		return fault.New(fault.Invalid, "copies can stay for at most 365 days")
+	}
+	if q.Priority == "" {
+		q.Priority = r.o.Priority
+	}
+	if q.For == 0 {
+		q.For = r.o.For
+	}
+	q.For = max(q.For, day)
+	return r.allowed(t, q.Webhook)
+}
+
+// allowed refuses a webhook that the operator does not allow.
+func (r *Restorer) allowed(t archive.Tenant, url string) error {
+	switch {
+	case url == "":
+		return nil
+	case r.o.Hooks == nil:
+		return fault.New(fault.Invalid, "no webhooks are configured; see webhook-file")
+	}
+	return r.o.Hooks.Allowed(t, url)
+}
+
+var errTooMany = fault.New(fault.TooLarge, "one request restores at most %d studies; ask in several", maxStudies)
+
+func (r *Restorer) find(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) ([]Study, error) {
+	list, err := r.o.Catalog.Find(ctx, t, q, maxStudies)
+	if err == nil && len(list) > maxStudies {
+		err = errTooMany
+	}
+	return list, err
+}
+
+// need returns the packs of a study that must be restored to be read until a time, and
+// those that lie in a tier that needs it. Packs in a tier that is gone are an error.
+func (r *Restorer) need(ctx context.Context, t archive.Tenant, study archive.Ref, now, until time.Time) (need, all []archive.PackState, err error) {
+	packs, err := r.o.Index.Packs(ctx, t, study)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range packs {
+		_, tier, ok := r.o.Tiers.Tier(p.Tier)
+		if !ok {
+			return nil, nil, fault.New(fault.Unavailable, "a study lies in tier %s, which is not configured here; add it to tiers", p.Tier)
+		}
+		if !tier.Restore {
+			continue
+		}
+		all = append(all, p)
+		// A copy that is there is asked for anew only to gain a day at least.
+		if !p.Restored.After(now) || until.Sub(p.Restored) >= day {
+			need = append(need, p)
+		}
+	}
+	return need, all, nil
+}
+
+// askOne starts or joins the restore of one study.
+func (r *Restorer) askOne(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, now time.Time) (archive.RestoreStatus, error) {
+	need, all, err := r.need(ctx, t, study, now, now.Add(w.keep))
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	if len(need) == 0 {
+		return r.readable(t, 1, all, now), nil
+	}
+	row, u, err := r.join(ctx, t, study, w, need, now)
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	return r.unitStatus(row, &u, r.paceNow(ctx)), nil
+}
+
+// readable is the status of what can be read already.
+func (r *Restorer) readable(t archive.Tenant, studies int, packs []archive.PackState, now time.Time) archive.RestoreStatus {
+	st := archive.RestoreStatus{Tenant: t, State: archive.RestoreDone, Priority: r.o.Priority, Studies: studies, Packs: len(packs), PacksIn: len(packs), Asked: now, Ready: now}
+	for _, p := range packs {
+		st.Bytes += p.Size
+		if st.Until.IsZero() || p.Restored.Before(st.Until) {
+			st.Until = p.Restored
+		}
+	}
+	st.BytesIn = st.Bytes
+	return st
+}
+
+func (r *Restorer) join(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
+	var u unit
+	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, func(row *Row) (err error) {
+		u = unit{}
+		if row.ID != 0 {
+			if u, err = decode[unit](*row); err != nil {
+				return err
+			}
+		}
+		if err := u.join(w, packs, now); err != nil {
+			return err
+		}
+		row.Due = dueFor(u.Priority)
+		return encode(row, u)
+	})
+	if err == nil {
+		r.stir()
+	}
+	return row, u, err
+}
+
+// wanted is a study of a request for several.
+type wanted struct {
+	study archive.Ref
+	wish
+}
+
+// askAll starts or joins the restores of several studies, under one ID.
+func (r *Restorer) askAll(ctx context.Context, t archive.Tenant, list []wanted, w wish, now time.Time) (archive.RestoreStatus, error) {
+	type lacking struct {
+		wanted
+		need []archive.PackState
+	}
+	var todo []lacking
+	var there []archive.PackState
+	for _, s := range list {
+		need, all, err := r.need(ctx, t, s.study, now, now.Add(s.keep))
+		if err != nil {
+			return archive.RestoreStatus{}, err
+		}
+		if len(need) == 0 {
+			there = append(there, all...)
+			continue
+		}
+		todo = append(todo, lacking{s, need})
+	}
+	if len(todo) == 0 {
+		return r.readable(t, len(list), there, now), nil
+	}
+	b := batch{Asked: now, By: archive.Cut(w.by, maxBy), Hook: w.hook, Readable: len(list) - len(todo)}
+	row, err := r.o.Table.Merge(ctx, t, kindBatchOver, ulid.Make().String(), now, func(row *Row) error {
+		row.Due = now.Add(unfinished)
+		return encode(row, b)
+	})
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	for _, s := range todo {
+		s.batch, s.hook = row.ID, ""
+		ur, _, err := r.join(ctx, t, s.study, s.wish, s.need, now)
+		if err != nil {
+			return archive.RestoreStatus{}, err
+		}
+		b.Units = append(b.Units, ur.ID)
+	}
+	slices.Sort(b.Units)
+	row, err = r.o.Table.Change(ctx, row.ID, func(row *Row) error {
+		row.Kind, row.Due = kindBatch, now
+		return encode(row, b)
+	})
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	r.stir()
+	return r.statusOf(ctx, row)
+}
+
+// Cancel takes a request back: what has not begun is not begun. The restore of a study ends so for all who
+// share it; of a request for several those studies go on that others asked for. Copies that are there stay for their time.
+// fault.Conflict when the restore is over.
+func (r *Restorer) Cancel(ctx context.Context, t archive.Tenant, id string) (archive.RestoreStatus, error) {
+	row, err := r.row(ctx, t, id)
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	now := r.o.Now()
+	over := fault.New(fault.Conflict, "the restore is over; nothing is left to cancel")
+	if row.Kind == kindOpen {
+		row, err = r.cancelUnit(ctx, row.ID, 0)
+	} else if row.Kind == kindBatch {
+		var b batch
+		row, err = r.o.Table.Change(ctx, row.ID, func(row *Row) (err error) {
+			if row.Kind != kindBatch {
+				return over
+			}
+			if b, err = decode[batch](*row); err != nil {
+				return err
+			}
+			b.Leaving, row.Due = true, now
+			return encode(row, b)
+		})
+		for _, u := range b.Units {
+			if _, cerr := r.cancelUnit(ctx, u, row.ID); cerr != nil && !fault.Is(cerr, fault.NotFound) && !fault.Is(cerr, fault.Conflict) {
+				return archive.RestoreStatus{}, cerr
+			}
+		}
+	} else {
+		err = over
+	}
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	r.stir()
+	return r.statusOf(ctx, row)
+}
+
+func (r *Restorer) cancelUnit(ctx context.Context, id, batch int64) (Row, error) {
+	return r.o.Table.Change(ctx, id, func(row *Row) error {
+		if row.Kind != kindOpen {
+			return fault.New(fault.Conflict, "the restore is over; nothing is left to cancel")
+		}
+		u, err := decode[unit](*row)
+		if err != nil {
+			return err
+		}
+		u.leave(batch)
+		row.Due = dueFor(archive.Expedited)
+		return encode(row, u)
+	})
+}
