@@ -148,8 +148,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
 	}
 	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
+	var unmet bool // it was superseded before it came
 	if known {
-		var unmet bool // it was superseded before it came
 		if unmet, err = b.meet(s, e.N); err == nil && unmet {
 			b.tally(t, archive.HotTier, 1, e.Size)
 			if known, err = b.superseded(t, e); err == nil && known {
@@ -190,6 +190,9 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.tagged(t, e.Fact)
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		err = b.ordered(t, e.Fact)
+	}
+	if err == nil && unmet {
+		err = b.setPassed(t, e.Fact.Study, s.id, int64(e.N))
 	}
 	if err != nil {
 		return Applied{}, err

@@ -45,10 +45,7 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range f.Packs {
-		delete(x.lies, k.Object) // for these the fact itself stands now
-	}
-	return placed, b.supersede(t, e, x.lies)
+	return placed, b.supersede(t, e, x.stands)
 }
 
 // restating is the study of a settled fact in hand, whole.
@@ -57,12 +54,12 @@ type restating struct {
 	t *tenant
 	f *archive.Fact
 
-	st    *study
-	rows  []lying
-	lies  map[string]bool // objects that rows lie in
-	chunk []int64         // identities of the fact's chunks, 0 where none is needed yet
-	used  map[int64]bool  // chunks that stay
-	old   map[int64]bool  // chunks that may not
+	st     *study
+	rows   []lying
+	stands map[archive.FactID]bool // that say where rows lie
+	chunk  []int64                 // identities of the fact's chunks, 0 where none is needed yet
+	used   map[int64]bool          // chunks that stay
+	old    map[int64]bool          // chunks that may not
 }
 
 // lying is a row in its series.
@@ -148,7 +145,7 @@ func (b *batch) isDropped(t *tenant, id archive.BlobID) (bool, error) {
 
 // load reads every row of the study, as far as they are in the database.
 func (x *restating) load() error {
-	x.rows, x.lies = nil, map[string]bool{}
+	x.rows, x.stands = nil, map[archive.FactID]bool{}
 	all, err := x.b.allSeries(x.st)
 	if err != nil {
 		return err
@@ -212,7 +209,7 @@ func (x *restating) purge() (again bool, err error) {
 	}
 	x.rows = stay
 	st := x.st
-	st.received, st.updated, st.key, st.dirty = int64(^uint64(0)>>1), 0, archive.KeyID{}, true
+	st.received, st.updated, st.key, st.settled, st.dirty = int64(^uint64(0)>>1), 0, archive.KeyID{}, false, true
 	for _, l := range stay {
 		st.counts(l.r)
 	}
@@ -403,7 +400,7 @@ func (x *restating) finish() error {
 		if lie[l.e] == nil {
 			lie[l.e] = map[string]bool{}
 		}
-		lie[l.e][l.r.At.Object], x.lies[l.r.At.Object] = true, true
+		lie[l.e][l.r.At.Object], x.stands[l.r.statedBy()] = true, true
 	}
 	return x.b.mapPacks(x.t, x.f.Study, lie, true)
 }
