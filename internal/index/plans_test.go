@@ -171,6 +171,10 @@ func useTiers(t *testing.T, x *Index) {
 	sweep(t, x)
 	_, err = x.TierUsage(ctx, hospital)
 	check(err)
+	_, _, err = x.Removing(ctx, hospital)
+	check(err)
+	_, err = x.Counted(ctx, hospital, "hospital/pack/300")
+	check(err)
 	apply(t, x, closes(306, "8.1", keyNamed("8.1", "a")))
 }
 

@@ -138,13 +138,13 @@ func (x *Index) Undoom(ctx context.Context, name archive.Tenant, ids ...int64) e
 	})
 }
 
-// TierUsage returns what each tier holds of the tenant, by name.
+// TierUsage returns what each tier holds of the tenant, by name. It needs no key of the tenant.
 func (x *Index) TierUsage(ctx context.Context, name archive.Tenant) (out []archive.TierUsage, err error) {
-	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+	err = x.keyless(ctx, name, func(c *conn, id int64) error {
 		return c.query(ctx, `SELECT tier, objects, bytes FROM tier_usage WHERE tenant = ? AND objects > 0 ORDER BY tier`, func(v []driver.Value) error {
 			out = append(out, archive.TierUsage{Tier: archive.TierName(text(v[0])), Objects: integer(v[1]), Bytes: integer(v[2])})
 			return nil
-		}, t.id)
+		}, id)
 	})
 	return out, err
 }
