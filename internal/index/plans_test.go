@@ -161,7 +161,7 @@ func useTiers(t *testing.T, x *Index) {
 	check(err)
 	_, _, err = x.Where(ctx, hospital, "hospital/pack/300")
 	check(err)
-	_, _, err = x.DoomedSince(ctx, hospital, "hospital/pack/300")
+	_, err = x.DoomedCopies(ctx, hospital, "hospital/pack/300")
 	check(err)
 	check(x.SetRestored(ctx, hospital, "hospital/pack/300", x.now()))
 	apply(t, x, moves(303, ref, "cold", "hot", "hospital/pack/300"))

@@ -74,8 +74,20 @@ func (c *counted) listed(d driver.Driver) (sum archive.TierUsage) {
 	return sum
 }
 
-// counts expects that what the index says is what a listing says.
+// counts expects that what the index says is what a listing says; soon, where an index was just filled: copies that are
+// gone are looked for last.
 func (c *counted) counts(when string) {
+	c.t.Helper()
+	for start := time.Now(); c.wrong() != "" && c.o.LongLog == 1 && time.Since(start) < 10*time.Second; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if wrong := c.wrong(); wrong != "" {
+		c.rt.Fatalf("%s: %s\n%s", when, wrong, strings.Join(c.log, "\n"))
+	}
+}
+
+// wrong says where the index and a listing differ; empty: nowhere.
+func (c *counted) wrong() string {
 	c.t.Helper()
 	usage, err := c.a.Index.TierUsage(c.t.Context(), c.a.Tenant)
 	if err != nil {
@@ -88,9 +100,10 @@ func (c *counted) counts(when string) {
 	for tier, d := range map[archive.TierName]driver.Driver{"hot": c.mem, "cold": c.cold} {
 		want := c.listed(d)
 		if want.Tier = tier; got[tier] != want {
-			c.rt.Fatalf("%s: the index says %+v, the store has %+v\n%s", when, got[tier], want, strings.Join(c.log, "\n"))
+			return fmt.Sprintf("the index says %+v, the store has %+v", got[tier], want)
 		}
 	}
+	return ""
 }
 
 // ends accepts what an operation may answer that the process dies in, or that has nothing to do.
