@@ -136,11 +136,19 @@ func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
 	if err != nil {
 		return CaughtUp{}, fmt.Errorf("asking the index how far it is: %w", err)
 	}
-	done, err := r.catchup(ctx, func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) })
-	if err == nil && len(progress) == 0 {
-		err = r.Present(ctx)
+	skip := func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) }
+	done, err := r.catchup(ctx, skip)
+	if err != nil || len(progress) > 0 {
+		return done, err
 	}
-	return done, err
+	if done.Uncommitted > 0 { // now it is known which keys were destroyed
+		again, err := r.catchup(ctx, skip)
+		again.Indexed, again.Voided = again.Indexed+done.Indexed, again.Voided+done.Voided
+		if done = again; err != nil {
+			return done, err
+		}
+	}
+	return done, r.Present(ctx)
 }
 
 // late reports whether a session has ended so recently that more of it may come.
