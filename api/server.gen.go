@@ -674,7 +674,8 @@ type Recount struct {
 	Tenant string           `json:"tenant"`
 }
 
-// RecountedStore defines model for RecountedStore.
+// RecountedStore What is counted for its tiers, and what a listing has. Of that, `unnamed` is no difference: packs of stores and moves that are
+// under way or were broken off, and facts that are not indexed yet.
 type RecountedStore struct {
 	Counted Objects `json:"counted"`
 	Equal   bool    `json:"equal"`

@@ -20,9 +20,9 @@ gone. REMOVING is the part that nothing needs any more and that goes by itself. 
 needed: tenants whose keys are revoked are shown too.
 
 With --recount the stores are listed and compared with what is counted, which takes minutes
-for millions of objects; it ends with status 2 where they differ. Objects that no fact
-names, of stores and moves that are under way or were broken off, are shown apart: they go by
-themselves.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
+for millions of objects; it ends with status 2 where they differ. UNNAMED is shown apart and is
+no difference: packs of stores and moves that are under way or were broken off, which go by
+themselves, and facts that are not indexed yet, such as the last one of a closed archive.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		list, err := s.usage(ctx, args)
 		if err != nil {
 			return err

@@ -43,8 +43,9 @@ type RecountedStore struct {
 	Tiers   []TierName
 	Counted TierUsage // what the index says; Tier is unset, as in the others
 	Listed  TierUsage // what the store has
-	// Unnamed is what it has beside: objects that no fact names, of stores or moves that are under way
-	// or were broken off. The reaper takes these when their grace has passed.
+	// Unnamed is what it has beside: packs that no fact names, of stores or moves that are under way
+	// or were broken off, which go when their grace has passed; and facts that are not indexed yet, such as the end of a
+	// session, which is when the archive is next opened.
 	Unnamed TierUsage
 }
 

@@ -44,6 +44,11 @@ func (u Usage) Held(ctx context.Context, after archive.Tenant, limit int) ([]arc
 	return u.list(ctx, after, limit, u.u.Held)
 }
 
+// Pending reports whether the tenant's lifecycle has something to look at or to remove.
+func (u Usage) Pending(ctx context.Context, t archive.Tenant) (bool, error) {
+	return u.n.pending(ctx, t)
+}
+
 func (u Usage) list(ctx context.Context, after archive.Tenant, limit int, of func(context.Context, archive.Tenant) (archive.Usage, error)) ([]archive.Usage, error) {
 	list, err := u.n.Tenants().List(ctx, after, limit)
 	if err != nil {
