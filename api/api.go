@@ -145,10 +145,10 @@ type Lifecycle interface {
 	Rules(ctx context.Context, t archive.Tenant) ([]byte, error)
 	// CheckRules returns fault.Invalid, saying where and what to write, for rules that cannot be stated.
 	CheckRules(ctx context.Context, t archive.Tenant, rules []byte) error
-	// SetRules returns when the rules are durable; errors as of CheckRules.
-	SetRules(ctx context.Context, t archive.Tenant, rules []byte) error
+	// SetRules returns when the rules are durable; errors as of CheckRules. by is who states them, for people.
+	SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error
 	// Pause returns when it is durable that nothing, or again something, is to be done.
-	Pause(ctx context.Context, t archive.Tenant, paused bool) error
+	Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error
 	// Plan reckons what rules would do; fault.Invalid for rules or numbers that cannot be.
 	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
 	// Apply does what the rules want done, for some seconds.

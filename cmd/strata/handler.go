@@ -25,6 +25,7 @@ func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive
 		}
 		o.Search, o.Retrieve, o.Thumbnails, o.Remove, o.Feed = a.Search, a.Retrieve, a.Thumbnail, a.Remove, a.Index
 		o.Check, o.Pace, o.Partial, o.Recall = a.Check, a.Pace, a.Partial, a.Restores()
+		o.Accessed = a.Accessed
 		return dicomweb.New(o)
 	}
 }

@@ -103,6 +103,18 @@ func (a *Archive) filled(ctx context.Context) error {
 	return nil
 }
 
+// untilWhole waits until the index is filled, and reports whether it is.
+func (a *Archive) untilWhole(ctx context.Context) bool {
+	for a.Partial() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(2 * time.Second):
+		}
+	}
+	return ctx.Err() == nil
+}
+
 // watchPartial learns when another node has filled the index.
 func (a *Archive) watchPartial(ctx context.Context) {
 	tick := time.NewTicker(2 * time.Second)
