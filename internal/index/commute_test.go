@@ -274,8 +274,8 @@ func tiers(t fatal, x *Index, name archive.Tenant) string {
 	return out.String()
 }
 
-// stock is what the index says of what is in the store, and which objects of the log are to be deleted.
-func stock(t fatal, x *Index, name archive.Tenant) (text string, doomed []string) {
+// inStore is what the index says of what is in the store, and which objects of the log are to be deleted.
+func inStore(t fatal, x *Index, name archive.Tenant) (text string, doomed []string) {
 	ctx := context.Background()
 	check := func(err error) {
 		if err != nil {
@@ -546,7 +546,7 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			es = es[n:]
 		}
 		here := func(text string) string { return strings.ReplaceAll(text, string(name)+"/", string(hospital)+"/") }
-		has, doomed = stock(rt, nodes[0], name)
+		has, doomed = inStore(rt, nodes[0], name)
 		for i := range doomed {
 			doomed[i] = here(doomed[i])
 		}
