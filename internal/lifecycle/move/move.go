@@ -70,12 +70,15 @@ type Options struct {
 }
 
 // Mover moves packs. It is safe for concurrent use.
-type Mover struct{ o Options }
+type Mover struct {
+	o     Options
+	apart storage.Apart
+}
 
 // New returns a Mover.
 func New(o Options) *Mover {
 	o.Least, o.Flush = cmp.Or(o.Least, 16<<20), cmp.Or(o.Flush, 4<<30)
-	return &Mover{o}
+	return &Mover{o: o}
 }
 
 // place is a tier and its store.
@@ -126,7 +129,7 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 		if err != nil {
 			return moved, err
 		}
-		placed, err := m.bring(ctx, p.PackPlace, from, target)
+		placed, err := m.bring(ctx, t, p.PackPlace, from, target)
 		if err != nil {
 			err = fmt.Errorf("moving a pack from tier %s to %s: %w", p.Tier, to, err)
 			return moved, errors.Join(err, flush(context.WithoutCancel(ctx)))
@@ -200,10 +203,13 @@ func readable(a storage.Attrs) bool {
 }
 
 // bring sees to it that the pack is in the tier, checked, and returns its place.
-func (m *Mover) bring(ctx context.Context, p archive.PackPlace, from, to place) (archive.PackPlace, error) {
+func (m *Mover) bring(ctx context.Context, t archive.Tenant, p archive.PackPlace, from, to place) (archive.PackPlace, error) {
 	if from.Store == to.Store {
 		p.Tier, p.From = to.Name, ""
 		return p, to.b.SetClass(ctx, p.Object, to.Class)
+	}
+	if err := m.apart.Check(ctx, to.b, from.b, probes(t)); err != nil {
+		return p, err
 	}
 	digest, ended, err := m.copied(ctx, p, from, to)
 	if err != nil {
