@@ -21,6 +21,7 @@
 package move
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -111,9 +112,15 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	if err != nil {
 		return 0, err
 	}
+	// A fact that does not come after those that there are says nothing: what was done would count for nothing, and
+	// what changed its class in place would not be where the index says.
+	now := m.o.Log.NewFactID()
 	for _, p := range packs {
 		if err := m.thawed(ctx, p); err != nil {
 			return 0, err
+		}
+		if bytes.Compare(now[:], p.Fact[:]) <= 0 {
+			return 0, errClock
 		}
 	}
 	var done []step
@@ -145,6 +152,8 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	err = flush(ctx)
 	return moved, err
 }
+
+var errClock = fault.New(fault.Unavailable, "another node's clock is ahead; the study is moved when this one has caught up")
 
 // step is a pack in its new place, of which no fact tells yet.
 type step struct {
@@ -300,12 +309,12 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if err != nil {
 		return 0, fmt.Errorf("asking for the packs of a study: %w", err)
 	}
-	at := map[string]archive.TierName{}
+	at, stated := map[string]archive.TierName{}, map[string]archive.FactID{}
 	for _, p := range now {
-		at[p.Object] = p.Tier
+		at[p.Object], stated[p.Object] = p.Tier, p.Fact
 	}
 	f := &archive.Fact{ID: m.o.Log.NewFactID(), Kind: archive.FactMoved, Study: study}
-	var bytes int64
+	var size int64
 	for _, p := range done {
 		tier, there := at[p.Object]
 		switch {
@@ -314,7 +323,10 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 		case tier != p.was:
 			return 0, fault.New(fault.Conflict, "somebody else has moved the study meanwhile")
 		}
-		f.Packs, bytes = append(f.Packs, p.PackPlace), bytes+p.Size
+		if last := stated[p.Object]; bytes.Compare(f.ID[:], last[:]) <= 0 {
+			return 0, errClock
+		}
+		f.Packs, size = append(f.Packs, p.PackPlace), size+p.Size
 	}
 	if len(f.Packs) == 0 {
 		return 0, nil
@@ -330,5 +342,5 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if err != nil {
 		return 0, fmt.Errorf("indexing where the packs of a study are: %w", err)
 	}
-	return bytes, nil
+	return size, nil
 }
