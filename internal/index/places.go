@@ -39,11 +39,11 @@ func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...arch
 				refs[i] = studies[i][:]
 			}
 			return c.query(ctx, `SELECT DISTINCT study, tier FROM packs WHERE tenant = ? AND study = ANY (?::bytea[]) AND refs > 0
-				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ANY (?::bytea[]) AND kind = ?`, place, t.id, refs, t.id, refs, stored)
+				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ANY (?::bytea[]) AND kind = ? AND NOT closed`, place, t.id, refs, t.id, refs, stored)
 		}
 		for i := range studies {
 			err := c.query(ctx, `SELECT DISTINCT study, tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0
-				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, place, t.id, studies[i][:], t.id, studies[i][:], stored)
+				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ? AND kind = ? AND NOT closed`, place, t.id, studies[i][:], t.id, studies[i][:], stored)
 			if err != nil {
 				return err
 			}
