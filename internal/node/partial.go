@@ -89,6 +89,9 @@ func (a *Archive) fill(ctx context.Context) bool {
 		}
 		return false
 	}
+	if err := a.Reconcile.Present(ctx); err != nil && ctx.Err() == nil {
+		a.slog.Warn("copies that are gone may still be counted; the next removals find out", "error", err)
+	}
 	a.slog.Info("the index is filled", "facts", a.partial.total.Load(), "seconds", int(a.n.o.Now().Sub(start).Seconds()))
 	return true
 }
