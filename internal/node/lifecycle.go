@@ -114,7 +114,11 @@ func (a *Archive) removeStrays(ctx context.Context) {
 	tick := time.NewTicker(24 * time.Hour)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+		var done move.Strays
+		err := a.Lifecycle.Alone(ctx, func(ctx context.Context) (err error) { // a move may be about to use what is left of one before
+			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			a.slog.Error("removing copies that moves left failed", "error", err)
 		} else if done.Copies > 0 {

@@ -342,5 +342,31 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if err != nil {
 		return 0, fmt.Errorf("indexing where the packs of a study are: %w", err)
 	}
+	for _, p := range f.Packs {
+		if err := m.remain(ctx, t, p); err != nil {
+			return size, fmt.Errorf("looking for a pack where it was moved to: %w", err)
+		}
+	}
 	return size, nil
+}
+
+// remain sees to it that the copy that counts from now on is there. One that was there before the move another
+// node may have removed until the fact was known: the sweeper what was let go of by a move away from there, or whoever removes strays.
+// The copy that it came from stays until the hold ends.
+func (m *Mover) remain(ctx context.Context, t archive.Tenant, p archive.PackPlace) error {
+	if p.From == "" {
+		return nil
+	}
+	to, err := m.place(p.Tier)
+	if err != nil {
+		return err
+	}
+	if _, err = to.b.Stat(ctx, p.Object); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	from, err := m.place(p.From)
+	if err == nil {
+		_, err = m.bring(ctx, t, p, from, to)
+	}
+	return err
 }

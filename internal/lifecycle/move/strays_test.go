@@ -2,6 +2,7 @@ package move_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,4 +152,32 @@ func TestOneStoreUnderTwoAddresses(t *testing.T) {
 	}
 	w.read()
 	w.at("hot")
+}
+
+// TestStraysOfAnotherNode: a copy that a move found whole is removed before its fact is known.
+func TestStraysOfAnotherNode(t *testing.T) {
+	for _, to := range []archive.TierName{"shelf", "vault"} {
+		w := newWorld(t, 90_000, 3000)
+		shelf, _, _ := w.tiers.Tier(to)
+		var removed int
+		w.hot.Script(func(op faultstore.Op) faultstore.Decision {
+			if op.Name == faultstore.Commit && strings.HasPrefix(op.Key, "t/log/") {
+				for key := range w.content {
+					if err := shelf.Delete(t.Context(), key); err != nil {
+						t.Error(err)
+					}
+					removed++
+				}
+			}
+			return faultstore.Decision{}
+		})
+		w.must(to, w.bytes())
+		if removed != 2 {
+			t.Errorf("%d copies were removed", removed)
+		}
+		w.hot.Script(nil)
+		w.at(to)
+		w.sweep()
+		w.at(to)
+	}
 }
