@@ -49,6 +49,8 @@ type Options struct {
 	Drills Drills
 	// Restores bring back what lies in an archive tier.
 	Restores Restores
+	// Usage tells what tiers hold.
+	Usage Usage
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -143,10 +145,10 @@ type Lifecycle interface {
 	Rules(ctx context.Context, t archive.Tenant) ([]byte, error)
 	// CheckRules returns fault.Invalid, saying where and what to write, for rules that cannot be stated.
 	CheckRules(ctx context.Context, t archive.Tenant, rules []byte) error
-	// SetRules returns when the rules are durable; errors as of CheckRules.
-	SetRules(ctx context.Context, t archive.Tenant, rules []byte) error
+	// SetRules returns when the rules are durable; errors as of CheckRules. by is who states them, for people.
+	SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error
 	// Pause returns when it is durable that nothing, or again something, is to be done.
-	Pause(ctx context.Context, t archive.Tenant, paused bool) error
+	Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error
 	// Plan reckons what rules would do; fault.Invalid for rules or numbers that cannot be.
 	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
 	// Apply does what the rules want done, for some seconds.
@@ -162,6 +164,16 @@ type Drills interface {
 	Status(ctx context.Context, t archive.Tenant) (archive.DrillStatus, error)
 	// Cancel calls the one off that is under way; fault.NotFound when there is none.
 	Cancel(ctx context.Context, t archive.Tenant) error
+}
+
+// Usage tells what tiers hold of tenants; it works while the keys are revoked too.
+type Usage interface {
+	// List returns that of up to limit tenants with names after the given one, ascending.
+	List(ctx context.Context, after archive.Tenant, limit int) ([]archive.Usage, error)
+	// Of returns that of one tenant; fault.NotFound.
+	Of(ctx context.Context, t archive.Tenant) (archive.Usage, error)
+	// Recount lists the stores and compares; fault.NotFound.
+	Recount(ctx context.Context, t archive.Tenant) (archive.Recount, error)
 }
 
 // Jobs shows work in the background.

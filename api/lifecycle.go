@@ -39,7 +39,7 @@ func (r *LifecycleRules) document() ([]byte, error) {
 func (s *server) SetLifecycleRules(ctx context.Context, r SetLifecycleRulesRequestObject) (SetLifecycleRulesResponseObject, error) {
 	document, err := r.Body.document()
 	if err == nil {
-		err = s.o.Lifecycle.SetRules(ctx, archive.Tenant(r.Tenant), document)
+		err = s.o.Lifecycle.SetRules(ctx, archive.Tenant(r.Tenant), document, person(ctx))
 	}
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *server) CheckLifecycleRules(ctx context.Context, r CheckLifecycleRulesR
 }
 
 func (s *server) PauseLifecycle(ctx context.Context, r PauseLifecycleRequestObject) (PauseLifecycleResponseObject, error) {
-	if err := s.o.Lifecycle.Pause(ctx, archive.Tenant(r.Tenant), true); err != nil {
+	if err := s.o.Lifecycle.Pause(ctx, archive.Tenant(r.Tenant), true, person(ctx)); err != nil {
 		return nil, err
 	}
 	a, err := s.lifecycleState(ctx, r.Tenant)
@@ -65,7 +65,7 @@ func (s *server) PauseLifecycle(ctx context.Context, r PauseLifecycleRequestObje
 }
 
 func (s *server) ResumeLifecycle(ctx context.Context, r ResumeLifecycleRequestObject) (ResumeLifecycleResponseObject, error) {
-	if err := s.o.Lifecycle.Pause(ctx, archive.Tenant(r.Tenant), false); err != nil {
+	if err := s.o.Lifecycle.Pause(ctx, archive.Tenant(r.Tenant), false, person(ctx)); err != nil {
 		return nil, err
 	}
 	a, err := s.lifecycleState(ctx, r.Tenant)

@@ -56,7 +56,7 @@ func (l Lifecycle) CheckRules(_ context.Context, t archive.Tenant, rules []byte)
 }
 
 // SetRules is of api.Lifecycle.
-func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte) error {
+func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, _ string) error {
 	if err := l.CheckRules(ctx, t, rules); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte)
 }
 
 // Pause is of api.Lifecycle.
-func (l Lifecycle) Pause(_ context.Context, t archive.Tenant, paused bool) error {
+func (l Lifecycle) Pause(_ context.Context, t archive.Tenant, paused bool, _ string) error {
 	unlock, err := l.enter(t)
 	defer unlock()
 	if err == nil {

@@ -25,6 +25,7 @@ func (c *Config) archiveHandler(log *slog.Logger, m *metrics) func(*node.Archive
 		}
 		o.Search, o.Retrieve, o.Thumbnails, o.Remove, o.Feed = a.Search, a.Retrieve, a.Thumbnail, a.Remove, a.Index
 		o.Check, o.Pace, o.Partial, o.Recall = a.Check, a.Pace, a.Partial, a.Restores()
+		o.Accessed = a.Accessed
 		return dicomweb.New(o)
 	}
 }
@@ -54,7 +55,7 @@ func (c *Config) webLimits() dicomweb.Limits {
 // administration returns the API. person says who sends a request.
 func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer, person func(*http.Request) string) http.Handler {
 	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(),
-		Lifecycle: n.Lifecycle(), Drills: n.Drills(), Restores: n.Restores(), Retention: n.Retention(), Rewinder: n.Rewinder(), Person: person, Log: log, Metrics: m}
+		Lifecycle: n.Lifecycle(), Drills: n.Drills(), Restores: n.Restores(), Usage: n.Usage(), Retention: n.Retention(), Rewinder: n.Rewinder(), Person: person, Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

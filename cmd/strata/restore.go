@@ -30,11 +30,24 @@ type restoring struct {
 func (a *app) restoreCommand() *cobra.Command {
 	d := &admin{app: a}
 	var r restoring
+	var back rewindFlags
 	cmd := d.command("restore [STUDY-UID …]", "Make studies readable that lie in an archive tier", `Asks for readable copies of studies that lie in an archive tier: those named, all
 of a patient, those that a query finds, or those of a list. What others ask for
 already is joined. The copies go by themselves; the studies stay where they are.
---estimate tells what it would take at each priority, and starts nothing.`,
+--estimate tells what it would take at each priority, and starts nothing.
+
+With --as-of it brings back what was deleted or replaced since a moment, of one
+study or of the whole tenant.`,
 		cobra.ArbitraryArgs, func(ctx context.Context, s *session, args []string) error {
+			if back.asOf != "" {
+				if len(args) > 1 {
+					return fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
+				}
+				if len(args) == 1 {
+					back.study = args[0]
+				}
+				return back.rewind(ctx, s, s.tenant)
+			}
 			body, err := r.body(args, s.in)
 			if err != nil {
 				return err
@@ -61,7 +74,9 @@ already is joined. The copies go by themselves; the studies stay where they are.
 	f.StringVar(&r.webhook, "webhook", "", "URL that is told of the end; one that the operator allows")
 	f.BoolVar(&r.estimate, "estimate", false, "tell what it would take, and start nothing")
 	f.BoolVar(&r.wait, "wait", false, "wait until everything can be read")
+	back.moments(cmd)
 	cmd.MarkFlagsMutuallyExclusive("estimate", "wait")
+	cmd.MarkFlagsMutuallyExclusive("as-of", "patient", "query", "list")
 	cmd.MarkFlagsMutuallyExclusive("patient", "query", "list")
 	return cmd
 }

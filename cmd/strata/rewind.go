@@ -20,8 +20,13 @@ type rewindFlags struct {
 }
 
 func (f *rewindFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or a duration ago such as 90m")
+	f.moments(cmd)
 	cmd.Flags().StringVar(&f.study, "study", "", "with --as-of, this study alone (Study Instance UID)")
+}
+
+// moments adds the flags beside the study's.
+func (f *rewindFlags) moments(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or a duration ago such as 90m")
 	cmd.Flags().BoolVar(&f.dry, "dry-run", false, "with --as-of, only count")
 }
 

@@ -102,6 +102,9 @@ type Options struct {
 	// Restore asks for a study that cannot be read where it is, so that it can be moved
 	// later, and returns when to try again. Nil: nobody restores, and such studies stay.
 	Restore func(ctx context.Context, study archive.Ref) (time.Time, error)
+	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
+	// missing by which rules decide, and nothing is done.
+	Whole func() bool
 	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
 	Disk func() (free, capacity int64, err error)
 

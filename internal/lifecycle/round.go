@@ -80,6 +80,9 @@ var (
 
 // round does a round, until it is over.
 func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.LifecycleDone, error) {
+	if k.o.Whole != nil && !k.o.Whole() {
+		return archive.LifecycleDone{}, fault.New(fault.Unavailable, "the index is being filled; what rules want done is known when it is whole: try again later")
+	}
 	t := tally{ended: make(chan struct{})}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

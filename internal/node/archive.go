@@ -231,6 +231,9 @@ func usable(s archive.TenantSettings) error {
 	return fault.New(fault.Forbidden, "this archive is suspended; ask its operator")
 }
 
+// Accessed notes that pixels of a study were given today.
+func (a *Archive) Accessed(study string) { a.n.accesses.Note(a.Tenant, a.ring.Ref(study)) }
+
 // Derive returns the tenant's secret for a purpose of its own.
 func (a *Archive) Derive(purpose string) (archive.Secret, error) { return a.ring.Derive(purpose) }
 

@@ -164,12 +164,28 @@ func (w *drilling) drill() (archive.RecoveryReport, error) {
 		return archive.RecoveryReport{}, err
 	}
 	defer v.Leave()
+	if v.Partial() && !w.run.Asked.FromLog {
+		return archive.RecoveryReport{}, fault.New(fault.Unavailable, "the index is being filled; a drill would prove something about a part alone: begin one when it is whole")
+	}
 	ctx, cancel := v.Within(w.ctx)
 	defer cancel()
-	o := drill.Options{Tenant: v.Tenant, Index: n.Index, Keys: v.ring, Tiers: n.tiers, Scratch: n.o.DrillScratch, Now: n.o.Now}
+	o := drill.Options{Tenant: v.Tenant, Index: n.Index, Keys: v.ring, Tiers: n.tiers, Restorer: drillRestorer{n}, Scratch: n.o.DrillScratch, Now: n.o.Now}
 	return drill.Run(ctx, o, w.run.Asked, func(done, total int, phase string) {
 		w.note(func(r *archive.DrillRun) { r.Done, r.Total, r.Phase = done, total, phase })
 	})
+}
+
+// drillRestorer restores for drills.
+type drillRestorer struct{ n *Node }
+
+// Ask implements [drill.Restorer].
+func (r drillRestorer) Ask(ctx context.Context, t archive.Tenant, studies []string, p archive.Priority) (archive.RestoreStatus, error) {
+	return r.n.Restores().Ask(ctx, t, archive.RestoreRequest{Studies: studies, Priority: p, For: 24 * time.Hour, By: "a drill"})
+}
+
+// Wait implements [drill.Restorer].
+func (r drillRestorer) Wait(ctx context.Context, t archive.Tenant, id string) (archive.RestoreStatus, error) {
+	return r.n.Restores().Wait(ctx, t, id)
 }
 
 func (w *drilling) note(f func(*archive.DrillRun)) {

@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
-	"github.com/strata-pacs/strata/internal/settle"
+	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/storage/filestore"
 )
 
@@ -34,8 +35,8 @@ const applyFor = 5 * time.Second
 func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
-	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: settler{a.Settle}, Remover: a.Remove, Retention: a.Keep,
-		Mover: a.Move, Thumbnails: a.Thumbnail, Disk: n.disk,
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
 	if l.Restore != nil {
@@ -44,19 +45,34 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	return lifecycle.New(o)
 }
 
-// settler is a [settle.Settler] as rules use it.
-type settler struct{ s *settle.Settler }
+// ruleSettler settles as rules use it: new packs are locked where the store can.
+type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
-func (s settler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
-	r, err := s.s.Settle(ctx, study)
+func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+	r, err := s.a.Settle.Settle(ctx, study)
+	if err == nil {
+		err = s.a.LockPacks(ctx, study)
+	}
 	return r.Next, err
 }
 
 // Sweep implements [lifecycle.Settler].
-func (s settler) Sweep(ctx context.Context) (bool, error) {
-	w, err := s.s.Sweep(ctx, 0)
+func (s ruleSettler) Sweep(ctx context.Context) (bool, error) {
+	w, err := s.a.Settle.Sweep(ctx, 0)
 	return w.More, err
+}
+
+// ruleMover moves as rules have it: what is moved is locked where it comes to lie.
+type ruleMover struct{ a *Archive }
+
+// Move implements [lifecycle.Mover].
+func (m ruleMover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, to archive.TierName) (int64, error) {
+	n, err := m.a.Move.Move(ctx, t, study, to)
+	if err == nil {
+		err = m.a.LockPacks(ctx, study)
+	}
+	return n, err
 }
 
 // lifecycled is what the lifecycle of all tenants has in common.
@@ -70,8 +86,14 @@ func (n *Node) disk() (free, capacity int64, err error) {
 	return filestore.Room(n.o.Data)
 }
 
-// carryOut carries out the tenant's rules while the archive is open.
+// carryOut carries out the tenant's rules while the archive is open, and its index whole.
 func (a *Archive) carryOut(ctx context.Context) {
+	if !a.untilWhole(ctx) {
+		return
+	}
+	var strays sync.WaitGroup
+	defer strays.Wait()
+	strays.Go(func() { a.removeStrays(ctx) })
 	a.Lifecycle.Run(ctx, func(ctx context.Context, f func(context.Context) error) error {
 		v, err := a.n.Enter(ctx, a.Tenant)
 		if err != nil {
@@ -85,6 +107,24 @@ func (a *Archive) carryOut(ctx context.Context) {
 		defer cancel()
 		return f(ctx)
 	})
+}
+
+// removeStrays removes once a day the copies that moves left which never ended.
+func (a *Archive) removeStrays(ctx context.Context) {
+	tick := time.NewTicker(24 * time.Hour)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+		if err != nil && ctx.Err() == nil {
+			a.slog.Error("removing copies that moves left failed", "error", err)
+		} else if done.Copies > 0 {
+			a.slog.Info("removed copies that moves left", "copies", done.Copies, "bytes", done.Bytes)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
 }
 
 // pastWaking is how long a tenant is left alone that was woken: what is due of it
@@ -132,15 +172,14 @@ func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) 
 			if _, late := woken[after]; late || info.State != archive.TenantActive || n.isOpen(after) {
 				continue
 			}
-			now := n.o.Now()
-			pending, err := n.Index.Pending(ctx, after, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
+			pending, err := n.pending(ctx, after)
 			if err != nil {
 				return err
 			}
 			if !pending {
 				continue
 			}
-			woken[after] = now
+			woken[after] = n.o.Now()
 			v, err := n.Enter(ctx, after)
 			if err != nil {
 				n.o.Slog.Debug("an archive with studies that are due cannot be opened", "tenant", string(after), "error", err)
@@ -152,6 +191,12 @@ func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) 
 			return nil
 		}
 	}
+}
+
+// pending reports whether lifecycle rules have something to look at or to remove. It needs no key of the tenant.
+func (n *Node) pending(ctx context.Context, t archive.Tenant) (bool, error) {
+	now := n.o.Now()
+	return n.Index.Pending(ctx, t, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
 }
 
 // isOpen reports whether the tenant's archive is open.
@@ -185,7 +230,7 @@ func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.C
 	defer v.Leave()
 	ctx, cancel := v.Within(ctx)
 	defer cancel()
-	err = f(ctx, v.Archive.Lifecycle)
+	err = f(ctx, v.Lifecycle)
 	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
 		err = cause
 	}
@@ -219,13 +264,13 @@ func (l Lifecycle) CheckRules(ctx context.Context, t archive.Tenant, rules []byt
 }
 
 // SetRules states other rules; they are durable when it returns.
-func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, "") })
+func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
 }
 
 // Pause has nothing done to any study of the tenant, or ends that.
-func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, "") })
+func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
 }
 
 // Plan reckons what rules would do to a tenant's studies.

@@ -63,7 +63,7 @@ func (r *ruled) stores(study, modality string, days int) {
 
 func (r *ruled) rules(document string) {
 	r.t.Helper()
-	if err := r.host.Lifecycle().SetRules(r.t.Context(), r.a.Tenant, []byte(document)); err != nil {
+	if err := r.host.Lifecycle().SetRules(r.t.Context(), r.a.Tenant, []byte(document), "alice"); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -169,7 +169,7 @@ rules:
 	r.reads("1.4")
 
 	// Paused, nothing is done, across a restart.
-	if err := r.host.Lifecycle().Pause(t.Context(), r.a.Tenant, true); err != nil {
+	if err := r.host.Lifecycle().Pause(t.Context(), r.a.Tenant, true, "alice"); err != nil {
 		t.Fatal(err)
 	}
 	r.rules(`rules: [{ when: { tier: [cold] }, action: move, to: hot }]`)
@@ -179,7 +179,7 @@ rules:
 	if s, err := r.host.Lifecycle().State(t.Context(), r.a.Tenant); err != nil || !s.Paused || s.Rules != 1 || !s.Pending {
 		t.Errorf("%v: %+v", err, s)
 	}
-	if err := r.host.Lifecycle().Pause(t.Context(), r.a.Tenant, false); err != nil {
+	if err := r.host.Lifecycle().Pause(t.Context(), r.a.Tenant, false, "alice"); err != nil {
 		t.Fatal(err)
 	}
 	r.applies("back", archive.LifecycleDone{Looked: 4, Moved: 3})

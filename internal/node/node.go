@@ -36,6 +36,7 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/lifecycle/access"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
@@ -166,6 +167,7 @@ type Node struct {
 	lifecycle *lifecycled
 	places    *semaphore.Weighted // for archives that are open
 	restorer  *restore.Restorer
+	accesses  *access.Recorder
 	stopping  chan struct{} // closed by Shutdown
 	shutdown  sync.Once
 
@@ -242,7 +244,10 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if err = n.openDrills(ctx); err != nil {
 		return n, err
 	}
+	n.accesses = access.New(access.Options{Index: n.Index, Now: n.o.Now,
+		Failed: func(err error) { n.o.Slog.Warn("noting days of last access failed; it is tried again", "error", err) }})
 	n.openRestores(ctx)
+	n.wg.Go(func() { n.accesses.Run(ctx) })
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/faultstore"
 )
@@ -130,4 +131,24 @@ func TestStraysThatAreNeeded(t *testing.T) {
 	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 0 {
 		t.Errorf("no such tier: %+v, %v", done, err)
 	}
+}
+
+// TestOneStoreUnderTwoAddresses: where the stores of two tiers are one, the other copy is the only one.
+func TestOneStoreUnderTwoAddresses(t *testing.T) {
+	w := newWorld(t, 90_000, 3000)
+	hot, _, _ := w.tiers.Tier("hot")
+	w.tiers = tiers.NewStores(list, map[string]*storage.Bucket{"": hot, "away": storage.New(w.hot.Driver)})
+	for _, to := range []archive.TierName{"shelf", "vault"} {
+		if _, err := w.move(to); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a move to %s: %v", to, err)
+		}
+	}
+	if n := w.index.facts(t); n != 0 {
+		t.Errorf("%d facts have copies deleted that are the only ones", n)
+	}
+	if done, err := w.strays(25 * time.Hour); !fault.Is(err, fault.Invalid) || done.Copies != 0 {
+		t.Errorf("strays: %+v, %v", done, err)
+	}
+	w.read()
+	w.at("hot")
 }
