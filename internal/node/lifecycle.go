@@ -109,12 +109,13 @@ func (a *Archive) carryOut(ctx context.Context) {
 	})
 }
 
-// removeStrays removes once a day the copies that moves left which never ended.
+// removeStrays removes the copies that moves left which never ended, once a day, or more often
+// where the reaper's grace is shorter.
 func (a *Archive) removeStrays(ctx context.Context) {
-	tick := time.NewTicker(24 * time.Hour)
+	tick := time.NewTicker(min(24*time.Hour, a.n.o.Grace))
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
 		if err != nil && ctx.Err() == nil {
 			a.slog.Error("removing copies that moves left failed", "error", err)
 		} else if done.Copies > 0 {

@@ -41,7 +41,11 @@ func run(m *testing.M) int {
 }
 
 // place is where an archive lies.
-type place struct{ data, index, key, log string }
+type place struct {
+	data, index, key, log string
+	config                string // file of further settings, or empty
+	token                 string // that it wants of requests, or empty
+}
 
 // newPlace keeps key and log outside of what breaks.
 func newPlace(t *testing.T, data, index string) place {
@@ -53,6 +57,9 @@ func (p place) args(verb string, more ...string) []string {
 	args := append([]string{verb, "--data", p.data, "--key-file", p.key}, more...)
 	if p.index != "" {
 		args = append(args, "--index", p.index)
+	}
+	if p.config != "" {
+		args = append(args, "--config", p.config)
 	}
 	return args
 }
@@ -160,8 +167,8 @@ func (p place) tail() string {
 	return "end of the server's log:\n" + strings.Join(lines[max(0, len(lines)-25):], "\n")
 }
 
-// must runs a command of the program and holds it to status 0.
-func (p place) must(t *testing.T, verb string) {
+// must runs a command of the program, holds it to status 0 and returns what it wrote.
+func (p place) must(t *testing.T, verb string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -171,4 +178,5 @@ func (p place) must(t *testing.T, verb string) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("strata %s: %v\n%s\n%s", verb, err, out.Bytes(), p.tail())
 	}
+	return out.String()
 }
