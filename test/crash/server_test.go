@@ -43,8 +43,9 @@ func run(m *testing.M) int {
 // place is where an archive lies.
 type place struct {
 	data, index, key, log string
-	config                string // file of further settings, or empty
-	token                 string // that it wants of requests, or empty
+	config                string   // file of further settings, or empty
+	token                 string   // that it wants of requests, or empty
+	env                   []string // beyond the ordinary
 }
 
 // newPlace keeps key and log outside of what breaks.
@@ -92,6 +93,7 @@ func launch(t *testing.T, p place) (*server, io.Reader) {
 	defer log.Close()
 	s := &server{place: p, ended: make(chan struct{}), http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	s.cmd = command(context.Background(), p.args("serve", "--listen", "127.0.0.1:0", "--reconcile-every", "2s")...)
+	s.cmd.Env = append(s.cmd.Env, p.env...)
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing of a test that was killed stays
 	out, in, err := os.Pipe()
@@ -174,6 +176,7 @@ func (p place) must(t *testing.T, verb string) string {
 	defer cancel()
 	var out bytes.Buffer
 	cmd := command(ctx, p.args(verb)...)
+	cmd.Env = append(cmd.Env, p.env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("strata %s: %v\n%s\n%s", verb, err, out.Bytes(), p.tail())

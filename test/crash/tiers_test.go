@@ -25,18 +25,22 @@ const (
 	reapGrace  = 8 * time.Second
 )
 
-// tieredPlace is an archive with a second tier in a folder of its own, in which what
-// takes hours takes seconds.
-func tieredPlace(t *testing.T, data, cold string) place {
+// coldIn is a tier in a folder.
+func coldIn(dir string) map[string]any {
+	return map[string]any{"name": "cold", "store": "file://" + dir}
+}
+
+// tieredPlace is an archive with a second tier, in which what takes hours takes seconds.
+func tieredPlace(t *testing.T, data string, second map[string]any) place {
 	t.Helper()
 	p := newPlace(t, data, "")
 	own := filepath.Dir(p.log)
 	p.config, p.token = filepath.Join(own, "strata.yaml"), strings.Repeat("t", 32)
 	tokens := filepath.Join(own, "token")
 	config, err := json.Marshal(map[string]any{ // JSON is YAML
-		"tiers":        []any{map[string]any{"name": "hot"}, map[string]any{"name": "cold", "store": "file://" + cold}},
+		"tiers":        []any{map[string]any{"name": "hot"}, second},
 		"settle-after": quiet.String(), "lifecycle-every": "1s", "read-grace": readGrace.String(), "move-hold": moveHold.String(),
-		"delete-hold": deleteHold.String(), "reap-grace": reapGrace.String(), "thumbnails": false, "pixel-workers": 1, "token-file": tokens, "log": map[string]any{"level": "warn"},
+		"delete-hold": deleteHold.String(), "reap-grace": reapGrace.String(), "thumbnails": false, "pixel-workers": 1, "read-cache-bytes": 0, "token-file": tokens, "log": map[string]any{"level": "warn"},
 	})
 	if err == nil {
 		err = os.WriteFile(p.config, config, 0o600)
@@ -66,7 +70,7 @@ func TestTiers(t *testing.T) {
 func testTiers(t *testing.T) {
 	began := time.Now()
 	w, cold := newWorld(t), t.TempDir()
-	p := tieredPlace(t, t.TempDir(), cold)
+	p := tieredPlace(t, t.TempDir(), coldIn(cold))
 	s := start(t, p)
 	look := newWatch(t, filepath.Join(p.data, "objects"), cold)
 	n, kills := rounds(t, 7, 1), map[moment]int{}
@@ -128,7 +132,16 @@ func (w *world) rules(t *testing.T, s *server) {
 	w.rnd.Shuffle(2, func(i, j int) { tiers[i], tiers[j] = tiers[j], tiers[i] })
 	limit := []string{"2kB", "6kB", "30kB"}[w.rnd.IntN(3)]
 	w.mu.Unlock()
-	body := fmt.Sprintf(`{"rules":[{"name":"small","when":{"size":{"under":%q}},"action":"move","to":%q},{"name":"others","action":"move","to":%q}]}`, limit, tiers[0], tiers[1])
+	s.state(t, fmt.Sprintf(`{"name":"small","when":{"size":{"under":%q}},"action":"move","to":%q},{"name":"others","action":"move","to":%q}`, limit, tiers[0], tiers[1]))
+}
+
+// moveAll is the rule that moves everything to a tier.
+func moveAll(tier string) string { return fmt.Sprintf(`{"name":"all","action":"move","to":%q}`, tier) }
+
+// state states rules; every study is due then.
+func (s *server) state(t *testing.T, rules string) {
+	t.Helper()
+	body := `{"rules":[` + rules + `]}`
 	if status, answer, err := s.api(t.Context(), http.MethodPut, "/lifecycle/rules", body); err != nil || status != http.StatusOK {
 		t.Fatalf("stating rules: status %d, %v: %s\n%s", status, err, answer, s.tail())
 	}
