@@ -109,14 +109,15 @@ func (a *Archive) carryOut(ctx context.Context) {
 	})
 }
 
-// removeStrays removes once a day the copies that moves left which never ended.
+// removeStrays removes the copies that moves left which never ended, once a day, or more often
+// where the reaper's grace is shorter.
 func (a *Archive) removeStrays(ctx context.Context) {
-	tick := time.NewTicker(24 * time.Hour)
+	tick := time.NewTicker(min(24*time.Hour, a.n.o.Grace))
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		var done move.Strays
 		err := a.Lifecycle.Alone(ctx, func(ctx context.Context) (err error) { // a move may be about to use what is left of one before
-			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
 			return err
 		})
 		if err != nil && ctx.Err() == nil {
