@@ -930,6 +930,9 @@ type RestoreEstimate struct {
 	// Choices The most urgent first; none when everything can be read
 	Choices []RestoreChoice `json:"choices"`
 
+	// Currency Of the costs, ISO 4217
+	Currency string `json:"currency"`
+
 	// Objects Have to be restored
 	Objects int `json:"objects"`
 

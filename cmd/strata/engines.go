@@ -29,8 +29,13 @@ func openStore(ctx context.Context, key, address string) (driver.Driver, error) 
 	return d, nil
 }
 
-// checkStore fails where two nodes could overwrite each other in the store.
+// checkStore fails where the store does not answer, or two nodes could overwrite each other in it.
 func checkStore(ctx context.Context, key string, d driver.Driver) error {
+	if c, ok := d.(interface{ Reach(context.Context) error }); ok {
+		if err := c.Reach(ctx); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
 	if c, ok := d.(interface{ Check(context.Context) error }); ok {
 		if err := c.Check(ctx); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -44,9 +49,9 @@ func dialStore(ctx context.Context, key, address string) (d driver.Driver, err e
 	scheme, rest, _ := strings.Cut(address, "://")
 	switch scheme {
 	case "s3":
-		d, err = opened(s3store.Open(ctx, address, s3store.Options{}))
+		d, err = opened(s3store.Open(ctx, address, s3store.Options{Unasked: true}))
 	case "minio":
-		d, err = opened(miniostore.Open(ctx, address, miniostore.Options{}))
+		d, err = opened(miniostore.Open(ctx, address, miniostore.Options{Unasked: true}))
 	case "file":
 		d, err = opened(filestore.New(rest, filestore.Options{}))
 	default:

@@ -22,7 +22,7 @@ needed: tenants whose keys are revoked are shown too.
 With --recount the stores are listed and compared with what is counted, which takes minutes
 for millions of objects; it ends with status 2 where they differ. UNNAMED is shown apart and is
 no difference: packs of stores and moves that are under way or were broken off, which go by
-themselves, and facts that are not indexed yet, such as the last one of a closed archive.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
+themselves, and facts that are not indexed yet, as after a crash until the archive is opened.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		list, err := s.usage(ctx, args)
 		if err != nil {
 			return err

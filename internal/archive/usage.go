@@ -44,8 +44,8 @@ type RecountedStore struct {
 	Counted TierUsage // what the index says; Tier is unset, as in the others
 	Listed  TierUsage // what the store has
 	// Unnamed is what it has beside: packs that no fact names, of stores or moves that are under way
-	// or were broken off, which go when their grace has passed; and facts that are not indexed yet, such as the end of a
-	// session, which is when the archive is next opened.
+	// or were broken off, which go when their grace has passed; and facts that are not indexed yet, as
+	// after a crash until the archive is opened.
 	Unnamed TierUsage
 }
 

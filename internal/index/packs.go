@@ -94,10 +94,10 @@ func (b *batch) placePack(t *tenant, study archive.Ref, k archive.PackPlace, fac
 	if p.place.Digest == (archive.Digest{}) {
 		p.place.Digest = k.Digest
 	}
-	moves := p.place.Tier != k.Tier
+	moves := false
 	if bytes.Compare(fact[:], p.fact[:]) > 0 {
 		p.fact = fact
-		if moves {
+		if moves = p.place.Tier != k.Tier; moves {
 			if err := b.shift(t, &p, k.Tier, at); err != nil {
 				return err
 			}

@@ -132,7 +132,7 @@ func TestSettled(t *testing.T) {
 		if yes, err := x.Referenced(ctx, hospital, "hospital/pack/stored"); err != nil || yes {
 			t.Error("the pack of a superseded fact is in use", err)
 		}
-		if list, err := x.DoomedCopies(ctx, hospital, "hospital/pack/stored"); err != nil || len(list) != 1 || !list[0].Since.Equal(x.now()) {
+		if list, err := x.DoomedCopies(ctx, hospital, "hospital/pack/stored"); err != nil || len(list) != 1 || !list[0].Since.Equal(x.now()) || list[0].Moved {
 			t.Error(list, err)
 		}
 		sweep(t, x)

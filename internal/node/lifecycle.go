@@ -36,7 +36,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
-		Mover: ruleMover{a}, Disk: n.disk,
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
 	if l.Restore != nil {
@@ -109,12 +109,17 @@ func (a *Archive) carryOut(ctx context.Context) {
 	})
 }
 
-// removeStrays removes once a day the copies that moves left which never ended.
+// removeStrays removes the copies that moves left which never ended, once a day, or more often
+// where the reaper's grace is shorter.
 func (a *Archive) removeStrays(ctx context.Context) {
-	tick := time.NewTicker(24 * time.Hour)
+	tick := time.NewTicker(min(24*time.Hour, a.n.o.Grace))
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Now: a.n.o.Now})
+		var done move.Strays
+		err := a.Lifecycle.Alone(ctx, func(ctx context.Context) (err error) { // a move may be about to use what is left of one before
+			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			a.slog.Error("removing copies that moves left failed", "error", err)
 		} else if done.Copies > 0 {

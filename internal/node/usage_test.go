@@ -239,7 +239,7 @@ func TestUsageIsARecount(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	if was := checks.Value.String(); was == checks.DefValue { // each takes a second
 		defer flag.Set("rapid.checks", was)
-		if err := flag.Set("rapid.checks", "12"); err != nil {
+		if err := flag.Set("rapid.checks", "8"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -317,7 +317,7 @@ func TestUsageWithoutKeys(t *testing.T) {
 		if err != nil || !r.Equal() || r.Moving || len(r.Stores) != 1 || r.Stores[0].Counted.Objects != u.Tiers[0].Objects {
 			t.Errorf("%+v, %v", r, err)
 		}
-		if n := r.Stores[0].Unnamed.Objects; n != 1 { // that pack; and of the other one the end of its session, which is indexed when it is next opened
+		if n := r.Stores[0].Unnamed.Objects; n != 1 && u.Tenant == a.Tenant || n != 0 && u.Tenant != a.Tenant {
 			t.Errorf("%s: %d objects have no name", u.Tenant, n)
 		}
 	}

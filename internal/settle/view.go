@@ -12,8 +12,8 @@ import (
 	"github.com/strata-pacs/strata/internal/ledger"
 )
 
-// margin is added to the hold window before anything is dropped: an undeletion in its last
-// moment must be in the index by then, whatever the clocks of other nodes say.
+// margin is added to the hold window before anything is dropped, but at most as much again: an
+// undeletion in its last moment must be in the index by then, whatever the clocks of other nodes say.
 const margin = time.Hour
 
 // view is what the index knows of what a key seals of a study: a settled fact is about one key.
@@ -170,7 +170,7 @@ func (s *Settler) drop(ctx context.Context, v *view, deleted []bool) error {
 	for i := range v.instances {
 		in := v.instances[i]
 		if at, ok := since[in.Blob]; ok && deleted[i] {
-			until := at.Add(s.o.Hold + margin)
+			until := at.Add(s.o.Hold + min(margin, s.o.Hold))
 			if !held && !now.Before(until) {
 				v.dropped = append(v.dropped, in)
 				v.deleted = append(v.deleted, deletions[in.Blob])

@@ -1,7 +1,7 @@
 // Package filestore is a driver that keeps objects as files in a folder of a
 // local disk.
 //
-// An object is written to a file below tmp/. Its bytes are put on the disk, then
+// An object is written to a file below tmp/, in a folder of this process. Its bytes are put on the disk, then
 // it is renamed if the name is free (renameat2 with RENAME_NOREPLACE), then every
 // folder touched is synced, and before them every folder made for it. So at a
 // power cut a name never stands for part of an object, and what Commit answered
@@ -23,7 +23,8 @@
 // its last two characters. No folder grows without bound, and numbers or times in
 // ascending order share a folder, whose sync they then share in the journal.
 //
-// One process at a time may use the folder: locking it is the caller's part.
+// One process at a time may work on the folder: locking it is the caller's part. What
+// merely opens it beside that one, as a command does before it finds the server, harms nothing.
 package filestore
 
 import (
@@ -57,9 +58,9 @@ type Options struct {
 
 // Store is a driver.Driver and driver.Mapper. It is safe for concurrent use.
 type Store struct {
-	objects  string // folder of the objects
-	tmp      string // folder of staged objects
-	ordered  bool   // the file system makes changes durable in their order
+	objects  string  // folder of the objects
+	tmp      staging // of staged objects
+	ordered  bool    // the file system makes changes durable in their order
 	headroom int64
 	ballast  *Ballast
 	dirs     dirs
@@ -69,26 +70,26 @@ type Store struct {
 }
 
 // New opens the store in dir, which it makes if it is not there, and removes
-// what an earlier process left unfinished.
+// what processes left unfinished that have ended.
 func New(dir string, o Options) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, classify(err, "opening the store")
 	}
-	s := &Store{objects: filepath.Join(dir, "objects"), tmp: filepath.Join(dir, "tmp"), clock: clock{now: o.Now}}
+	s, tmp := &Store{objects: filepath.Join(dir, "objects"), clock: clock{now: o.Now}}, filepath.Join(dir, "tmp")
 	s.buffers.New = func() any { p := make([]byte, bufferSize); return &p }
 	if s.clock.now == nil {
 		s.clock.now = time.Now
 	}
 	s.busy.keys = map[string]*claim{}
-	if err := os.RemoveAll(s.tmp); err != nil {
-		return nil, classify(err, "removing unfinished objects")
-	}
 	s.dirs.known = map[string]struct{}{}
-	for _, d := range []string{s.objects, s.tmp} {
+	for _, d := range []string{s.objects, tmp} {
 		if err := makeDurable(d); err != nil {
 			return nil, classify(err, "making the store's folders")
 		}
+	}
+	if s.tmp, err = openStaging(tmp); err != nil {
+		return nil, classify(err, "making the folder of unfinished objects")
 	}
 	if err := syncFS(s.objects); err != nil {
 		return nil, classify(err, "syncing the store")

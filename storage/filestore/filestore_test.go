@@ -25,8 +25,12 @@ func open(t testing.TB, dir string, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.end)
 	return s
 }
+
+// end does to the store what the end of its process does.
+func (s *Store) end() { _ = s.tmp.lock.Close() } // it may have ended before
 
 func store(ctx context.Context, s *Store, key string, p []byte) error {
 	w, err := s.Create(ctx, key, driver.CreateOptions{IfAbsent: true})
@@ -74,11 +78,12 @@ func TestStart(t *testing.T) {
 	if _, err := w.Write(make([]byte, 2*bufferSize)); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(s.tmp); err != nil || len(left) != 1 {
+	if left, err := os.ReadDir(s.tmp.dir); err != nil || len(left) != 1 {
 		t.Fatalf("%d staged files, %v", len(left), err)
 	}
+	s.end()
 	s = open(t, dir, Options{Ballast: 4096})
-	if left, err := os.ReadDir(s.tmp); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, "tmp", "*", "*")); err != nil || len(left) != 0 {
 		t.Errorf("%d staged files after a restart, %v", len(left), err)
 	}
 	// The writer of the process that was killed cannot commit any more.

@@ -75,7 +75,7 @@ func TestFull(t *testing.T) {
 			if got, err := b.Get(ctx, "t/pack/001", 1<<20); err != nil || len(got) != len(p) {
 				t.Errorf("reading: %d bytes, %v", len(got), err)
 			}
-			left, err := os.ReadDir(s.tmp)
+			left, err := os.ReadDir(s.tmp.dir)
 			if err != nil || len(left) != 0 {
 				t.Errorf("%d unfinished objects are left, %v", len(left), err)
 			}

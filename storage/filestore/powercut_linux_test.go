@@ -103,6 +103,7 @@ func TestPowerCut(t *testing.T) {
 				s.ordered = c.ordered
 				known.check(t, s)
 				known.busy(t, s, round, func() { powerOff(t, dir) })
+				s.end()
 				cut()
 			}
 			known.check(t, open(t, filepath.Join(dir, "store"), Options{}))

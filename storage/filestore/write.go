@@ -137,7 +137,7 @@ func (w *writer) flush(p []byte) (int, error) {
 }
 
 func (w *writer) open() (err error) {
-	if w.f, err = os.CreateTemp(w.s.tmp, "object-"); err == nil {
+	if w.f, err = os.CreateTemp(w.s.tmp.dir, "object-"); err == nil {
 		w.temp = w.f.Name()
 	}
 	return err
@@ -225,7 +225,7 @@ func (w *writer) settle(path string) error {
 	}
 	// Or a start after a power cut might find the temporary name still there,
 	// remove it, and with it the object's only inode.
-	return syncDir(w.s.tmp)
+	return syncDir(w.s.tmp.dir)
 }
 
 // rename gives the file its name, under the conditions of the options.

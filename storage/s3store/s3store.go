@@ -34,6 +34,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// Now is compared with the store's times; time.Now if nil.
 	Now func() time.Time
+	// Unasked opens the store without asking whether it answers.
+	Unasked bool
 }
 
 // Open returns the store at an address
@@ -78,6 +80,9 @@ func Open(ctx context.Context, address string, o Options) (*s3protocol.Store, er
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	s := s3protocol.New(newClient(cfg, at), at, s3protocol.Options{Now: o.Now})
+	if o.Unasked {
+		return s, nil
+	}
 	if err := s.Reach(ctx); err != nil {
 		return nil, err
 	}

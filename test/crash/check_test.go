@@ -44,7 +44,7 @@ func (w *world) check(t *testing.T, s *server, exact bool, studies, closely []*s
 			}
 			switch want := o.acked && !o.deleted && !st.deleted; {
 			case want && !there:
-				t.Errorf("an acknowledged instance of %d bytes of pixels is not in its study", o.size)
+				t.Errorf("an acknowledged instance of %d bytes of pixels is not in its study; %s", o.size, st.story)
 			case !want && there && (exact || o.deleted || st.deleted):
 				t.Errorf("an instance of %d bytes of pixels is there and should not be (deleted: %v)", o.size, o.deleted || st.deleted)
 			case want:
@@ -168,6 +168,7 @@ func (s *server) retrieve(ctx context.Context, path string) (got retrieved, err 
 		return got, err
 	}
 	r.Header.Set("Accept", `multipart/related; type="application/dicom"; transfer-syntax=*`)
+	s.sign(r)
 	resp, err := s.http.Do(r)
 	if err != nil {
 		return got, err

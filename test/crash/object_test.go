@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 )
 
 const (
@@ -20,7 +21,10 @@ const (
 type study struct {
 	uid, patient, name string
 	objects            []*object
-	deleted            bool // acknowledged; nothing more is sent of it
+	deleted            bool      // acknowledged; nothing more is sent of it
+	gone               time.Time // when it was last deleted
+	doubt              bool      // whether it is deleted now
+	story              []string  // for failures
 }
 
 // object is an instance. Its bytes are made anew whenever they are needed.

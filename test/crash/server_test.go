@@ -41,7 +41,12 @@ func run(m *testing.M) int {
 }
 
 // place is where an archive lies.
-type place struct{ data, index, key, log string }
+type place struct {
+	data, index, key, log string
+	config                string   // file of further settings, or empty
+	token                 string   // that it wants of requests, or empty
+	env                   []string // beyond the ordinary
+}
 
 // newPlace keeps key and log outside of what breaks.
 func newPlace(t *testing.T, data, index string) place {
@@ -53,6 +58,9 @@ func (p place) args(verb string, more ...string) []string {
 	args := append([]string{verb, "--data", p.data, "--key-file", p.key}, more...)
 	if p.index != "" {
 		args = append(args, "--index", p.index)
+	}
+	if p.config != "" {
+		args = append(args, "--config", p.config)
 	}
 	return args
 }
@@ -85,6 +93,7 @@ func launch(t *testing.T, p place) (*server, io.Reader) {
 	defer log.Close()
 	s := &server{place: p, ended: make(chan struct{}), http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	s.cmd = command(context.Background(), p.args("serve", "--listen", "127.0.0.1:0", "--reconcile-every", "2s")...)
+	s.cmd.Env = append(s.cmd.Env, p.env...)
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing of a test that was killed stays
 	out, in, err := os.Pipe()
@@ -160,15 +169,17 @@ func (p place) tail() string {
 	return "end of the server's log:\n" + strings.Join(lines[max(0, len(lines)-25):], "\n")
 }
 
-// must runs a command of the program and holds it to status 0.
-func (p place) must(t *testing.T, verb string) {
+// must runs a command of the program, holds it to status 0 and returns what it wrote.
+func (p place) must(t *testing.T, verb string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := command(ctx, p.args(verb)...)
+	cmd.Env = append(cmd.Env, p.env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("strata %s: %v\n%s\n%s", verb, err, out.Bytes(), p.tail())
 	}
+	return out.String()
 }

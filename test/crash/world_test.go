@@ -28,6 +28,7 @@ type world struct {
 	rnd     *rand.Rand
 	studies []*study
 	large   *object // the large instance on its way
+	did     struct{ deleted, undeleted, doubt int }
 
 	acked, verified atomic.Int64 // instances: acknowledged once, read back
 }
@@ -129,6 +130,13 @@ func (w *world) store(ctx context.Context, s *server, objects ...*object) (statu
 	return status, body, nil
 }
 
+// sign adds the token, where one is wanted.
+func (s *server) sign(r *http.Request) {
+	if s.token != "" {
+		r.Header.Set("Authorization", "Bearer "+s.token)
+	}
+}
+
 // do sends a request and reads a short answer.
 func (s *server) do(ctx context.Context, method, path, contentType string, body io.Reader) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, method, s.base+path, body)
@@ -139,6 +147,7 @@ func (s *server) do(ctx context.Context, method, path, contentType string, body 
 		r.Header.Set("Content-Type", contentType)
 	}
 	r.Header.Set("Accept", "application/dicom+json")
+	s.sign(r)
 	resp, err := s.http.Do(r)
 	if err != nil {
 		return 0, "", fmt.Errorf("%w: %w", errGone, err)

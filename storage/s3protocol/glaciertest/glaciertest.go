@@ -76,6 +76,7 @@ type Server struct {
 	mu        sync.Mutex
 	records   map[name]record
 	uploads   map[string]string // classes by upload
+	begun     int               // restores
 	expedited int               // how many may be under way; negative for no limit
 	rate      float64           // requests in a second; 0 for no limit
 	tokens    float64
@@ -143,6 +144,14 @@ func (s *Server) SetExpedited(atOnce int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expedited = atOnce
+}
+
+// Begun returns how many restores were begun: requests that made one faster or longer, or that
+// never arrived, do not count.
+func (s *Server) Begun() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
 }
 
 // Archive moves an object of INTELLIGENT_TIERING, without versions, to one of its archive tiers, "ARCHIVE_ACCESS" or

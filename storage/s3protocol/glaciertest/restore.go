@@ -64,6 +64,9 @@ func (s *Server) restore(r *http.Request, n name) (*http.Response, error) {
 			next.Ready = rec.Restore.Ready
 		}
 	}
+	if rec.Restore == nil {
+		s.begun++
+	}
 	rec.Restore = &next
 	return answer(r, status, nil), s.set(n, rec)
 }
