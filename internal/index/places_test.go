@@ -108,9 +108,10 @@ func TestPending(t *testing.T) {
 		life = lifeOf(t, x, "1.2.3")
 		setDue(t, x, life.Next(time.Time{}))
 		pending("let go of, but not long enough ago", long, time.UnixMilli(1), false)
-		pending("let go of", time.UnixMilli(1), long, true)
+		later := x.now().Add(time.Hour)
+		pending("let go of", time.UnixMilli(1), later, true)
 		apply(t, x, moves(51, settled.Fact.Study, "hot", "cold", settled.Fact.Packs[0].Object))
-		if got, err := x.Pending(ctx, hospital, time.UnixMilli(1), time.Time{}, long); err != nil || !got {
+		if got, err := x.Pending(ctx, hospital, time.UnixMilli(1), time.Time{}, later); err != nil || !got {
 			t.Errorf("moved: %v, %v", got, err)
 		}
 	})

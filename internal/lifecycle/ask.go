@@ -71,20 +71,12 @@ func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan ar
 
 // planned adds a page of studies to a plan.
 func (k *Keeper) planned(ctx context.Context, p *Planner, lives []archive.StudyLife) error {
-	refs := make([]archive.Ref, len(lives))
-	for i := range lives {
-		refs[i] = lives[i].Study
-	}
-	places, err := k.o.Index.Places(ctx, k.o.Tenant, refs...)
-	if err != nil {
-		return fmt.Errorf("asking where studies are: %w", err)
-	}
 	for i := range lives {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		study := lives[i].Study
-		s := Subject{Study: k.subject(&lives[i], places[i]), Until: func(ctx context.Context) (time.Time, error) {
+		s := Subject{Study: k.subject(&lives[i], placeOf(&lives[i])), Until: func(ctx context.Context) (time.Time, error) {
 			until, _, err := k.o.Retention.Until(ctx, k.o.Tenant, study)
 			return until, err
 		}}

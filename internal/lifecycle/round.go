@@ -163,6 +163,11 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 	return nil
 }
 
+// placeOf is where a study is, as the row says that was read of it.
+func placeOf(l *archive.StudyLife) archive.StudyPlace {
+	return archive.StudyPlace{Tiers: l.Tiers, Settled: l.Loose == 0}
+}
+
 // page looks at studies: those of which nothing is to be done are noted together,
 // the others are worked on one by one, several at once.
 func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
@@ -170,19 +175,11 @@ func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule
 	if err != nil {
 		return err
 	}
-	refs := make([]archive.Ref, len(lives))
-	for i := range lives {
-		refs[i] = lives[i].Study
-	}
-	places, err := k.o.Index.Places(ctx, k.o.Tenant, refs...)
-	if err != nil {
-		return fmt.Errorf("asking where studies are: %w", err)
-	}
 	now := k.o.Now()
 	var next []archive.NextDue
 	var work []judged
 	for i := range lives {
-		if j := k.judge(lives[i], places[i], rules, now, env); j.idle() {
+		if j := k.judge(lives[i], placeOf(&lives[i]), rules, now, env); j.idle() {
 			next = append(next, j.life.Next(j.decision.Next))
 		} else {
 			work = append(work, j)
