@@ -124,6 +124,19 @@ func TestFight(t *testing.T) {
 	w.check(t)
 	w.verify(t)
 	w.apart(t)
+	for range 4 {
+		n := 0
+		_ = filepath.WalkDir(filepath.Join(w.S3.Folder, stacktest.ObjectBucket, "default", "log"), func(_ string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				n++
+			}
+			return nil
+		})
+		t.Logf("log objects %d", n)
+		w.verify(t)
+		_ = w.Postgres
+		time.Sleep(6 * time.Second)
+	}
 	t.Logf("%d rounds, %.0f s: %d kills, %d freezes, %d times PostgreSQL; %d studies, %d instances; %d calls of apply answered, %d refused or lost; %d restores asked for, %d refused or lost; the provider began %d restores by %d requests",
 		rounds, time.Since(began).Seconds(), faults[0], faults[1], faults[2], len(studies), len(w.acked), did.applied.Load(), did.unapplied.Load(), did.restored.Load(), did.unrestored.Load(),
 		provider.Begun(), provider.Faults.Count("restore"))
