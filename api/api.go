@@ -49,6 +49,8 @@ type Options struct {
 	Drills Drills
 	// Restores bring back what lies in an archive tier.
 	Restores Restores
+	// Usage tells what tiers hold.
+	Usage Usage
 
 	// Authorize refuses a request with a fault (Unauthenticated, Forbidden). Nil
 	// lets everyone in: only for a socket that nobody else can open.
@@ -162,6 +164,16 @@ type Drills interface {
 	Status(ctx context.Context, t archive.Tenant) (archive.DrillStatus, error)
 	// Cancel calls the one off that is under way; fault.NotFound when there is none.
 	Cancel(ctx context.Context, t archive.Tenant) error
+}
+
+// Usage tells what tiers hold of tenants; it works while the keys are revoked too.
+type Usage interface {
+	// List returns that of up to limit tenants with names after the given one, ascending.
+	List(ctx context.Context, after archive.Tenant, limit int) ([]archive.Usage, error)
+	// Of returns that of one tenant; fault.NotFound.
+	Of(ctx context.Context, t archive.Tenant) (archive.Usage, error)
+	// Recount lists the stores and compares; fault.NotFound.
+	Recount(ctx context.Context, t archive.Tenant) (archive.Recount, error)
 }
 
 // Jobs shows work in the background.

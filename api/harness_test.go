@@ -30,7 +30,7 @@ func serve(t *testing.T, authorize func(*http.Request) error) *harness {
 	t.Helper()
 	h := &harness{t: t, memory: apitest.New(), log: &lockedBuffer{}, metrics: &metrics{}}
 	m := h.memory
-	s := httptest.NewServer(New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(),
+	s := httptest.NewServer(New(Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(),
 		Authorize: authorize, Person: func(r *http.Request) string { return r.Header.Get("Person") },
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Metrics: h.metrics, Now: func() time.Time { return noon }}))
 	t.Cleanup(s.Close)

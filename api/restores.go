@@ -71,7 +71,7 @@ func (s *server) EstimateRestore(ctx context.Context, r EstimateRestoreRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return EstimateRestore200JSONResponse{Studies: e.Studies, Objects: e.Packs, Bytes: e.Bytes, Choices: each(e.Choices, func(c archive.RestoreChoice) RestoreChoice {
+	return EstimateRestore200JSONResponse{Studies: e.Studies, Objects: e.Packs, Bytes: e.Bytes, Currency: e.Currency, Choices: each(e.Choices, func(c archive.RestoreChoice) RestoreChoice {
 		return RestoreChoice{Priority: string(c.Priority), TypicalSeconds: int64(c.Typical / time.Second), LongestSeconds: int64(c.Longest / time.Second), Cost: c.Cost}
 	})}, nil
 }

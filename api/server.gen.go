@@ -624,6 +624,12 @@ type NewTenant struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// Objects defines model for Objects.
+type Objects struct {
+	Bytes   int64 `json:"bytes"`
+	Objects int64 `json:"objects"`
+}
+
 // Prefetch defines model for Prefetch.
 type Prefetch struct {
 	// Late Of them will hardly be ready in time
@@ -655,6 +661,29 @@ type Problem struct {
 	Status   int     `json:"status"`
 	Title    string  `json:"title"`
 	Type     string  `json:"type"`
+}
+
+// Recount defines model for Recount.
+type Recount struct {
+	// Equal Every store holds what is counted, beside what no fact names
+	Equal bool `json:"equal"`
+
+	// Moving Something was stored or removed meanwhile, so that a difference may be none
+	Moving bool             `json:"moving"`
+	Stores []RecountedStore `json:"stores"`
+	Tenant string           `json:"tenant"`
+}
+
+// RecountedStore What is counted for its tiers, and what a listing has. Of that, `unnamed` is no difference: packs of stores and moves that are
+// under way or were broken off, and facts that are not indexed yet.
+type RecountedStore struct {
+	Counted Objects `json:"counted"`
+	Equal   bool    `json:"equal"`
+	Listed  Objects `json:"listed"`
+
+	// Tiers That share the store
+	Tiers   []string `json:"tiers"`
+	Unnamed Objects  `json:"unnamed"`
 }
 
 // RecoveryDrill defines model for RecoveryDrill.
@@ -831,6 +860,15 @@ type ReleaseReason struct {
 	Reason string `json:"reason"`
 }
 
+// Removing The part of what a tier holds that nothing needs any more, and that goes when its grace has passed
+type Removing struct {
+	Bytes int64 `json:"bytes"`
+
+	// More There is more: only the oldest were added up
+	More    bool  `json:"more"`
+	Objects int64 `json:"objects"`
+}
+
 // Restore defines model for Restore.
 type Restore struct {
 	Asked      time.Time `json:"asked"`
@@ -891,6 +929,9 @@ type RestoreEstimate struct {
 
 	// Choices The most urgent first; none when everything can be read
 	Choices []RestoreChoice `json:"choices"`
+
+	// Currency Of the costs, ISO 4217
+	Currency string `json:"currency"`
 
 	// Objects Have to be restored
 	Objects int `json:"objects"`
@@ -1141,6 +1182,20 @@ type TenantPatch struct {
 	Title *Title `json:"title,omitempty"`
 }
 
+// TenantUsage defines model for TenantUsage.
+type TenantUsage struct {
+	// Currency Of the costs, ISO 4217
+	Currency string `json:"currency"`
+
+	// Month What all tiers cost a month whose prices are known
+	Month float64 `json:"month"`
+
+	// Studies That are shown
+	Studies int64      `json:"studies"`
+	Tenant  string     `json:"tenant"`
+	Tiers   []UsedTier `json:"tiers"`
+}
+
 // TierForecast defines model for TierForecast.
 type TierForecast struct {
 	Bytes int64 `json:"bytes"`
@@ -1188,6 +1243,29 @@ type Undeleted struct {
 
 	// Versions Instances of which an earlier version is shown again
 	Versions int `json:"versions"`
+}
+
+// UsagePage defines model for UsagePage.
+type UsagePage struct {
+	// Next The next page's after; absent on the last
+	Next  *string       `json:"next,omitempty"`
+	Usage []TenantUsage `json:"usage"`
+}
+
+// UsedTier defines model for UsedTier.
+type UsedTier struct {
+	Bytes int64 `json:"bytes"`
+
+	// Gone The configuration has no such tier: what it costs is not known
+	Gone bool `json:"gone"`
+
+	// Month What it costs a month as it is
+	Month   float64 `json:"month"`
+	Objects int64   `json:"objects"`
+
+	// Removing The part of what a tier holds that nothing needs any more, and that goes when its grace has passed
+	Removing Removing `json:"removing"`
+	Tier     string   `json:"tier"`
 }
 
 // Webhook URL that is told of the end: one that the operator allows
@@ -1287,6 +1365,15 @@ type ReportRetentionParams struct {
 
 	// After What the page before gave as next
 	After *HexId `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit The most entries of a page
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListUsageParams defines parameters for ListUsage.
+type ListUsageParams struct {
+	// After The name after which the page begins
+	After *TenantName `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit The most entries of a page
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1489,6 +1576,15 @@ type ServerInterface interface {
 	// Undelete Bring back what there was at a moment, a page at a time
 	// (POST /tenants/{tenant}/undelete)
 	Undelete(ctx echo.Context, tenant TenantPath) error
+	// GetUsage What tiers hold of the tenant, and what it costs
+	// (GET /tenants/{tenant}/usage)
+	GetUsage(ctx echo.Context, tenant TenantPath) error
+	// RecountUsage List the stores and compare
+	// (POST /tenants/{tenant}/usage/recount)
+	RecountUsage(ctx echo.Context, tenant TenantPath) error
+	// ListUsage What tiers hold of every tenant, by its name
+	// (GET /usage)
+	ListUsage(ctx echo.Context, params ListUsageParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2332,6 +2428,63 @@ func (w *ServerInterfaceWrapper) Undelete(ctx echo.Context) error {
 	return err
 }
 
+// GetUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUsage(ctx, tenant)
+	return err
+}
+
+// RecountUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) RecountUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RecountUsage(ctx, tenant)
+	return err
+}
+
+// ListUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUsage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUsageParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUsage(ctx, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2414,6 +2567,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/apply", wrapper.ApplyLifecycle, options.OperationMiddlewares["applyLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/pause", wrapper.PauseLifecycle, options.OperationMiddlewares["pauseLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/resume", wrapper.ResumeLifecycle, options.OperationMiddlewares["resumeLifecycle"]...)
+	router.GET(options.BaseURL+"/usage", wrapper.ListUsage, options.OperationMiddlewares["listUsage"]...)
+	router.GET(options.BaseURL+"/tenants/:tenant/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/usage/recount", wrapper.RecountUsage, options.OperationMiddlewares["recountUsage"]...)
 	router.GET(options.BaseURL+"/tenants/:tenant/restores", wrapper.ListRestores, options.OperationMiddlewares["listRestores"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/restores", wrapper.StartRestore, options.OperationMiddlewares["startRestore"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/restores/estimate", wrapper.EstimateRestore, options.OperationMiddlewares["estimateRestore"]...)
@@ -4280,6 +4436,123 @@ func (response UndeletedefaultApplicationProblemPlusJSONResponse) VisitUndeleteR
 	return err
 }
 
+type GetUsageRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type GetUsageResponseObject interface {
+	VisitGetUsageResponse(w http.ResponseWriter) error
+}
+
+type GetUsage200JSONResponse TenantUsage
+
+func (response GetUsage200JSONResponse) VisitGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUsagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUsagedefaultApplicationProblemPlusJSONResponse) VisitGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RecountUsageRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+}
+
+type RecountUsageResponseObject interface {
+	VisitRecountUsageResponse(w http.ResponseWriter) error
+}
+
+type RecountUsage200JSONResponse Recount
+
+func (response RecountUsage200JSONResponse) VisitRecountUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RecountUsagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RecountUsagedefaultApplicationProblemPlusJSONResponse) VisitRecountUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsageRequestObject struct {
+	Params ListUsageParams
+}
+
+type ListUsageResponseObject interface {
+	VisitListUsageResponse(w http.ResponseWriter) error
+}
+
+type ListUsage200JSONResponse UsagePage
+
+func (response ListUsage200JSONResponse) VisitListUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUsagedefaultApplicationProblemPlusJSONResponse) VisitListUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListJobs List jobs, oldest first
@@ -4414,6 +4687,15 @@ type StrictServerInterface interface {
 	// Undelete Bring back what there was at a moment, a page at a time
 	// (POST /tenants/{tenant}/undelete)
 	Undelete(ctx context.Context, request UndeleteRequestObject) (UndeleteResponseObject, error)
+	// GetUsage What tiers hold of the tenant, and what it costs
+	// (GET /tenants/{tenant}/usage)
+	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
+	// RecountUsage List the stores and compare
+	// (POST /tenants/{tenant}/usage/recount)
+	RecountUsage(ctx context.Context, request RecountUsageRequestObject) (RecountUsageResponseObject, error)
+	// ListUsage What tiers hold of every tenant, by its name
+	// (GET /usage)
+	ListUsage(ctx context.Context, request ListUsageRequestObject) (ListUsageResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -6015,6 +6297,81 @@ func (sh *strictHandler) Undelete(ctx echo.Context, tenant TenantPath) error {
 		return err
 	} else if validResponse, ok := response.(UndeleteResponseObject); ok {
 		return validResponse.VisitUndeleteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetUsage operation middleware
+func (sh *strictHandler) GetUsage(ctx echo.Context, tenant TenantPath) error {
+	var request GetUsageRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUsage(ctx.Request().Context(), request.(GetUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetUsageResponseObject); ok {
+		return validResponse.VisitGetUsageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RecountUsage operation middleware
+func (sh *strictHandler) RecountUsage(ctx echo.Context, tenant TenantPath) error {
+	var request RecountUsageRequestObject
+
+	request.Tenant = tenant
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RecountUsage(ctx.Request().Context(), request.(RecountUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RecountUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RecountUsageResponseObject); ok {
+		return validResponse.VisitRecountUsageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUsage operation middleware
+func (sh *strictHandler) ListUsage(ctx echo.Context, params ListUsageParams) error {
+	var request ListUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUsage(ctx.Request().Context(), request.(ListUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUsageResponseObject); ok {
+		return validResponse.VisitListUsageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

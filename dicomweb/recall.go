@@ -236,11 +236,26 @@ func (s *Server) addRestore(c echo.Context, err error, d *problem.Document) {
 		return
 	}
 	d.Restore = restoreOf(r.status, r.url)
+	d.Detail = detailOf(r.status)
 	h := c.Response().Header()
 	h.Add("Link", "<"+r.url+`>; rel="monitor"`)
 	if wait, going := s.comeBack(r.status); going {
 		h.Set("Retry-After", wait)
 	}
+}
+
+// detailOf says to a person what becomes of what lies in an archive.
+func detailOf(st archive.RestoreStatus) string {
+	const rest = "; metadata, thumbnails and searches answer at once"
+	switch {
+	case st.State == archive.RestoreFailed:
+		return "this lies in an archive, and restoring it failed; ask again, and if that fails too the operator, who is told why" + rest
+	case st.State == archive.RestoreCancelled:
+		return "this lies in an archive, and restoring it was cancelled; ask again to have it restored" + rest
+	case st.Ready.IsZero():
+		return "this lies in an archive and is being restored; ask again later" + rest
+	}
+	return "this lies in an archive and is being restored; it is expected at " + st.Ready.UTC().Format("2006-01-02 15:04 UTC") + rest
 }
 
 // restoreOf is how clients see a restore.

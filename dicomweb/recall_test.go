@@ -129,6 +129,9 @@ func TestArchivedPixels(t *testing.T) {
 		if d.Restore == nil || *d.Restore != want {
 			t.Errorf("%s: the restore is %+v", path, d.Restore)
 		}
+		if d.Detail != "this lies in an archive and is being restored; it is expected at 2026-03-01 12:00 UTC; metadata, thumbnails and searches answer at once" {
+			t.Errorf("%s: %s", path, d.Detail)
+		}
 		if v.recalls() != 1 || v.asked[0].Study != "1.2" || len(*accessed) != 0 {
 			t.Errorf("%s: recalls of %v", path, v.asked)
 		}

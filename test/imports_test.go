@@ -65,6 +65,7 @@ var layers = []struct {
 	{pkg: "internal/lifecycle", may: append([]string{"internal/lifecycle/cost", "internal/lifecycle/rule", "internal/lifecycle/chart"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/chart", may: []string{"internal/fault"}, alien: append([]string{"os"}, noEngines...)},
 	{pkg: "internal/drill", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
+	{pkg: "internal/usage", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	{pkg: "internal/lifecycle/cost", may: []string{"internal/archive"}},
 	{pkg: "internal/restore", may: append([]string{"internal/lifecycle/cost"}, useCase...), alien: noEngines},
 	// It speaks HTTP, and knows nothing of archives but the names of tenants.

@@ -53,7 +53,7 @@ func (r *Restores) Estimate(_ context.Context, _ archive.Tenant, q archive.Resto
 	unlock, err := r.m.lock()
 	defer unlock()
 	r.Last = q
-	e := archive.RestoreEstimate{Studies: 1}
+	e := archive.RestoreEstimate{Studies: 1, Currency: "EUR"}
 	if archived(q) {
 		e.Packs, e.Bytes = 4, 4e9
 		e.Choices = []archive.RestoreChoice{{Priority: archive.Standard, Typical: 4 * time.Hour, Longest: 5 * time.Hour, Cost: 0.25}, {Priority: archive.Bulk, Typical: 8 * time.Hour, Longest: 12 * time.Hour, Cost: 0.1}}

@@ -87,7 +87,7 @@ folder, its key in your configuration folder, and serves this machine alone.`,
 	root.PersistentFlags().StringVar(&a.file, "config", "", "configuration file (YAML); see strata config")
 	flagSettings(root.PersistentFlags(), "data", "tenant", "index", "key-file", "key-passphrase-file", "log.level", "log.format")
 	root.AddCommand(a.serveCommand(), a.importCommand(), a.exportCommand(), a.verifyCommand(), a.rebuildCommand(),
-		a.undeleteCommand(), a.tenantsCommand(), a.keysCommand(), a.shredCommand(), a.retentionCommand(), a.holdCommand(), a.lifecycleCommand(), a.drillCommand(),
+		a.undeleteCommand(), a.tenantsCommand(), a.keysCommand(), a.shredCommand(), a.retentionCommand(), a.holdCommand(), a.lifecycleCommand(), a.usageCommand(), a.drillCommand(),
 		a.restoreCommand(), a.restoresCommand(),
 		a.configCommand(), a.healthCommand(), versionCommand())
 	return root

@@ -61,7 +61,7 @@ func (m *metrics) watch(n *node.Node) {
 	counter("strata_read_cache_misses_total", "Blocks that were fetched from the store.", func(c node.Condition) int64 { return c.Cache.Misses })
 	counter("strata_tier_wrong_hints_total", "Packs that were in another tier than the index said.", func(c node.Condition) int64 { return c.WrongHints })
 	m.watchLifecycle(n.LifecycleCounters())
-	m.registry.MustRegister(&drillAges{drills: n.Drills(), now: time.Now})
+	m.registry.MustRegister(&drillAges{drills: n.Drills(), now: time.Now}, &usageGauges{usage: n.Usage(), restores: n.Restores(), now: time.Now})
 	counter("strata_read_cache_evictions_total", "Blocks that made room in the read cache.", func(c node.Condition) int64 { return c.Cache.Evictions })
 }
 

@@ -157,26 +157,37 @@ func (s *session) showEstimate(e api.RestoreEstimate, err error) error {
 		return err
 	}
 	return s.show(e, func(w io.Writer) {
-		fmt.Fprintf(w, "studies\t%d\nobjects to restore\t%d, %s\n", e.Studies, e.Objects, gigabytes(e.Bytes))
-		if len(e.Choices) > 0 {
-			fmt.Fprintln(w, "\nPRIORITY\tAS A RULE\tAT MOST\tCOST")
+		fmt.Fprintf(w, "studies\t%d\n", e.Studies)
+		if e.Objects == 0 {
+			fmt.Fprintln(w, "\nEverything can be read now.")
+			return
 		}
+		fmt.Fprintf(w, "objects to restore\t%d, %s\n\nPRIORITY\tAS A RULE\tAT MOST\tCOST\n", e.Objects, size(e.Bytes))
 		for _, c := range e.Choices {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), c.Cost)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), price(c.Cost, e.Currency))
 		}
 	})
 }
 
-// gigabytes is a number of bytes as prices have it.
-func gigabytes(n int64) string { return fmt.Sprintf("%.2f GB", float64(n)/1e9) }
+// price is an amount of money, of which a part of a cent is no nothing.
+func price(cost float64, currency string) string {
+	if cost > 0 && cost < 0.01 {
+		return strings.TrimSpace("under 0.01 " + currency)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.2f %s", cost, currency))
+}
 
 // span is a duration to the minute, or to the second below that.
 func span(seconds int64) string {
 	d := time.Duration(seconds) * time.Second
-	if d >= time.Minute {
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	if d < time.Minute {
+		return d.String()
 	}
-	return d.String()
+	s := strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func (s *session) showRestore(r api.Restore, err error) error {
@@ -184,11 +195,15 @@ func (s *session) showRestore(r api.Restore, err error) error {
 		return err
 	}
 	return s.show(r, func(w io.Writer) {
+		if r.Id == nil && r.Objects == 0 && r.State == api.RestoreStateDone {
+			fmt.Fprintln(w, "Everything can be read now.")
+			return
+		}
 		if r.Id != nil {
 			fmt.Fprintf(w, "restore\t%s\n", *r.Id)
 		}
 		fmt.Fprintf(w, "state\t%s\npriority\t%s\nstudies\t%d\nobjects\t%d of %d can be read\nbytes\t%s of %s\n",
-			r.State, r.Priority, r.Studies, r.ObjectsReady, r.Objects, gigabytes(r.BytesReady), gigabytes(r.Bytes))
+			r.State, r.Priority, r.Studies, r.ObjectsReady, r.Objects, size(r.BytesReady), size(r.Bytes))
 		if r.Ready != nil && underWay(r) {
 			fmt.Fprintf(w, "expected\t%s\n", when(r.Ready))
 		}
@@ -196,7 +211,7 @@ func (s *session) showRestore(r api.Restore, err error) error {
 			fmt.Fprintf(w, "readable until\t%s\n", when(r.Until))
 		}
 		if r.Objects > 0 {
-			fmt.Fprintf(w, "cost\t%.2f, estimated\n", r.Cost)
+			fmt.Fprintf(w, "cost\t%s, estimated\n", price(r.Cost, ""))
 		}
 		if r.Failure != nil {
 			fmt.Fprintf(w, "note\t%s\n", *r.Failure)
@@ -244,7 +259,11 @@ func (s *session) followRestore(ctx context.Context, r api.Restore) (api.Restore
 		bar.SetTotal(r.Bytes, false)
 		bar.SetCurrent(r.BytesReady)
 		left.Store(expected(r))
-		if line := fmt.Sprintf("%s: %d of %d objects, %s", r.State, r.ObjectsReady, r.Objects, expected(r)); out == nil && line != said {
+		line := fmt.Sprintf("%s: %d of %d objects", r.State, r.ObjectsReady, r.Objects)
+		if underWay(r) {
+			line += ", " + expected(r)
+		}
+		if out == nil && line != said {
 			said = line
 			fmt.Fprintln(s.stderr, line)
 		}
@@ -267,7 +286,7 @@ func (s *session) followRestore(ctx context.Context, r api.Restore) (api.Restore
 	}
 }
 
-// expected is when the restore is, for people.
+// expected is when the restore is expected, or how it ended, for people.
 func expected(r api.Restore) string {
 	if r.Ready == nil || !underWay(r) {
 		return string(r.State)

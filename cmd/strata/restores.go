@@ -60,7 +60,7 @@ func listRestores(ctx context.Context, s *session, open bool) error {
 			if r.Until != nil {
 				until = when(r.Until)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d/%d\t%s\t%s\t%s\n", *r.Id, r.State, r.Priority, r.Studies, r.ObjectsReady, r.Objects, gigabytes(r.Bytes), ready, until)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d/%d\t%s\t%s\t%s\n", *r.Id, r.State, r.Priority, r.Studies, r.ObjectsReady, r.Objects, size(r.Bytes), ready, until)
 		}
 	})
 }

@@ -21,6 +21,8 @@ type RestoreEstimate struct {
 	Studies int // found
 	Packs   int // objects to restore, which is less than there are where some can be read
 	Bytes   int64
+	// Currency of the costs, ISO 4217.
+	Currency string
 	// Choices, the most urgent first; none when everything can be read.
 	Choices []RestoreChoice
 }

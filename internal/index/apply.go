@@ -148,8 +148,8 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		b.at = min(b.now, e.Fact.ID.Time().UnixMilli())
 	}
 	b.patient, b.shared = encoded{bytes: b.patient.bytes[:0]}, encoded{bytes: b.shared.bytes[:0]}
+	var unmet bool // it was superseded before it came
 	if known {
-		var unmet bool // it was superseded before it came
 		if unmet, err = b.meet(s, e.N); err == nil && unmet {
 			b.tally(t, archive.HotTier, 1, e.Size)
 			if known, err = b.superseded(t, e); err == nil && known {
@@ -190,6 +190,9 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 		err = b.tagged(t, e.Fact)
 	case archive.FactHeld, archive.FactReleased, archive.FactRule:
 		err = b.ordered(t, e.Fact)
+	}
+	if err == nil && unmet {
+		err = b.setPassed(t, e.Fact.Study, s.id, int64(e.N))
 	}
 	if err != nil {
 		return Applied{}, err
@@ -246,6 +249,12 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 			placed[i].Outcome = Shredded
 			continue
 		}
+		if dropped, err := b.isDropped(t, in.Blob); err != nil {
+			return nil, err
+		} else if dropped { // before its study, of which it may be all there is
+			placed[i].Outcome = Deleted
+			continue
+		}
 		var err error
 		if st == nil || st.uid != in.Study {
 			se = nil
@@ -268,12 +277,6 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 		}
 		if id, ok := have[archive.Source{Fact: f.ID, Blob: in.Blob}]; ok { // it was written twice, and restated
 			placed[i] = Placed{ID: id, Outcome: SameDigest}
-			continue
-		}
-		if dropped, err := b.isDropped(t, in.Blob); err != nil {
-			return nil, err
-		} else if dropped {
-			placed[i].Outcome = Deleted
 			continue
 		}
 		r := &row{}
@@ -308,6 +311,8 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 		st.life.loose++
 		st.life.moved = st.life.moved || len(packs) > 0
 		st.dirty = true
+	} else if err := b.lookAgain(t, f.Study); err != nil {
+		return nil, err
 	}
 	if len(lie) == 0 {
 		return placed, nil

@@ -93,6 +93,8 @@ func TestAvailability(t *testing.T) {
 		if err != nil || len(packs) != 2 || !packs[0].Restored.Equal(now.Add(time.Hour)) || !packs[1].Restored.IsZero() {
 			t.Errorf("%+v, %v", packs, err)
 		}
+		apply(t, x, moves(29, ref, "", "cold", pack)) // an older one that comes late
+		wants("restored, and a late fact", archive.Online, archive.Online, archive.Online, "deep")
 		now = now.Add(2 * time.Hour)
 		wants("the copy is gone", archive.Nearline, archive.Nearline, archive.Online, "deep")
 		apply(t, x, moves(32, ref, "", "attic", pack))

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -65,7 +66,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 			out = append(out, e)
 			k := settling[e.Fact.Key]
 			if k == nil {
-				k = &settlement{study: study, key: e.Fact.Key, deleted: map[archive.BlobID]bool{}}
+				k = newSettlement(study, e.Fact.Key)
 				settling[e.Fact.Key] = k
 			}
 			k.stored(e)
@@ -73,7 +74,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 				e.N, e.Object = n+1000, fmt.Sprintf("%s/log/%s/%016d", hospital, testSession, n+1000)
 				out = append(out, e)
 				if rapid.Bool().Draw(t, "known twice") {
-					k.entries = append(k.entries, e.N)
+					k.seen.entries = append(k.seen.entries, e.N)
 				}
 			}
 		case kind == 10:
@@ -96,7 +97,7 @@ func genFacts(t *rapid.T) []archive.Entry {
 				}
 			}
 			k := all[rapid.IntRange(0, len(all)-1).Draw(t, "of")]
-			if kind < 13 || len(k.packs) == 0 {
+			if kind < 13 || len(k.seen.packs) == 0 {
 				out = append(out, k.settle(t, n))
 			} else {
 				out = append(out, k.move(t, n))
@@ -120,34 +121,62 @@ func genFacts(t *rapid.T) []archive.Entry {
 	return out
 }
 
-// settlement is what whoever settles what one key of a study seals knows of it.
+// settlement is what whoever settles what one key of a study seals knows of it, and what is there that it does not know.
 type settlement struct {
-	study     string
-	key       archive.KeyID
+	study   string
+	key     archive.KeyID
+	seen    sight
+	before  sight    // what was seen before the last fact: another settler may not have seen more
+	unseen  []uint64 // live settled facts
+	settled map[uint64]*archive.Fact
+	tiers   map[string]archive.TierName // of packs
+	deleted map[archive.BlobID]bool
+}
+
+// sight is what one settler sees.
+type sight struct {
 	instances []archive.Instance // as they are restated
 	entries   []uint64           // live
 	packs     []archive.PackPlace
-	deleted   map[archive.BlobID]bool
+}
+
+func (s sight) clone() sight {
+	return sight{slices.Clone(s.instances), slices.Clone(s.entries), slices.Clone(s.packs)}
+}
+
+func newSettlement(study string, key archive.KeyID) *settlement {
+	return &settlement{study: study, key: key, settled: map[uint64]*archive.Fact{}, tiers: map[string]archive.TierName{}, deleted: map[archive.BlobID]bool{}}
 }
 
 func (k *settlement) stored(e archive.Entry) {
+	k.before = k.seen.clone()
 	for _, in := range e.Fact.Instances {
 		in.Stated = e.Fact.ID
-		k.instances = append(k.instances, in)
+		k.seen.instances = append(k.seen.instances, in)
 	}
-	k.entries = append(k.entries, e.N)
+	k.seen.entries = append(k.seen.entries, e.N)
 }
 
-// settle restates all in one pack or two, of which one may be an earlier one; now and then it is forgotten again, as
-// if another node had settled at the same time, and it may know less than all of the log.
+// settle restates all in one pack or two, of which one may be an earlier one. It may know less than all of the log, as when
+// several nodes settle at the same time: what the fact before it said, or that there is that fact.
 func (k *settlement) settle(t *rapid.T, n uint64) archive.Entry {
+	s := k.seen
+	late := len(k.before.entries) > 0 && rapid.IntRange(0, 3).Draw(t, "too late") == 0
+	if late {
+		s = k.before
+	} else if rapid.Bool().Draw(t, "seeing others") {
+		s.entries = append(s.entries, k.unseen...)
+		k.unseen = nil
+	}
 	f := &archive.Fact{Kind: archive.FactSettled, Key: k.key, Study: fakeKeys(hospital).Ref(k.study), Chunks: []archive.Chunk{{Data: []byte("zstd"), Size: 4000}}}
 	packs := []archive.PackPlace{{Object: fmt.Sprintf("%s/pack/%d", hospital, n), Size: int64(n), Tier: archive.HotTier}}
-	if len(k.packs) > 0 && rapid.Bool().Draw(t, "keeping a pack") {
-		packs = append(packs, k.packs[0])
+	if len(s.packs) > 0 && rapid.Bool().Draw(t, "keeping a pack") {
+		kept := s.packs[0]
+		kept.Tier = k.tiers[kept.Object]
+		packs = append(packs, kept)
 	}
 	var left []archive.Instance
-	for _, in := range k.instances {
+	for _, in := range s.instances {
 		if k.deleted[in.Blob] && rapid.Bool().Draw(t, "dropping") {
 			f.Dropped = append(f.Dropped, in.Blob)
 			continue
@@ -161,40 +190,54 @@ func (k *settlement) settle(t *rapid.T, n uint64) archive.Entry {
 	if f.Packs = packs; len(left) == 0 {
 		f.Packs, f.Chunks, packs = nil, nil, nil
 	}
-	keep := -1 // an entry that it does not supersede, though it restates what that states
-	if rapid.IntRange(0, 4).Draw(t, "not all") == 0 {
-		keep = rapid.IntRange(0, len(k.entries)-1).Draw(t, "keeping")
-	}
-	entries := slices.Clone(k.entries)
-	if keep >= 0 {
+	entries := slices.Clone(s.entries)
+	if rapid.IntRange(0, 4).Draw(t, "not all") == 0 { // one that it does not supersede, though it restates what that states
+		keep := rapid.IntRange(0, len(entries)-1).Draw(t, "keeping")
 		entries = slices.Delete(entries, keep, keep+1)
 	}
-	slices.Sort(entries)
-	for _, m := range slices.Compact(entries) {
+	for _, m := range entries {
+		if old := k.settled[m]; old != nil {
+			f.Dropped = append(f.Dropped, old.Dropped...)
+		}
 		f.Supersedes = append(f.Supersedes, archive.LogRange{Session: testSession, Range: archive.Range{From: m, To: m}})
 	}
-	if rapid.IntRange(0, 3).Draw(t, "by another node") > 0 {
-		k.instances, k.entries, k.packs = left, append(slices.DeleteFunc(k.entries, func(m uint64) bool { return slices.Contains(entries, m) }), n), packs
+	for _, m := range entries {
+		if old := k.settled[m]; old != nil {
+			f.Supersedes = append(f.Supersedes, old.Supersedes...)
+		}
 	}
+	slices.SortFunc(f.Supersedes, func(a, b archive.LogRange) int { return cmp.Compare(a.From, b.From) })
+	f.Supersedes = slices.Compact(f.Supersedes)
+	k.settled[n] = f
+	for _, p := range packs {
+		k.tiers[p.Object] = p.Tier
+	}
+	if late || rapid.IntRange(0, 3).Draw(t, "by another node") == 0 {
+		k.unseen = append(k.unseen, n)
+		return entry(n, f)
+	}
+	k.before = k.seen.clone()
+	s.entries = slices.DeleteFunc(slices.Clone(s.entries), func(m uint64) bool { return slices.Contains(entries, m) })
+	k.seen = sight{left, append(s.entries, n), packs}
 	return entry(n, f)
 }
 
 // move brings a pack to another tier: hot is one store, cold and deep are another.
 func (k *settlement) move(t *rapid.T, n uint64) archive.Entry {
-	p := &k.packs[rapid.IntRange(0, len(k.packs)-1).Draw(t, "pack")]
+	p := k.seen.packs[rapid.IntRange(0, len(k.seen.packs)-1).Draw(t, "pack")]
 	to := rapid.SampledFrom([]archive.TierName{"hot", "cold", "deep"}).Draw(t, "tier")
-	from := p.Tier
+	from := k.tiers[p.Object]
 	if (from == "hot") == (to == "hot") {
 		from = ""
 	}
-	p.Tier = to
-	k.entries = append(k.entries, n)
+	k.tiers[p.Object] = to
+	k.seen.entries = append(k.seen.entries, n)
 	e := moves(n, fakeKeys(hospital).Ref(k.study), from, to, p.Object)
 	e.Fact.Packs[0].Size = p.Size
 	return e
 }
 
-// tiers is what the index says of packs, of entries of the log and of what is to be deleted.
+// tiers is what the index says of packs and of entries of the log.
 func tiers(t fatal, x *Index, name archive.Tenant) string {
 	ctx := context.Background()
 	var out strings.Builder
@@ -228,19 +271,32 @@ func tiers(t fatal, x *Index, name archive.Tenant) string {
 		sort.Strings(series)
 		fmt.Fprintln(&out, series)
 	}
+	return out.String()
+}
+
+// inStore is what the index says of what is in the store, and which objects of the log are to be deleted.
+func inStore(t fatal, x *Index, name archive.Tenant) (text string, doomed []string) {
+	ctx := context.Background()
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	var lines []string
 	for _, moved := range []bool{false, true} {
 		list, err := x.Doomed(ctx, name, x.now().Add(time.Hour), moved, 0, 1000)
 		check(err)
 		for _, d := range list {
 			lines = append(lines, fmt.Sprint(d.Object, d.Tier, d.Size, moved))
+			doomed = append(doomed, d.Object)
 		}
 	}
 	sort.Strings(lines)
 	usage, err := x.TierUsage(ctx, name)
 	check(err)
-	fmt.Fprintln(&out, lines, usage)
-	return out.String()
+	p, err := x.Progress(ctx, name)
+	check(err)
+	return fmt.Sprintln(lines, usage, p), doomed
 }
 
 func ref(study string) []byte {
@@ -419,16 +475,14 @@ func answers(t fatal, x *Index, name archive.Tenant, es []archive.Entry) string 
 	check(err)
 	fmt.Fprintln(&out, n, "studies")
 	out.WriteString(orders(t, x, name))
-	p, err := x.Progress(ctx, name)
-	check(err)
-	fmt.Fprintln(&out, p)
 	return out.String()
 }
 
 type fatal interface{ Fatal(...any) }
 
 // TestOrderDoesNotMatter: the index is a function of the set of facts. Any order of them, in
-// transactions of any size, as a rebuild or not, on one node or several, gives the same answers.
+// transactions of any size, as a rebuild or not, on one node or several, gives the same answers; and so
+// do those that are left when what they supersede was deleted.
 func TestOrderDoesNotMatter(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		dir := t.TempDir()
@@ -466,8 +520,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // testOrder draws facts and applies them on nodes that share an empty tenant.
 func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.Tenant, done func())) {
 	ctx := context.Background()
-	build := func(rt *rapid.T, es []archive.Entry, bulk bool) string {
-		all := es
+	build := func(rt *rapid.T, all, es []archive.Entry, bulk bool) (says, has string, doomed []string) {
 		nodes, name, done := open(rt)
 		defer done()
 		es = inTenant(es, name)
@@ -492,19 +545,49 @@ func testOrder(t *testing.T, open func(*rapid.T) (nodes []*Index, name archive.T
 			}
 			es = es[n:]
 		}
-		out := answers(rt, nodes[0], name, all) + tiers(rt, nodes[0], name)
-		return strings.ReplaceAll(out, string(name)+"/", string(hospital)+"/")
+		here := func(text string) string { return strings.ReplaceAll(text, string(name)+"/", string(hospital)+"/") }
+		has, doomed = inStore(rt, nodes[0], name)
+		for i := range doomed {
+			doomed[i] = here(doomed[i])
+		}
+		return here(answers(rt, nodes[0], name, all) + tiers(rt, nodes[0], name)), here(has), doomed
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genFacts(rt)
-		want := build(rt, es, false)
+		want, has, doomed := build(rt, es, es, false)
 		for i := range 2 {
-			got := build(rt, rapid.Permutation(es).Draw(rt, "order"), i == 1 && rapid.Bool().Draw(rt, "bulk"))
-			if got != want {
-				rt.Fatalf("in another order:\n%s\ninstead of\n%s", got, want)
+			got, have, _ := build(rt, es, rapid.Permutation(es).Draw(rt, "order"), i == 1 && rapid.Bool().Draw(rt, "bulk"))
+			if got+have != want+has {
+				rt.Fatal("another order gives", differing(got+have, want+has))
 			}
 		}
+		left := slices.DeleteFunc(slices.Clone(es), func(e archive.Entry) bool { return slices.Contains(doomed, e.Object) })
+		if len(left) == len(es) {
+			return
+		}
+		if got, _, _ := build(rt, es, rapid.Permutation(left).Draw(rt, "order of what is left"), rapid.Bool().Draw(rt, "bulk")); got != want {
+			rt.Fatal("without what is to be deleted", differing(got, want))
+		}
 	})
+}
+
+// differing are the lines in which two answers differ.
+func differing(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	var out strings.Builder
+	for i := range max(len(a), len(b)) {
+		var x, y string
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if x != y {
+			fmt.Fprintf(&out, "\n%s\ninstead of\n%s", x, y)
+		}
+	}
+	return out.String()
 }
 
 // inTenant are the entries as they are in the log of a tenant.

@@ -13,14 +13,15 @@ import (
 )
 
 // A settled fact supersedes entries of the log: their objects are doomed, and their numbers count as applied, whether they
-// were met before or not, so that nobody looks for them. One that is met later is doomed then; unless something
-// that it states is neither restated nor dropped, which then is as if it had not been superseded.
+// were met before or not, so that nobody looks for them. One that is met later is doomed then. As long as something
+// that it states is neither restated nor dropped it stays nevertheless, and goes when that has come.
 
 // live is a live entry in the writer's hands.
 type live struct {
 	session, n, size int64
+	fact             archive.FactID
 	key              archive.KeyID
-	closed           bool
+	closed, passed   bool
 	packs            []string
 }
 
@@ -40,9 +41,10 @@ func (b *batch) putEntry(t *tenant, s *session, e *archive.Entry, key archive.Ke
 }
 
 func (b *batch) entriesOf(t *tenant, study archive.Ref) (out []live, err error) {
-	err = b.c.query(context.Background(), `SELECT session, n, size, key, packs, closed FROM entries WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
-		e := live{session: integer(v[0]), n: integer(v[1]), size: integer(v[2]), closed: integer(v[5]) != 0}
+	err = b.c.query(context.Background(), `SELECT session, n, size, key, packs, closed, passed, fact FROM entries WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
+		e := live{session: integer(v[0]), n: integer(v[1]), size: integer(v[2]), closed: integer(v[5]) != 0, passed: integer(v[6]) != 0}
 		copy(e.key[:], blob(v[3]))
+		copy(e.fact[:], blob(v[7]))
 		if names := text(v[4]); names != "" {
 			e.packs = strings.Split(names, "\n")
 		}
@@ -97,15 +99,15 @@ func (b *batch) bury(t *tenant, f *archive.Fact, packs []archive.PackPlace) erro
 }
 
 // closeEntries notes which entries of the study nobody can read any more. Their objects stay in the log, unless a settled
-// fact supersedes them; their packs go.
-func (b *batch) closeEntries(t *tenant, f *archive.Fact, closed map[archive.KeyID]bool, lies map[string]bool) error {
+// fact supersedes them; their packs go. stands are the facts that say where rows of the study lie.
+func (b *batch) closeEntries(t *tenant, f *archive.Fact, closed map[archive.KeyID]bool, stands map[archive.FactID]bool) error {
 	all, err := b.entriesOf(t, f.Study)
 	if err != nil {
 		return err
 	}
 	for i := range all {
 		e := &all[i]
-		if e.closed || !closed[e.key] || e.holds(lies, "") {
+		if e.closed || !closed[e.key] || stands[e.fact] {
 			continue
 		}
 		if err := b.c.exec(`UPDATE entries SET closed = TRUE, packs = NULL WHERE tenant = ? AND study = ? AND session = ? AND n = ?`, t.id, f.Study[:], e.session, e.n); err != nil {
@@ -115,24 +117,43 @@ func (b *batch) closeEntries(t *tenant, f *archive.Fact, closed map[archive.KeyI
 			return err
 		}
 	}
+	return b.release(t, f, all, stands)
+}
+
+// release ends entries that were superseded and stayed, as far as no row lies where they say any more.
+func (b *batch) release(t *tenant, f *archive.Fact, all []live, stands map[archive.FactID]bool) error {
+	since := f.ID.Time().UnixMilli()
+	for i := range all {
+		e := &all[i]
+		if !e.passed || stands[e.fact] {
+			continue
+		}
+		if err := b.dropEntry(t, f.Study, e, since); err != nil {
+			return err
+		}
+		var name string
+		if _, err := b.c.one(`SELECT name FROM sessions WHERE id = ?`, func(v []driver.Value) error {
+			name = objectName(t, text(v[0]), uint64(e.n))
+			return nil
+		}, e.session); err != nil {
+			return err
+		}
+		if err := b.doom(t, name, archive.HotTier, e.size, since, false, false); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// holds reports whether something lies in the entry's object, or in its packs.
-func (e *live) holds(lies map[string]bool, object string) bool {
-	return lies[object] || slices.ContainsFunc(e.packs, func(p string) bool { return lies[p] })
+// setPassed notes that a live entry was superseded and stays.
+func (b *batch) setPassed(t *tenant, study archive.Ref, session, n int64) error {
+	return b.c.exec(`UPDATE entries SET passed = TRUE WHERE tenant = ? AND study = ? AND session = ? AND n = ?`, t.id, study[:], session, n)
 }
 
-// supersede applies what a settled fact says of entries of the log. lies are the objects that rows of the study lie in
-// now: what a row lies in stays, whatever the fact says.
-func (b *batch) supersede(t *tenant, e *archive.Entry, lies map[string]bool) error {
+// supersede applies what a settled fact says of entries of the log. stands are the facts that say where rows of the study
+// lie: their entries stay, whatever the fact says.
+func (b *batch) supersede(t *tenant, e *archive.Entry, stands map[archive.FactID]bool) error {
 	f := e.Fact
-	if len(f.Supersedes) == 0 {
-		return nil
-	}
-	for i := range f.Packs {
-		delete(lies, f.Packs[i].Object) // which the fact names itself
-	}
 	all, err := b.entriesOf(t, f.Study)
 	if err != nil {
 		return err
@@ -169,9 +190,16 @@ func (b *batch) supersede(t *tenant, e *archive.Entry, lies map[string]bool) err
 				continue
 			}
 			old, object := at[place{s.id, int64(n)}], objectName(t, r.Session, n)
-			if old == nil || old.holds(lies, object) {
+			if old == nil {
 				continue
 			}
+			if stands[old.fact] {
+				if err := b.setPassed(t, f.Study, s.id, int64(n)); err != nil {
+					return err
+				}
+				continue
+			}
+			old.passed = false // it is seen to here
 			if err := b.dropEntry(t, f.Study, old, since); err != nil {
 				return err
 			}
@@ -187,7 +215,10 @@ func (b *batch) supersede(t *tenant, e *archive.Entry, lies map[string]bool) err
 			return err
 		}
 	}
-	return nil
+	if err := b.release(t, f, all, stands); err != nil {
+		return err
+	}
+	return b.lookAgain(t, f.Study)
 }
 
 // objectName is the name of an object of the tenant's log (storage/FORMAT.md).
@@ -272,7 +303,7 @@ func (b *batch) superseded(t *tenant, e *archive.Entry) (bool, error) {
 			if _, err := x.run(); err != nil {
 				return false, err
 			}
-			if err := b.supersede(t, e, x.lies); err != nil {
+			if err := b.supersede(t, e, x.stands); err != nil {
 				return false, err
 			}
 		}
@@ -316,7 +347,7 @@ func sourceOf(f *archive.Fact, i int) archive.Source {
 	return archive.Source{Fact: f.ID, Blob: in.Blob}
 }
 
-// restated returns the rows of what the fact states that a settled fact has placed.
+// restated returns the rows of what the fact states that a settled fact has placed, a later one.
 func (b *batch) restated(t *tenant, f *archive.Fact) (map[archive.Source]int64, error) {
 	have := map[archive.Source]int64{}
 	seen := map[[2]string]bool{}
@@ -342,7 +373,7 @@ func (b *batch) restated(t *tenant, f *archive.Fact) (map[archive.Source]int64, 
 			continue
 		}
 		err = b.rowsIn(t, e.id, func(r *row) error {
-			if r.placed != (archive.FactID{}) {
+			if r.placed != (archive.FactID{}) && (f.Kind == archive.FactStored || bytes.Compare(r.placed[:], f.ID[:]) > 0) {
 				have[r.Source] = r.ID
 			}
 			return nil

@@ -18,6 +18,14 @@ type row struct {
 	placed archive.FactID // the settled fact that says where it lies; zero: the one that stored it
 }
 
+// statedBy returns the fact that says where the row's blob lies.
+func (r *row) statedBy() archive.FactID {
+	if r.placed != (archive.FactID{}) {
+		return r.placed
+	}
+	return r.Source.Fact
+}
+
 const (
 	hasChunk = 1 << iota
 	hasReplaces

@@ -156,7 +156,7 @@ func (b *batch) findPlaces(s *study) error {
 	s.life.moved, s.life.loose, s.life.tiers = false, 0, nil
 	const tiers = `SELECT DISTINCT tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0 ORDER BY tier`
 	return b.c.together(
-		numberOf(&s.life.loose, `SELECT count(*) FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, s.t.id, s.ref[:], int64(archive.FactStored)),
+		numberOf(&s.life.loose, `SELECT count(*) FROM entries WHERE tenant = ? AND study = ? AND kind = ? AND NOT closed`, s.t.id, s.ref[:], int64(archive.FactStored)),
 		question{tiers, []driver.Value{s.t.id, s.ref[:]}, func(v []driver.Value) error {
 			s.life.tiers = append(s.life.tiers, strings.Clone(text(v[0])))
 			return nil

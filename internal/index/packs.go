@@ -94,10 +94,10 @@ func (b *batch) placePack(t *tenant, study archive.Ref, k archive.PackPlace, fac
 	if p.place.Digest == (archive.Digest{}) {
 		p.place.Digest = k.Digest
 	}
-	moves := p.place.Tier != k.Tier
+	moves := false
 	if bytes.Compare(fact[:], p.fact[:]) > 0 {
 		p.fact = fact
-		if moves {
+		if moves = p.place.Tier != k.Tier; moves {
 			if err := b.shift(t, &p, k.Tier, at); err != nil {
 				return err
 			}
@@ -165,9 +165,13 @@ func (b *batch) unrefPack(t *tenant, name string, since int64) error {
 	return b.doom(t, name, p.place.Tier, p.place.Size, since, false, false)
 }
 
-// doom has the copy of an object in a tier deleted some time after since. count: it was not counted for the tier until now.
+// doom has the copy of an object in a tier deleted some time after a fact let go of it: since. Whoever reads it learnt of it
+// from this index, though, which may hear of the fact long after that: then it is now, unless the index is only being made.
+// count: it was not counted for the tier until now.
 func (b *batch) doom(t *tenant, object string, tier archive.TierName, size, since int64, moved, count bool) error {
-	since = min(since, b.now)
+	if since = min(since, b.now); !b.late {
+		since = b.now
+	}
 	if !count {
 		return b.c.exec(`INSERT INTO doomed (tenant, object, tier, size, since, moved) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, object, tier) DO UPDATE
 			SET moved = (doomed.moved OR excluded.moved), since = CASE WHEN doomed.since < excluded.since THEN excluded.since ELSE doomed.since END`,

@@ -39,11 +39,11 @@ func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...arch
 				refs[i] = studies[i][:]
 			}
 			return c.query(ctx, `SELECT DISTINCT study, tier FROM packs WHERE tenant = ? AND study = ANY (?::bytea[]) AND refs > 0
-				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ANY (?::bytea[]) AND kind = ?`, place, t.id, refs, t.id, refs, stored)
+				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ANY (?::bytea[]) AND kind = ? AND NOT closed`, place, t.id, refs, t.id, refs, stored)
 		}
 		for i := range studies {
 			err := c.query(ctx, `SELECT DISTINCT study, tier FROM packs WHERE tenant = ? AND study = ? AND refs > 0
-				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ? AND kind = ?`, place, t.id, studies[i][:], t.id, studies[i][:], stored)
+				UNION ALL SELECT DISTINCT study, '' FROM entries WHERE tenant = ? AND study = ? AND kind = ? AND NOT closed`, place, t.id, studies[i][:], t.id, studies[i][:], stored)
 			if err != nil {
 				return err
 			}
@@ -82,15 +82,15 @@ func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo, mo
 	return pending, err
 }
 
-// maxLetGo bounds the objects that LetGo adds up.
-const maxLetGo = 100_000
+// MaxLetGo bounds the objects that LetGo and Removing add up: of those that were moved, and of the others.
+const MaxLetGo = 100_000
 
 // LetGo returns about how many bytes of a tier are still there and will be removed: of the oldest objects, if there are very many.
 func (x *Index) LetGo(ctx context.Context, name archive.Tenant, tier archive.TierName) (bytes int64, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
 		for _, moved := range []bool{false, true} {
 			n, err := c.integer(`SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM (SELECT tier, size FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT (?+0)) AS d WHERE tier = ?`,
-				t.id, moved, int64(maxLetGo), string(tier))
+				t.id, moved, int64(MaxLetGo), string(tier))
 			if err != nil {
 				return err
 			}

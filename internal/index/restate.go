@@ -45,10 +45,7 @@ func (b *batch) settled(t *tenant, s *session, e *archive.Entry) ([]Placed, erro
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range f.Packs {
-		delete(x.lies, k.Object) // for these the fact itself stands now
-	}
-	return placed, b.supersede(t, e, x.lies)
+	return placed, b.supersede(t, e, x.stands)
 }
 
 // restating is the study of a settled fact in hand, whole.
@@ -57,12 +54,12 @@ type restating struct {
 	t *tenant
 	f *archive.Fact
 
-	st    *study
-	rows  []lying
-	lies  map[string]bool // objects that rows lie in
-	chunk []int64         // identities of the fact's chunks, 0 where none is needed yet
-	used  map[int64]bool  // chunks that stay
-	old   map[int64]bool  // chunks that may not
+	st     *study
+	rows   []lying
+	stands map[archive.FactID]bool // that say where rows lie
+	chunk  []int64                 // identities of the fact's chunks, 0 where none is needed yet
+	used   map[int64]bool          // chunks that stay
+	old    map[int64]bool          // chunks that may not
 }
 
 // lying is a row in its series.
@@ -83,8 +80,19 @@ func (x *restating) run() (placed []Placed, err error) {
 	if err := b.dropBlobs(t, f); err != nil {
 		return nil, err
 	}
-	if x.st, err = b.study(t, ref, uid, len(f.Instances) > 0); err != nil || x.st == nil {
-		return nil, err
+	states := false // something that no fact drops
+	placed = make([]Placed, len(f.Instances))
+	for i := range f.Instances {
+		dropped, err := b.isDropped(t, f.Instances[i].Blob)
+		if err != nil {
+			return nil, err
+		}
+		if states = states || !dropped; dropped {
+			placed[i].Outcome = Deleted
+		}
+	}
+	if x.st, err = b.study(t, ref, uid, states); err != nil || x.st == nil {
+		return placed, err
 	}
 	if err := x.load(); err != nil {
 		return nil, err
@@ -92,15 +100,15 @@ func (x *restating) run() (placed []Placed, err error) {
 	if again, err := x.purge(); err != nil {
 		return nil, err
 	} else if again {
-		if x.st, err = b.study(t, ref, uid, len(f.Instances) > 0); err != nil || x.st == nil {
-			return nil, err
+		if x.st, err = b.study(t, ref, uid, states); err != nil || x.st == nil {
+			return placed, err
 		}
 		if err := x.load(); err != nil {
 			return nil, err
 		}
 	}
 	if len(f.Instances) > 0 {
-		if placed, err = x.place(); err != nil {
+		if err := x.place(placed); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +145,7 @@ func (b *batch) isDropped(t *tenant, id archive.BlobID) (bool, error) {
 
 // load reads every row of the study, as far as they are in the database.
 func (x *restating) load() error {
-	x.rows, x.lies = nil, map[string]bool{}
+	x.rows, x.stands = nil, map[archive.FactID]bool{}
 	all, err := x.b.allSeries(x.st)
 	if err != nil {
 		return err
@@ -201,7 +209,7 @@ func (x *restating) purge() (again bool, err error) {
 	}
 	x.rows = stay
 	st := x.st
-	st.received, st.updated, st.key, st.dirty = int64(^uint64(0)>>1), 0, archive.KeyID{}, true
+	st.received, st.updated, st.key, st.settled, st.dirty = int64(^uint64(0)>>1), 0, archive.KeyID{}, false, true
 	for _, l := range stay {
 		st.counts(l.r)
 	}
@@ -231,9 +239,9 @@ func (x *restating) remove(l lying) error {
 	return b.regroup(l.e, l.r.UIDs.Instance, actionReplace)
 }
 
-// place moves rows to where the fact says that they lie, and makes those that are not there.
-func (x *restating) place() ([]Placed, error) {
-	b, t, f := x.b, x.t, x.f
+// place moves rows to where the fact says that they lie, and makes those that are not there: but for what is dropped.
+func (x *restating) place(placed []Placed) error {
+	f := x.f
 	by := make(map[archive.Source][]lying, len(x.rows))
 	for _, l := range x.rows {
 		by[l.r.Source] = append(by[l.r.Source], l)
@@ -242,18 +250,12 @@ func (x *restating) place() ([]Placed, error) {
 	if x.old == nil {
 		x.old = map[int64]bool{}
 	}
-	placed := make([]Placed, len(f.Instances))
 	to := map[*row]*archive.Instance{}
 	var made []int // instances that need a row
 	for i := range f.Instances {
 		in := &f.Instances[i]
 		source := archive.Source{Fact: in.Stated, Blob: in.Blob}
-		dropped, err := b.isDropped(t, in.Blob)
-		if err != nil {
-			return nil, err
-		}
-		if dropped {
-			placed[i].Outcome = Deleted
+		if placed[i].Outcome == Deleted { // dropped
 			continue
 		}
 		same := by[source]
@@ -272,7 +274,7 @@ func (x *restating) place() ([]Placed, error) {
 				l, o = o, l
 			}
 			if err := x.remove(o); err != nil {
-				return nil, err
+				return err
 			}
 			o.r.ID = 0
 		}
@@ -289,16 +291,16 @@ func (x *restating) place() ([]Placed, error) {
 		}
 	}
 	if err := x.chunksOf(to); err != nil {
-		return nil, err
+		return err
 	}
 	for _, l := range x.rows {
 		if in := to[l.r]; in != nil {
 			if err := x.relocate(l.r, in); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return placed, x.make(made, placed)
+	return x.make(made, placed)
 }
 
 var outcomeOf = [...]archive.Outcome{StateVisible: Visible, StateHidden: HiddenVersion, StateDeleted: Deleted}
@@ -398,7 +400,7 @@ func (x *restating) finish() error {
 		if lie[l.e] == nil {
 			lie[l.e] = map[string]bool{}
 		}
-		lie[l.e][l.r.At.Object], x.lies[l.r.At.Object] = true, true
+		lie[l.e][l.r.At.Object], x.stands[l.r.statedBy()] = true, true
 	}
 	return x.b.mapPacks(x.t, x.f.Study, lie, true)
 }

@@ -130,10 +130,10 @@ func (b *batch) checkpoint(t *tenant, f *archive.Fact) error {
 	return nil
 }
 
-// Progress returns the progress of every session of the tenant that the index has heard of.
+// Progress returns the progress of every session of the tenant that the index has heard of. It needs no key of the tenant.
 func (x *Index) Progress(ctx context.Context, name archive.Tenant) (map[string]Progress, error) {
 	out := map[string]Progress{}
-	err := x.read(ctx, name, func(c *conn, t *tenant) error {
+	err := x.keyless(ctx, name, func(c *conn, id int64) error {
 		// One statement, so that it is one moment.
 		return c.query(ctx, `SELECT s.name, s.high, s.last, s.ended, a.n FROM sessions s LEFT JOIN ahead a ON a.session = s.id
 			WHERE s.tenant = ? ORDER BY s.id, a.n`, func(v []driver.Value) error {
@@ -153,7 +153,7 @@ func (x *Index) Progress(ctx context.Context, name archive.Tenant) (map[string]P
 			}
 			out[text(v[0])] = p
 			return nil
-		}, t.id)
+		}, id)
 	})
 	return out, err
 }

@@ -132,8 +132,8 @@ func TestSettled(t *testing.T) {
 		if yes, err := x.Referenced(ctx, hospital, "hospital/pack/stored"); err != nil || yes {
 			t.Error("the pack of a superseded fact is in use", err)
 		}
-		if since, ok, err := x.DoomedSince(ctx, hospital, "hospital/pack/stored"); err != nil || !ok || !since.Equal(factID(20).Time()) {
-			t.Error(since, ok, err)
+		if list, err := x.DoomedCopies(ctx, hospital, "hospital/pack/stored"); err != nil || len(list) != 1 || !list[0].Since.Equal(x.now()) || list[0].Moved {
+			t.Error(list, err)
 		}
 		sweep(t, x)
 		if u := usage(t, x); u["hot"] != [2]int64{2, 2020} || count(t, x, "packs") != 1 {

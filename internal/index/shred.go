@@ -37,7 +37,7 @@ func (b *batch) keyClosed(t *tenant, f *archive.Fact) error {
 			return err
 		}
 	}
-	if err := b.closeEntries(t, f, closed, x.lies); err != nil {
+	if err := b.closeEntries(t, f, closed, x.stands); err != nil {
 		return err
 	}
 	return b.lookAgain(t, f.Study)
@@ -51,11 +51,11 @@ type excision struct {
 	gone func(*row) bool // which rows are to go
 
 	all    []*series
-	kept   []*row           // the others, whole
-	chunks map[int64]bool   // whether they are kept
-	lies   map[string]bool  // objects that rows lie in that are kept
-	blobs  []archive.BlobID // that are not
-	words  map[word]bool    // of the study's sets of attributes
+	kept   []*row                  // the others, whole
+	chunks map[int64]bool          // whether they are kept
+	stands map[archive.FactID]bool // that say where rows lie that are kept
+	blobs  []archive.BlobID        // that are not
+	words  map[word]bool           // of the study's sets of attributes
 }
 
 // run takes out rows, if there are such.
@@ -72,7 +72,7 @@ func (x *excision) run() error {
 
 // look finds out what is there; false where none of it is to go.
 func (x *excision) look() (found bool, err error) {
-	x.chunks, x.lies, x.words = map[int64]bool{}, map[string]bool{}, map[word]bool{}
+	x.chunks, x.stands, x.words = map[int64]bool{}, map[archive.FactID]bool{}, map[word]bool{}
 	if x.all, err = x.b.allSeries(x.st); err != nil {
 		return false, err
 	}
@@ -103,7 +103,7 @@ func (x *excision) look() (found bool, err error) {
 				x.blobs = append(x.blobs, r.Blob)
 				return nil
 			}
-			x.lies[r.At.Object] = true
+			x.stands[r.statedBy()] = true
 			r.Study, r.UIDs.Series = x.st.uid, e.uid
 			r.Patient, r.Instance.Series = sets[r.sv], of[r.ev]
 			x.kept = append(x.kept, r)

@@ -145,6 +145,8 @@ func (b *batch) study(t *tenant, ref archive.Ref, uid string, create bool) (*stu
 		if s.life.tags, err = b.tagsOf(t, ref); err != nil {
 			return nil, err
 		}
+		k := b.w.known[t.id]
+		s.life.moved = k.closed > 0 || k.dropped > 0 // the log may have entries of it that left no row
 	}
 	b.w.studies.put(k, s)
 	b.touch(s)

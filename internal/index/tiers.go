@@ -96,14 +96,16 @@ func (x *Index) Doomed(ctx context.Context, name archive.Tenant, before time.Tim
 	return out, err
 }
 
-// DoomedSince returns since when a copy of the object is to be deleted, the latest where there are several.
-func (x *Index) DoomedSince(ctx context.Context, name archive.Tenant, object string) (since time.Time, ok bool, err error) {
+// DoomedCopies returns the copies of an object that are to be deleted.
+func (x *Index) DoomedCopies(ctx context.Context, name archive.Tenant, object string) (out []archive.Doomed, err error) {
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		ms, err := c.integer(`SELECT max(since) FROM doomed WHERE tenant = ? AND object = ?`, t.id, object)
-		since, ok = time.UnixMilli(ms).UTC(), ms != 0
-		return err
+		return c.query(ctx, `SELECT id, tier, size, since, moved FROM doomed WHERE tenant = ? AND object = ? ORDER BY id`, func(v []driver.Value) error {
+			out = append(out, archive.Doomed{ID: integer(v[0]), Object: object, Tier: archive.TierName(text(v[1])), Size: integer(v[2]),
+				Since: time.UnixMilli(integer(v[3])).UTC(), Moved: integer(v[4]) != 0})
+			return nil
+		}, t.id, object)
 	})
-	return since, ok, err
+	return out, err
 }
 
 // Undoom notes that copies are gone, or are to stay after all: they count for their tier no longer.
@@ -138,13 +140,13 @@ func (x *Index) Undoom(ctx context.Context, name archive.Tenant, ids ...int64) e
 	})
 }
 
-// TierUsage returns what each tier holds of the tenant, by name.
+// TierUsage returns what each tier holds of the tenant, by name. It needs no key of the tenant.
 func (x *Index) TierUsage(ctx context.Context, name archive.Tenant) (out []archive.TierUsage, err error) {
-	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+	err = x.keyless(ctx, name, func(c *conn, id int64) error {
 		return c.query(ctx, `SELECT tier, objects, bytes FROM tier_usage WHERE tenant = ? AND objects > 0 ORDER BY tier`, func(v []driver.Value) error {
 			out = append(out, archive.TierUsage{Tier: archive.TierName(text(v[0])), Objects: integer(v[1]), Bytes: integer(v[2])})
 			return nil
-		}, t.id)
+		}, id)
 	})
 	return out, err
 }

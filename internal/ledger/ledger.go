@@ -98,6 +98,7 @@ type Log struct {
 	free   []uint64 // taken but not written, ascending
 	high   uint64   // largest number written
 	closed bool
+	end    *archive.Entry // that ended the session
 	active sync.WaitGroup
 }
 

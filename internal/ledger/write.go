@@ -161,8 +161,18 @@ func (l *Log) Close(ctx context.Context) error {
 			return fmt.Errorf("ending the session of the log: %w", err)
 		}
 	}
-	if _, err := l.append(ctx, &archive.Fact{Kind: archive.FactCheckpoint}, nil); err != nil {
+	end, err := l.append(ctx, &archive.Fact{Kind: archive.FactCheckpoint}, nil)
+	if err != nil {
 		return fmt.Errorf("ending the session of the log: %w", err)
 	}
+	l.end = &end
 	return nil
+}
+
+// End returns what Close ended the session with, for the index; false where it wrote nothing. It is for after Close.
+func (l *Log) End() (archive.Entry, bool) {
+	if l.end == nil {
+		return archive.Entry{}, false
+	}
+	return *l.end, true
 }

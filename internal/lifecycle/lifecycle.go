@@ -71,6 +71,12 @@ type Mover interface {
 	Move(ctx context.Context, t archive.Tenant, study archive.Ref, to archive.TierName) (bytes int64, err error)
 }
 
+// Thumbnails are made of pixels, so before these go where they cannot be read at once.
+type Thumbnails interface {
+	// Make makes those of a study that are not there yet. Again is no error.
+	Make(ctx context.Context, t archive.Tenant, study string) error
+}
+
 // Remover deletes.
 type Remover interface {
 	Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error
@@ -91,9 +97,14 @@ type Options struct {
 	Mover     Mover
 	Remover   Remover
 	Retention Retention
+	// Thumbnails are made before a study goes into a tier of which reading takes a restore.
+	Thumbnails Thumbnails
 	// Restore asks for a study that cannot be read where it is, so that it can be moved
 	// later, and returns when to try again. Nil: nobody restores, and such studies stay.
 	Restore func(ctx context.Context, study archive.Ref) (time.Time, error)
+	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
+	// missing by which rules decide, and nothing is done.
+	Whole func() bool
 	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
 	Disk func() (free, capacity int64, err error)
 
@@ -121,6 +132,8 @@ type Keeper struct {
 	o     Options
 	names []archive.TierName
 	far   map[archive.TierName]int // how far away a tier is
+	// restores are the tiers of which reading takes a restore.
+	restores map[archive.TierName]bool
 
 	rounds chan struct{} // holds who does a round: one at a time
 
@@ -147,10 +160,10 @@ func New(o Options) *Keeper {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
-		k.far[t.Name] = i
+		k.far[t.Name], k.restores[t.Name] = i, t.Restore
 	}
 	return k
 }

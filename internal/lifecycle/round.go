@@ -51,10 +51,12 @@ func (t *tally) done() archive.LifecycleDone {
 // Round looks at every study that is due, does what is to be done, and removes
 // what was let go of. A study that fails is put off and counted; what concerns all (a
 // store or a database that does not answer, keys that may not be used) ends the round.
-func (k *Keeper) Round(ctx context.Context) (archive.LifecycleDone, error) {
-	k.rounds <- struct{}{}
-	defer func() { <-k.rounds }()
-	return k.round(ctx, nil)
+func (k *Keeper) Round(ctx context.Context) (done archive.LifecycleDone, err error) {
+	err = k.Alone(ctx, func(ctx context.Context) error {
+		done, err = k.round(ctx, nil)
+		return err
+	})
+	return done, err
 }
 
 // Apply is a Round that begins nothing new when the time is over; then there is more. While
@@ -73,6 +75,17 @@ func (k *Keeper) Apply(ctx context.Context, most time.Duration) (archive.Lifecyc
 	}
 }
 
+// Alone runs f while no round is under way here, whoever asked for it.
+func (k *Keeper) Alone(ctx context.Context, f func(context.Context) error) error {
+	select {
+	case k.rounds <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-k.rounds }()
+	return f(ctx)
+}
+
 var (
 	errPaused = errors.New("paused")
 	errOver   = errors.New("the time is over")
@@ -80,6 +93,9 @@ var (
 
 // round does a round, until it is over.
 func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.LifecycleDone, error) {
+	if k.o.Whole != nil && !k.o.Whole() {
+		return archive.LifecycleDone{}, fault.New(fault.Unavailable, "the index is being filled; what rules want done is known when it is whole: try again later")
+	}
 	t := tally{ended: make(chan struct{})}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

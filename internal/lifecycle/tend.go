@@ -145,6 +145,11 @@ func (k *Keeper) move(ctx context.Context, j *judged, done *tally) error {
 	if done.unmoved.Load() >= maxUnmoved {
 		return later{k.o.Now().Add(firstRetry), "too many moves failed"}
 	}
+	if k.restores[j.decision.To] {
+		if err := k.o.Thumbnails.Make(ctx, k.o.Tenant, j.life.UID); err != nil {
+			return fmt.Errorf("making the thumbnails of a study before it goes into an archive: %w", err)
+		}
+	}
 	bytes, err := k.o.Mover.Move(ctx, k.o.Tenant, j.life.Study, j.decision.To)
 	if fault.Is(err, fault.Archived) {
 		if k.o.Restore == nil {

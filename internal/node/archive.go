@@ -264,7 +264,7 @@ func (a *Archive) close(ctx context.Context, allowed bool) error {
 		if log == nil || !allowed {
 			continue
 		}
-		if err := log.Close(ctx); err != nil && !fault.Is(err, fault.Full) {
+		if err := a.n.endLog(ctx, a.Tenant, log); err != nil && !fault.Is(err, fault.Full) {
 			errs = append(errs, err)
 		}
 	}

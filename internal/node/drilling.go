@@ -164,6 +164,9 @@ func (w *drilling) drill() (archive.RecoveryReport, error) {
 		return archive.RecoveryReport{}, err
 	}
 	defer v.Leave()
+	if v.Partial() && !w.run.Asked.FromLog {
+		return archive.RecoveryReport{}, fault.New(fault.Unavailable, "the index is being filled; a drill would prove something about a part alone: begin one when it is whole")
+	}
 	ctx, cancel := v.Within(w.ctx)
 	defer cancel()
 	o := drill.Options{Tenant: v.Tenant, Index: n.Index, Keys: v.ring, Tiers: n.tiers, Restorer: drillRestorer{n}, Scratch: n.o.DrillScratch, Now: n.o.Now}

@@ -36,7 +36,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
-		Mover: ruleMover{a}, Disk: n.disk,
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
 	if l.Restore != nil {
@@ -115,7 +115,11 @@ func (a *Archive) removeStrays(ctx context.Context) {
 	tick := time.NewTicker(min(24*time.Hour, a.n.o.Grace))
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
+		var done move.Strays
+		err := a.Lifecycle.Alone(ctx, func(ctx context.Context) (err error) { // a move may be about to use what is left of one before
+			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			a.slog.Error("removing copies that moves left failed", "error", err)
 		} else if done.Copies > 0 {
@@ -173,15 +177,14 @@ func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) 
 			if _, late := woken[after]; late || info.State != archive.TenantActive || n.isOpen(after) {
 				continue
 			}
-			now := n.o.Now()
-			pending, err := n.Index.Pending(ctx, after, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
+			pending, err := n.pending(ctx, after)
 			if err != nil {
 				return err
 			}
 			if !pending {
 				continue
 			}
-			woken[after] = now
+			woken[after] = n.o.Now()
 			v, err := n.Enter(ctx, after)
 			if err != nil {
 				n.o.Slog.Debug("an archive with studies that are due cannot be opened", "tenant", string(after), "error", err)
@@ -193,6 +196,12 @@ func (n *Node) wakeDue(ctx context.Context, woken map[archive.Tenant]time.Time) 
 			return nil
 		}
 	}
+}
+
+// pending reports whether lifecycle rules have something to look at or to remove. It needs no key of the tenant.
+func (n *Node) pending(ctx context.Context, t archive.Tenant) (bool, error) {
+	now := n.o.Now()
+	return n.Index.Pending(ctx, t, now, now.Add(-cmp.Or(n.o.Settling.ReadGrace, time.Hour)), now.Add(-cmp.Or(n.o.Settling.MoveHold, 24*time.Hour)))
 }
 
 // isOpen reports whether the tenant's archive is open.

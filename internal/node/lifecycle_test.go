@@ -15,6 +15,7 @@ import (
 	"github.com/strata-pacs/strata/internal/retention"
 	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
+	"github.com/strata-pacs/strata/internal/thumbnail"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/faultstore"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -245,5 +246,39 @@ func eventually(t *testing.T, what string, is func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("in vain: %s", what)
 		}
+	}
+}
+
+// TestThumbnailsOfArchived: they are made before a rule moves a study where it cannot be read at once, and answer
+// after a restart that left nothing in memory.
+func TestThumbnailsOfArchived(t *testing.T) {
+	f := newFrozen(t)
+	a := f.open()
+	uids, files := heavy(t, a, 1, 1)
+	f.clock.Advance(time.Hour)
+	l := a.n.Lifecycle()
+	if err := l.SetRules(t.Context(), a.Tenant, []byte(`{"rules": [{"action": "move", "to": "archive"}]}`), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := l.Apply(t.Context(), a.Tenant); err != nil || d.Moved != 1 {
+		t.Fatalf("%+v %v", d, err)
+	}
+	f.clock.Advance(25 * time.Hour)
+	if _, err := l.Apply(t.Context(), a.Tenant); err != nil { // the copy in the hot tier goes
+		t.Fatal(err)
+	}
+	f.close(a)
+	a = f.open()
+	defer f.close(a)
+	if reads(t, a, uids[0], files[0]) {
+		t.Error("what is archived can be read")
+	}
+	for _, sel := range []archive.UIDs{{Study: uids[0].Study}, {Study: uids[0].Study, Series: uids[0].Series}, uids[0]} {
+		if _, err := a.Thumbnail.Thumbnail(t.Context(), a.Tenant, sel, 0, thumbnail.Viewport{}); err != nil {
+			t.Errorf("%+v: %v", sel, err)
+		}
+	}
+	if _, err := a.Thumbnail.Thumbnail(t.Context(), a.Tenant, uids[0], 0, thumbnail.Viewport{Width: 512, Height: 512}); !fault.Is(err, fault.Archived) {
+		t.Errorf("one that was never made: %v", err)
 	}
 }

@@ -34,20 +34,31 @@ func (a *Archive) beginPartial(ctx context.Context) (bool, error) {
 	}
 	if !open {
 		progress, err := a.Index.Progress(ctx, a.Tenant)
-		if err != nil || len(progress) > 0 {
+		if err != nil {
 			return false, err
 		}
-		page, err := a.Bucket.List(ctx, string(a.Tenant)+"/log/", "", a.n.o.LongLog)
-		if err != nil || len(page.Objects) < a.n.o.LongLog {
-			return false, err
-		}
-		if _, err := a.Index.Jobs().Enqueue(ctx, a.Tenant, fillKind(a.Tenant), "index", nil, time.UnixMilli(1)); err != nil {
+		if len(progress) > 0 {
+			// What there is another node may have put there, which began to fill it since this one asked.
+			if open, err = a.filling(ctx); err != nil || !open {
+				return false, err
+			}
+		} else if begun, err := a.beginFilling(ctx); err != nil || !begun {
 			return false, err
 		}
 	}
 	a.partial.is.Store(true)
 	a.slog.Warn("the index has not got all of the log: searches are incomplete until it is filled, the newest first")
 	return true, a.Reconcile.Controls(ctx)
+}
+
+// beginFilling notes that the index is being filled, if the log is long.
+func (a *Archive) beginFilling(ctx context.Context) (bool, error) {
+	page, err := a.Bucket.List(ctx, string(a.Tenant)+"/log/", "", a.n.o.LongLog)
+	if err != nil || len(page.Objects) < a.n.o.LongLog {
+		return false, err
+	}
+	_, err = a.Index.Jobs().Enqueue(ctx, a.Tenant, fillKind(a.Tenant), "index", nil, time.UnixMilli(1))
+	return err == nil, err
 }
 
 // filling reports whether the index is being filled, by whichever node.
@@ -77,6 +88,9 @@ func (a *Archive) fill(ctx context.Context) bool {
 			a.slog.Error("filling the index failed; it is tried again", "error", err)
 		}
 		return false
+	}
+	if err := a.Reconcile.Present(ctx); err != nil && ctx.Err() == nil {
+		a.slog.Warn("copies that are gone may still be counted; the next removals find out", "error", err)
 	}
 	a.slog.Info("the index is filled", "facts", a.partial.total.Load(), "seconds", int(a.n.o.Now().Sub(start).Seconds()))
 	return true

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,5 +176,29 @@ func TestMixedSessions(t *testing.T) {
 	defer n.Close(context.Background())
 	if _, err := n.Enter(t.Context(), n.Tenant); !fault.Is(err, fault.Forbidden) {
 		t.Errorf("entering a suspended archive: %v", err)
+	}
+}
+
+// TestPartDecidesNothing: neither rules nor drills go by a part of the index.
+func TestPartDecidesNothing(t *testing.T) {
+	p := newPlace(t)
+	a := p.open()
+	defer p.close(a)
+	_, file := image(1, 1)
+	stores(t, a, file)
+	a.partial.is.Store(true)
+	if _, err := p.host.Lifecycle().Apply(t.Context(), a.Tenant); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("rules: %v", err)
+	}
+	run, err := p.host.Drills().Start(t.Context(), a.Tenant, archive.RecoveryDrill{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run = drilled(t, p.host, run.ID); run.State != archive.JobFailed || !strings.Contains(run.Failure, "being filled") {
+		t.Errorf("a drill: %+v", run)
+	}
+	a.partial.is.Store(false)
+	if _, err := p.host.Lifecycle().Apply(t.Context(), a.Tenant); err != nil {
+		t.Errorf("rules, by the whole: %v", err)
 	}
 }

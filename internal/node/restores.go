@@ -56,6 +56,13 @@ func (r Restores) Status(ctx context.Context, t archive.Tenant, id string) (arch
 	return r.Restorer.Status(ctx, t, id)
 }
 
+// Estimate is [restore.Restorer.Estimate].
+func (r Restores) Estimate(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) (archive.RestoreEstimate, error) {
+	e, err := r.Restorer.Estimate(ctx, t, q)
+	e.Currency = r.n.o.Lifecycle.Currency
+	return e, err
+}
+
 // List is [restore.Restorer.List].
 func (r Restores) List(ctx context.Context, t archive.Tenant, after string, limit int, open bool) ([]archive.RestoreStatus, error) {
 	if err := r.known(ctx, t); err != nil {

@@ -94,6 +94,21 @@ func (q *quiet) sweeps() settle.Swept {
 }
 
 // passes puts the clock forward.
+// reaps has the archive take stock: it indexes facts that are in the log alone, and removes packs that no fact names.
+func (q *quiet) reaps() {
+	q.t.Helper()
+	grace := q.o.Grace
+	q.close(q.a)
+	q.o.Grace = 1
+	q.a = q.open()
+	if _, err := q.a.Reconcile.Reap(q.t.Context()); err != nil {
+		q.t.Errorf("reaping: %v", err)
+	}
+	q.close(q.a)
+	q.o.Grace = grace
+	q.a = q.open()
+}
+
 func (q *quiet) passes(d time.Duration) { q.ahead.Add(int64(d)) }
 
 // reads expects that what is shown is what is wanted, byte for byte, and that nothing is missing or damaged.

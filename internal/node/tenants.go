@@ -249,7 +249,21 @@ func (n *Node) withLog(ctx context.Context, t archive.Tenant, f func(*ledger.Log
 	if err := f(log); err != nil {
 		return err
 	}
-	return log.Close(ctx)
+	return n.endLog(ctx, t, log)
+}
+
+// endLog ends a session of the log, and has the index know at once: it counts what is there. Should that fail, it does
+// when the archive is next opened.
+func (n *Node) endLog(ctx context.Context, t archive.Tenant, log *ledger.Log) error {
+	if err := log.Close(ctx); err != nil {
+		return err
+	}
+	if end, ok := log.End(); ok {
+		if _, err := n.Index.Apply(ctx, t, end); err != nil {
+			n.o.Slog.Debug("the end of a session of the log is not indexed yet", "tenant", string(t), "error", err)
+		}
+	}
+	return nil
 }
 
 // adopt lets settings hold in the archive, if it is open.

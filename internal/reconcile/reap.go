@@ -3,8 +3,10 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/storage"
 )
 
@@ -49,19 +51,40 @@ func (r *Reconciler) Reap(ctx context.Context) (int, error) {
 		if used {
 			continue
 		}
-		since, doomed, err := r.o.Index.DoomedSince(ctx, r.o.Tenant, key)
+		doomed, err := r.o.Index.DoomedCopies(ctx, r.o.Tenant, key)
 		if err != nil {
 			return removed, fmt.Errorf("asking since when a pack is not in use: %w", err)
 		}
-		if doomed && now.Sub(since) <= r.o.Grace {
+		if slices.ContainsFunc(doomed, func(d archive.Doomed) bool { return now.Sub(d.Since) <= r.o.Grace }) {
 			continue
 		}
 		if err := r.o.Bucket.Delete(ctx, key); err != nil {
 			return removed, fmt.Errorf("removing a pack that nothing names: %w", err)
 		}
+		if err := r.forget(ctx, doomed); err != nil {
+			return removed, err
+		}
 		removed++
 	}
 	return removed, nil
+}
+
+// forget has the index not wait any more for what was removed. What lies in a tier that is not configured was not.
+func (r *Reconciler) forget(ctx context.Context, doomed []archive.Doomed) error {
+	var ids []int64
+	for _, d := range doomed {
+		ok := d.Tier == archive.HotTier
+		if r.o.Tier != nil {
+			_, _, ok = r.o.Tier(d.Tier)
+		}
+		if ok {
+			ids = append(ids, d.ID)
+		}
+	}
+	if err := r.o.Index.Undoom(ctx, r.o.Tenant, ids...); err != nil {
+		return fmt.Errorf("noting that a pack was removed: %w", err)
+	}
+	return nil
 }
 
 // storeTime asks the store what time it is, by writing something. What could

@@ -40,7 +40,7 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 	if err != nil {
 		return v.report, fmt.Errorf("rebuilding the index: %w", err)
 	}
-	if err := r.present(ctx); err != nil {
+	if err := r.Present(ctx); err != nil {
 		return v.report, err
 	}
 	return v.report, nil

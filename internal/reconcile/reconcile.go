@@ -6,7 +6,8 @@
 //   - [Reconciler.Reap] removes packs that no fact names, after a grace period;
 //   - [Reconciler.Verify] reads everything back and checks every tag and digest;
 //   - [Reconciler.Rebuild] fills an empty index from the log alone;
-//   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first.
+//   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first;
+//   - [Reconciler.Present] has an index that was made anew count no copies that went long ago.
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
 // void stands in its place; voids are only written into sessions that ended
@@ -49,8 +50,8 @@ type Index interface {
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
 	// Referenced reports whether a live entry of the log names the pack.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
-	// DoomedSince reports whether copies of the object are to be deleted, and since when.
-	DoomedSince(ctx context.Context, t archive.Tenant, object string) (time.Time, bool, error)
+	// DoomedCopies returns the copies of an object that are to be deleted.
+	DoomedCopies(ctx context.Context, t archive.Tenant, object string) ([]archive.Doomed, error)
 	// Doomed returns copies that are to be deleted, ascending by identity.
 	Doomed(ctx context.Context, t archive.Tenant, before time.Time, moved bool, after int64, limit int) ([]archive.Doomed, error)
 	// Undoom notes that copies are gone.
@@ -131,7 +132,23 @@ type CaughtUp struct {
 // Catchup brings the index up to the log. Errors of single facts do not stop
 // it; the first is returned at the end.
 func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
-	return r.catchup(ctx, func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) })
+	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
+	if err != nil {
+		return CaughtUp{}, fmt.Errorf("asking the index how far it is: %w", err)
+	}
+	skip := func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) }
+	done, err := r.catchup(ctx, skip)
+	if err != nil || len(progress) > 0 {
+		return done, err
+	}
+	if done.Uncommitted > 0 { // now it is known which keys were destroyed
+		again, err := r.catchup(ctx, skip)
+		again.Indexed, again.Voided = again.Indexed+done.Indexed, again.Voided+done.Voided
+		if done = again; err != nil {
+			return done, err
+		}
+	}
+	return done, r.Present(ctx)
 }
 
 // late reports whether a session has ended so recently that more of it may come.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ledger"
@@ -100,8 +102,9 @@ func (v *check) later(ctx context.Context, places [][]ledger.Place) error {
 	return nil
 }
 
-// present has the index forget copies that are to be deleted and are gone: a rebuild learns of all that there ever were.
-func (r *Reconciler) present(ctx context.Context) error {
+// Present has the index forget copies that are to be deleted and are gone: one that was made anew learns of all that
+// there ever were.
+func (r *Reconciler) Present(ctx context.Context) error {
 	const page = 500
 	for _, moved := range []bool{false, true} {
 		for after, n := int64(0), page; n == page; {
@@ -109,16 +112,25 @@ func (r *Reconciler) present(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("listing what is to be deleted: %w", err)
 			}
-			n = len(list)
+			if n = len(list); n > 0 {
+				after = list[n-1].ID
+			}
+			there := make([]bool, n)
+			looks, within := errgroup.WithContext(ctx)
+			looks.SetLimit(refillers)
+			for i := range list {
+				looks.Go(func() (err error) {
+					there[i], err = r.there(within, &list[i])
+					return err
+				})
+			}
+			if err := looks.Wait(); err != nil {
+				return fmt.Errorf("looking for what is to be deleted: %w", err)
+			}
 			var gone []int64
-			for _, d := range list {
-				after = d.ID
-				there, err := r.there(ctx, &d)
-				if err != nil {
-					return fmt.Errorf("looking for what is to be deleted: %w", err)
-				}
-				if !there {
-					gone = append(gone, d.ID)
+			for i := range list {
+				if !there[i] {
+					gone = append(gone, list[i].ID)
 				}
 			}
 			if err := r.o.Index.Undoom(ctx, r.o.Tenant, gone...); err != nil {

@@ -318,3 +318,27 @@ func TestRecallOfLostCopy(t *testing.T) {
 		t.Errorf("%v", w.store.thaws)
 	}
 }
+
+// TestCounts: what waits and what is under way, of every tenant; what has ended is not counted.
+func TestCounts(t *testing.T) {
+	w := newWorld(t, Options{})
+	counts := func(waiting, running int) {
+		t.Helper()
+		got, err := w.r.Counts(t.Context())
+		if err != nil || len(got) != 2 || got[archive.RestoreWaiting] != waiting || got[archive.RestoreRunning] != running {
+			t.Errorf("%v, %v; want %d and %d", got, err, waiting, running)
+		}
+	}
+	counts(0, 0)
+	w.study("1.2", "alpha/pack/A")
+	w.study("1.3", "alpha/pack/B")
+	id := w.ask(one("1.2")).ID
+	counts(1, 0)
+	w.pass(0)
+	w.ask(one("1.3"))
+	counts(1, 1)
+	w.until(id, time.Hour, archive.RestoreDone)
+	w.pass(5 * time.Hour)
+	w.pass(5 * time.Hour)
+	counts(0, 0)
+}

@@ -61,6 +61,38 @@ func (r *Restorer) List(ctx context.Context, t archive.Tenant, after string, lim
 	return out, nil
 }
 
+// maxCounted bounds the restores that Counts looks at.
+const maxCounted = 10_000
+
+// Counts returns how many restores of studies, of all tenants, wait for their turn and how many are under way; of very
+// many the first 10,000.
+func (r *Restorer) Counts(ctx context.Context) (map[archive.RestoreState]int, error) {
+	out := map[archive.RestoreState]int{archive.RestoreWaiting: 0, archive.RestoreRunning: 0}
+	const page = 1000
+	ever := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	var last Row
+	for seen := 0; seen < maxCounted; seen += page {
+		rows, err := r.o.Table.Due(ctx, kindOpen, ever, last, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			u, err := decode[unit](row)
+			if err != nil {
+				return nil, err
+			}
+			if st := r.unitStatus(row, &u, pace{}); !st.State.Ended() {
+				out[st.State]++
+			}
+		}
+		if len(rows) < page {
+			break
+		}
+		last = rows[page-1]
+	}
+	return out, nil
+}
+
 // Wait returns when the restore has ended, or with the context's error. What had no ID was done from the start.
 func (r *Restorer) Wait(ctx context.Context, t archive.Tenant, id string) (archive.RestoreStatus, error) {
 	if id == "" {

@@ -136,8 +136,9 @@ const (
 
 // Settler settles the studies of one tenant, and sweeps. It is safe for concurrent use.
 type Settler struct {
-	o Options
-	z codec
+	o     Options
+	z     codec
+	apart storage.Apart // the stores of tiers
 }
 
 // New returns a Settler.

@@ -156,7 +156,7 @@ func (s *Settler) unnamed(ctx context.Context, d archive.Doomed) (verdict, error
 }
 
 // elsewhere judges a copy of a pack that was moved: the one that counts must be
-// in another store, and there, and whole.
+// in another store, which is not the same under another address, and there, and whole.
 func (s *Settler) elsewhere(ctx context.Context, d archive.Doomed) (verdict, error) {
 	at, known, err := s.o.Index.Where(ctx, s.o.Tenant, d.Object)
 	if err != nil {
@@ -179,6 +179,10 @@ func (s *Settler) elsewhere(ctx context.Context, d archive.Doomed) (verdict, err
 		return stays, err
 	case a.Size != d.Size:
 		return stays, fault.New(fault.Corrupt, "a pack has another size in the tier that it was moved to; its copy is kept: check the store with strata verify")
+	}
+	from, _ := s.tier(d.Tier) // there is one: see one
+	if err := s.apart.Check(ctx, from, b, string(s.o.Tenant)+"/clock/"); err != nil {
+		return stays, err
 	}
 	return goes, nil
 }

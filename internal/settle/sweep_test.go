@@ -168,3 +168,20 @@ func TestSweepPages(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSweepOneStoreUnderTwoAddresses: the copy in the other tier is the one that is to be deleted.
+func TestSweepOneStoreUnderTwoAddresses(t *testing.T) {
+	const object = "t/pack/1"
+	p := newPlaces()
+	p["cold"] = p["hot"]
+	if _, err := p["hot"].Put(t.Context(), object, make([]byte, 5), storage.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l := &lists{doomed: []archive.Doomed{{ID: 1, Object: object, Size: 5, Tier: "hot", Moved: true}}, where: map[string]archive.TierName{object: "cold"}}
+	if w, err := newSweeper(t, l, p).Sweep(t.Context(), 0); !fault.Is(err, fault.Invalid) || w.Objects != 0 || len(l.doomed) != 1 {
+		t.Errorf("%+v, %v", w, err)
+	}
+	if there, err := p["cold"].Exists(t.Context(), object); err != nil || !there {
+		t.Errorf("the only copy is gone: %v", err)
+	}
+}

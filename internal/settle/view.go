@@ -33,6 +33,14 @@ type view struct {
 	deleted   []archive.Deletion // by which deletions the dropped ones are held
 	next      time.Time
 	objects   map[string]bool // where blobs lie, those to be dropped too
+	placed    map[placed]bool // what was seen of all rows
+}
+
+// placed is a row and where the index says that its blob and its metadata are.
+type placed struct {
+	source archive.Source
+	at     archive.Location
+	chunk  int64
 }
 
 // keys returns the keys that seal what is stored of a study, ascending; it
@@ -59,7 +67,7 @@ func (s *Settler) keys(ctx context.Context, study archive.Ref) ([]archive.KeyID,
 // superseded unseen. With first the view has the facts, too, that the tenant root seals; those
 // about moves only where the study has no other key, since they are about the packs of all.
 func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID, first, only bool) (*view, error) {
-	v := &view{study: study, key: key, packs: map[string]archive.PackState{}, objects: map[string]bool{}}
+	v := &view{study: study, key: key, packs: map[string]archive.PackState{}, objects: map[string]bool{}, placed: map[placed]bool{}}
 	entries, err := s.o.Index.Entries(ctx, s.o.Tenant, study)
 	if err != nil {
 		return nil, fmt.Errorf("asking what is in the log of a study: %w", err)
@@ -140,7 +148,7 @@ func (v *view) add(r *archive.InstanceRow) {
 			in.Series = last.Series
 		}
 	}
-	v.objects[in.At.Object] = true
+	v.objects[in.At.Object], v.placed[placed{r.Source, r.At, r.ChunkID}] = true, true
 	v.instances = append(v.instances, in)
 	v.texts = append(v.texts, text{r.ChunkID, r.JSON})
 	v.series = append(v.series, series)
@@ -198,7 +206,8 @@ func (s *Settler) deletions(ctx context.Context, uid string) (map[archive.BlobID
 }
 
 // holds reports, by errChanged, whether what was seen still holds: no entry was
-// superseded, no pack moved, no blob came that only superseded entries would state,
+// superseded, no pack moved, nothing was placed elsewhere by a settler that began before
+// and supersedes less, no blob came that only superseded entries would state,
 // and what is dropped is still deleted.
 func (s *Settler) holds(ctx context.Context, v *view) error {
 	packs, err := s.o.Index.Packs(ctx, s.o.Tenant, v.study)
@@ -225,12 +234,14 @@ func (s *Settler) holds(ctx context.Context, v *view) error {
 	}
 	seen := make(map[archive.BlobID]bool, len(known))
 	var others []archive.FactID // that stated what was not seen
+	elsewhere := false
 	err = s.o.Index.StudyInstances(ctx, s.o.Tenant, v.study, func(r *archive.InstanceRow, _ archive.State) bool {
 		if r.Key != v.key {
 			return true
 		}
 		if known[r.Blob] {
 			seen[r.Blob] = true
+			elsewhere = elsewhere || !v.placed[placed{r.Source, r.At, r.ChunkID}]
 		} else {
 			others = append(others, r.Source.Fact)
 		}
@@ -239,8 +250,8 @@ func (s *Settler) holds(ctx context.Context, v *view) error {
 	if err != nil {
 		return fmt.Errorf("reading the instances of a study: %w", err)
 	}
-	if len(seen) < len(known) {
-		return errChanged // shredded
+	if len(seen) < len(known) || elsewhere {
+		return errChanged // shredded, or settled
 	}
 	// Asked last, so that a fact whose blobs were just read is among them.
 	entries, err := s.o.Index.Entries(ctx, s.o.Tenant, v.study)

@@ -151,15 +151,22 @@ func (f *follower) serve(ctx context.Context, d archive.Touched) error {
 			return err
 		}
 	}
-	if f.m.o.MemoryOnly {
+	return f.m.Make(ctx, f.o.Tenant, d.Study)
+}
+
+// Make makes the thumbnails of a study and of its series that are not there yet, and takes at most half of one
+// core. What cannot be drawn, or lies in an archive already, is passed over; where thumbnails
+// are not kept nothing is made. Errors are those of the keys and the stores.
+func (m *Maker) Make(ctx context.Context, t archive.Tenant, study string) error {
+	if m.o.MemoryOnly {
 		return nil
 	}
-	sel := archive.UIDs{Study: d.Study}
-	revision, err := f.m.o.Index.Revision(ctx, f.o.Tenant, sel)
+	sel := archive.UIDs{Study: study}
+	revision, err := m.o.Index.Revision(ctx, t, sel)
 	if err != nil || revision == 0 {
 		return err
 	}
-	s, err := f.m.study(ctx, f.o.Tenant, d.Study, revision)
+	s, err := m.study(ctx, t, study, revision)
 	if err != nil {
 		return err
 	}
@@ -168,9 +175,9 @@ func (f *follower) serve(ctx context.Context, d archive.Touched) error {
 			sel.Series = s.order[i]
 		}
 		start := time.Now()
-		_, err := f.m.Thumbnail(ctx, f.o.Tenant, sel, 0, Viewport{})
+		_, err := m.Thumbnail(ctx, t, sel, 0, Viewport{})
 		switch {
-		case fault.Is(err, fault.NotFound), fault.Is(err, fault.NotAcceptable), fault.Is(err, fault.Corrupt):
+		case fault.Is(err, fault.NotFound), fault.Is(err, fault.NotAcceptable), fault.Is(err, fault.Corrupt), fault.Is(err, fault.Archived):
 			// Nothing to be made of it. Damage is for verify to tell.
 		case err != nil:
 			return err

@@ -208,3 +208,33 @@ func TestDeletedMeanwhile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFollowArchived: a study whose pixels went into an archive before its thumbnails were made does not hold up the
+// rest; and of what could not be drawn before it went, the picture of another image is still shown.
+func TestFollowArchived(t *testing.T) {
+	w := newWorld(t)
+	cursor := filepath.Join(t.TempDir(), "cursor")
+	w.series("1.2.1", "1.2.1.1", 10, 3)
+	w.drawn.broken = []string{"1.2.1.1.11"} // the middle
+	if err := w.maker.Make(t.Context(), w.node.Tenant, "1.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	kept := len(w.objects())
+	defer w.follow(w.maker, cursor)()
+	w.until("it begins", cursorSays(cursor, "3 "))
+	w.series("1.2.2", "1.2.2.1", 20, 1)
+	w.series("1.2.3", "1.2.3.1", 30, 1)
+	w.drawn.archive("1.2.1", "1.2.2")
+	w.now.Add(61)
+	w.until("the cursor is at the end", cursorSays(cursor, "5 "))
+	if n := len(w.objects()); kept == 0 || n != kept+1 || w.drawn.by["1.2.2.1.20[]"] != 0 {
+		t.Errorf("%d pictures and then %d, drawn %v", kept, n, w.drawn.by)
+	}
+	fresh := w.newMaker()
+	if got, _, err := w.get(fresh, study, 0, thumbnail.Viewport{}); err != nil || got != 10 {
+		t.Errorf("%d is shown, %v", got, err)
+	}
+	if _, _, err := w.get(fresh, archive.UIDs{Study: "1.2.2"}, 0, thumbnail.Viewport{}); !fault.Is(err, fault.Archived) {
+		t.Errorf("what was never made: %v", err)
+	}
+}

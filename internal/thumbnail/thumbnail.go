@@ -185,7 +185,10 @@ func (m *Maker) Thumbnail(ctx context.Context, t archive.Tenant, sel archive.UID
 // errStale: what was to be drawn is not what the index shows any more.
 var errStale = fault.New(fault.Unavailable, "the study is changing; try again")
 
-// first returns the picture of the first candidate that can be drawn.
+var errArchived = fault.New(fault.Archived, "there is no such thumbnail yet, and the pixels that it is made of lie in an archive; ask again when they are restored")
+
+// first returns the picture of the first candidate that can be drawn. One of which the pixels are in
+// an archive may have been found damaged before it went there: another's picture is kept then.
 func (m *Maker) first(ctx context.Context, t archive.Tenant, list []candidate, v Viewport) (*retrieve.Body, error) {
 	var why error
 	for i := range list {
@@ -193,10 +196,11 @@ func (m *Maker) first(ctx context.Context, t archive.Tenant, list []candidate, v
 		if err == nil {
 			return retrieve.NewBody(MediaType, hex.EncodeToString(p.name[:]), p.jpeg), nil
 		}
-		if !fault.Is(err, fault.NotAcceptable) {
+		archived := fault.Is(err, fault.Archived)
+		if !archived && !fault.Is(err, fault.NotAcceptable) {
 			return nil, err
 		}
-		if why == nil {
+		if why == nil || archived {
 			why = err
 		}
 	}
@@ -265,6 +269,9 @@ func (m *Maker) draw(ctx context.Context, t archive.Tenant, c *candidate, v View
 	}
 	if len(found) != 1 || found[0].Blob != c.blob {
 		return nil, errStale
+	}
+	if found[0].Tier == archive.Nearline {
+		return nil, errArchived
 	}
 	var frames []int
 	if c.frame > 0 && c.frames > 1 {

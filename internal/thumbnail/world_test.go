@@ -160,7 +160,27 @@ type drawn struct {
 	mu     sync.Mutex
 	by     map[string]int // instance and frame
 	broken []string
+	away   []string      // studies whose pixels lie in an archive
 	gate   chan struct{} // when set, drawing waits for it
+}
+
+// archive says of which studies the pixels lie in an archive.
+func (d *drawn) archive(studies ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away = studies
+}
+
+func (d *drawn) Find(ctx context.Context, t archive.Tenant, sel archive.UIDs, detail retrieve.Detail) ([]retrieve.Instance, error) {
+	list, err := d.Reader.Find(ctx, t, sel, detail)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range list {
+		if slices.Contains(d.away, list[i].Study) {
+			list[i].Tier = archive.Nearline
+		}
+	}
+	return list, err
 }
 
 func (d *drawn) Rendered(ctx context.Context, in *retrieve.Instance, frames []int, mediaType string, o render.Options) (*retrieve.Body, error) {

@@ -261,9 +261,9 @@ func (m *model) Referenced(_ context.Context, _ archive.Tenant, object string) (
 	return slices.ContainsFunc(m.view(), func(r row) bool { return r.At.Object == object }), nil
 }
 
-// DoomedSince, Doomed and Undoom implement index: nothing is settled in these worlds.
-func (m *model) DoomedSince(context.Context, archive.Tenant, string) (at time.Time, ok bool, err error) {
-	return at, false, nil
+// DoomedCopies, Doomed and Undoom implement index: nothing is settled in these worlds.
+func (m *model) DoomedCopies(context.Context, archive.Tenant, string) ([]archive.Doomed, error) {
+	return nil, nil
 }
 
 func (m *model) Doomed(context.Context, archive.Tenant, time.Time, bool, int64, int) ([]archive.Doomed, error) {

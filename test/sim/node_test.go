@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -314,6 +315,9 @@ func (x nodeIndex) Referenced(ctx context.Context, t archive.Tenant, object stri
 
 // mutate is the index of a mutant: it forgets.
 func (w *world) mutate(entries []archive.Entry) []archive.Entry {
+	if w.mutant == acksEarly { // of what was not written there is nothing to index
+		return slices.DeleteFunc(slices.Clone(entries), func(e archive.Entry) bool { return e.Fact == nil })
+	}
 	if w.mutant != dropsRow && w.mutant != dropsDelete {
 		return entries
 	}

@@ -22,7 +22,7 @@ func TestScale(t *testing.T) {
 			t.Errorf("%v bytes: %q, want %q", bytes, got, want)
 		}
 	}
-	for v, want := range map[float64]string{0: "0", 3: "3", 0.5: "0.50", 12.345: "12.35", 345.6: "346", 1234567: "1" + thin + "234" + thin + "567", 0.00012: "0.00012"} {
+	for v, want := range map[float64]string{0: "0", 3: "3", 0.5: "0.50", 12.345: "12.35", 345.6: "346", 1234567: "1" + thin + "234" + thin + "567", 0.00012: "0.00012", 0.006: "0.006", 0.0123: "0.012", 0.05: "0.05"} {
 		if got := chart.Money(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)
 		}

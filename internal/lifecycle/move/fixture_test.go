@@ -228,6 +228,9 @@ type world struct {
 	tiers         *tiers.Stores
 	reader        *storage.Bucket // of all tiers
 	content       map[string][]byte
+
+	once  sync.Once
+	moves *move.Mover
 }
 
 func newWorld(t *testing.T, sizes ...int) *world {
@@ -294,8 +297,10 @@ func (w *world) add(name string, size int, settled bool) {
 	w.index.packs[name], w.content[name] = p, all
 }
 
+// mover returns the world's mover, which compares two stores when it first moves between them.
 func (w *world) mover() *move.Mover {
-	return move.New(move.Options{Index: w.index, Log: w.index, Tiers: w.tiers})
+	w.once.Do(func() { w.moves = move.New(move.Options{Index: w.index, Log: w.index, Tiers: w.tiers}) })
+	return w.moves
 }
 
 // bytes returns how many are in all packs.

@@ -21,6 +21,7 @@
 package move
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -70,12 +71,15 @@ type Options struct {
 }
 
 // Mover moves packs. It is safe for concurrent use.
-type Mover struct{ o Options }
+type Mover struct {
+	o     Options
+	apart storage.Apart
+}
 
 // New returns a Mover.
 func New(o Options) *Mover {
 	o.Least, o.Flush = cmp.Or(o.Least, 16<<20), cmp.Or(o.Flush, 4<<30)
-	return &Mover{o}
+	return &Mover{o: o}
 }
 
 // place is a tier and its store.
@@ -108,9 +112,15 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	if err != nil {
 		return 0, err
 	}
+	// A fact that does not come after those that there are says nothing: what was done would count for nothing, and
+	// what changed its class in place would not be where the index says.
+	now := m.o.Log.NewFactID()
 	for _, p := range packs {
 		if err := m.thawed(ctx, p); err != nil {
 			return 0, err
+		}
+		if bytes.Compare(now[:], p.Fact[:]) <= 0 {
+			return 0, errClock
 		}
 	}
 	var done []step
@@ -126,7 +136,7 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 		if err != nil {
 			return moved, err
 		}
-		placed, err := m.bring(ctx, p.PackPlace, from, target)
+		placed, err := m.bring(ctx, t, p.PackPlace, from, target)
 		if err != nil {
 			err = fmt.Errorf("moving a pack from tier %s to %s: %w", p.Tier, to, err)
 			return moved, errors.Join(err, flush(context.WithoutCancel(ctx)))
@@ -142,6 +152,8 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	err = flush(ctx)
 	return moved, err
 }
+
+var errClock = fault.New(fault.Unavailable, "another node's clock is ahead; the study is moved when this one has caught up")
 
 // step is a pack in its new place, of which no fact tells yet.
 type step struct {
@@ -200,10 +212,13 @@ func readable(a storage.Attrs) bool {
 }
 
 // bring sees to it that the pack is in the tier, checked, and returns its place.
-func (m *Mover) bring(ctx context.Context, p archive.PackPlace, from, to place) (archive.PackPlace, error) {
+func (m *Mover) bring(ctx context.Context, t archive.Tenant, p archive.PackPlace, from, to place) (archive.PackPlace, error) {
 	if from.Store == to.Store {
 		p.Tier, p.From = to.Name, ""
 		return p, to.b.SetClass(ctx, p.Object, to.Class)
+	}
+	if err := m.apart.Check(ctx, to.b, from.b, probes(t)); err != nil {
+		return p, err
 	}
 	digest, ended, err := m.copied(ctx, p, from, to)
 	if err != nil {
@@ -294,12 +309,12 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if err != nil {
 		return 0, fmt.Errorf("asking for the packs of a study: %w", err)
 	}
-	at := map[string]archive.TierName{}
+	at, stated := map[string]archive.TierName{}, map[string]archive.FactID{}
 	for _, p := range now {
-		at[p.Object] = p.Tier
+		at[p.Object], stated[p.Object] = p.Tier, p.Fact
 	}
 	f := &archive.Fact{ID: m.o.Log.NewFactID(), Kind: archive.FactMoved, Study: study}
-	var bytes int64
+	var size int64
 	for _, p := range done {
 		tier, there := at[p.Object]
 		switch {
@@ -308,7 +323,10 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 		case tier != p.was:
 			return 0, fault.New(fault.Conflict, "somebody else has moved the study meanwhile")
 		}
-		f.Packs, bytes = append(f.Packs, p.PackPlace), bytes+p.Size
+		if last := stated[p.Object]; bytes.Compare(f.ID[:], last[:]) <= 0 {
+			return 0, errClock
+		}
+		f.Packs, size = append(f.Packs, p.PackPlace), size+p.Size
 	}
 	if len(f.Packs) == 0 {
 		return 0, nil
@@ -324,5 +342,31 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if err != nil {
 		return 0, fmt.Errorf("indexing where the packs of a study are: %w", err)
 	}
-	return bytes, nil
+	for _, p := range f.Packs {
+		if err := m.remain(ctx, t, p); err != nil {
+			return size, fmt.Errorf("looking for a pack where it was moved to: %w", err)
+		}
+	}
+	return size, nil
+}
+
+// remain sees to it that the copy that counts from now on is there. One that was there before the move another
+// node may have removed until the fact was known: the sweeper what was let go of by a move away from there, or whoever removes strays.
+// The copy that it came from stays until the hold ends.
+func (m *Mover) remain(ctx context.Context, t archive.Tenant, p archive.PackPlace) error {
+	if p.From == "" {
+		return nil
+	}
+	to, err := m.place(p.Tier)
+	if err != nil {
+		return err
+	}
+	if _, err = to.b.Stat(ctx, p.Object); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	from, err := m.place(p.From)
+	if err == nil {
+		_, err = m.bring(ctx, t, p, from, to)
+	}
+	return err
 }

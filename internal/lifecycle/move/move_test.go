@@ -468,3 +468,23 @@ func TestPace(t *testing.T) {
 	}
 	w.read()
 }
+
+// TestClockBehind: a move whose fact would come before the one that says where a pack is is not begun.
+func TestClockBehind(t *testing.T) {
+	for _, to := range []archive.TierName{"ia", "deep", "shelf", "vault"} {
+		w := newWorld(t, 9000, 3000)
+		p := w.index.packs["t/pack/01"]
+		p.Fact = archive.FactID{0, 200}
+		w.index.packs["t/pack/01"] = p
+		var n atomic.Int64
+		w.hot.Script(writes(&n))
+		w.away.Script(writes(&n))
+		if moved, err := w.move(to); !fault.Is(err, fault.Unavailable) || moved != 0 || n.Load() != 0 {
+			t.Errorf("to %s: %d bytes moved by %d writes, %v", to, moved, n.Load(), err)
+		}
+		w.at("hot")
+		w.index.n = 200
+		w.must(to, w.bytes())
+		w.at(to)
+	}
+}

@@ -33,6 +33,8 @@ type StrayOptions struct {
 	// move that takes longer between a copy and its fact would lose its copy.
 	Grace time.Duration
 	Now   func() time.Time // time.Now when nil
+
+	apart *storage.Apart
 }
 
 // Strays are copies that moves left which never ended, and that nothing else would
@@ -52,6 +54,7 @@ func RemoveStrays(ctx context.Context, t archive.Tenant, o StrayOptions) (done S
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.apart = &storage.Apart{}
 	seen := map[string]bool{}
 	for _, tier := range o.Tiers.All() {
 		if seen[tier.Store] {
@@ -92,6 +95,10 @@ func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tie
 	return o.remove(ctx, t, tier, b, found, done)
 }
 
+// probes are the keys of what is written to tell stores apart: beside what a reconciler writes to
+// learn a store's time, which removes what is left there.
+func probes(t archive.Tenant) string { return string(t) + "/clock/" }
+
 // elsewhere returns the store whose copy of the pack counts, if it is another than that of the tier.
 func (o StrayOptions) elsewhere(ctx context.Context, t archive.Tenant, object string, tier archive.Tier) (*storage.Bucket, bool, error) {
 	at, known, err := o.Index.Where(ctx, t, object)
@@ -128,6 +135,9 @@ func (o StrayOptions) remove(ctx context.Context, t archive.Tenant, tier archive
 			errs = append(errs, fault.New(fault.Corrupt, "a pack is not whole in its tier; the copy of it in tier %s is kept: check the store with strata verify", string(tier.Name)))
 			continue
 		case err != nil:
+			return err
+		}
+		if err := o.apart.Check(ctx, b, counts, probes(t)); err != nil {
 			return err
 		}
 		if err := b.Delete(ctx, object.Key); err != nil {

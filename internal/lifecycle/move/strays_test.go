@@ -2,12 +2,14 @@ package move_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
+	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/faultstore"
 )
@@ -129,5 +131,53 @@ func TestStraysThatAreNeeded(t *testing.T) {
 	w.index.packs["t/pack/00"] = p
 	if done, err := w.strays(25 * time.Hour); err != nil || done.Copies != 0 {
 		t.Errorf("no such tier: %+v, %v", done, err)
+	}
+}
+
+// TestOneStoreUnderTwoAddresses: where the stores of two tiers are one, the other copy is the only one.
+func TestOneStoreUnderTwoAddresses(t *testing.T) {
+	w := newWorld(t, 90_000, 3000)
+	hot, _, _ := w.tiers.Tier("hot")
+	w.tiers = tiers.NewStores(list, map[string]*storage.Bucket{"": hot, "away": storage.New(w.hot.Driver)})
+	for _, to := range []archive.TierName{"shelf", "vault"} {
+		if _, err := w.move(to); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a move to %s: %v", to, err)
+		}
+	}
+	if n := w.index.facts(t); n != 0 {
+		t.Errorf("%d facts have copies deleted that are the only ones", n)
+	}
+	if done, err := w.strays(25 * time.Hour); !fault.Is(err, fault.Invalid) || done.Copies != 0 {
+		t.Errorf("strays: %+v, %v", done, err)
+	}
+	w.read()
+	w.at("hot")
+}
+
+// TestStraysOfAnotherNode: a copy that a move found whole is removed before its fact is known.
+func TestStraysOfAnotherNode(t *testing.T) {
+	for _, to := range []archive.TierName{"shelf", "vault"} {
+		w := newWorld(t, 90_000, 3000)
+		shelf, _, _ := w.tiers.Tier(to)
+		var removed int
+		w.hot.Script(func(op faultstore.Op) faultstore.Decision {
+			if op.Name == faultstore.Commit && strings.HasPrefix(op.Key, "t/log/") {
+				for key := range w.content {
+					if err := shelf.Delete(t.Context(), key); err != nil {
+						t.Error(err)
+					}
+					removed++
+				}
+			}
+			return faultstore.Decision{}
+		})
+		w.must(to, w.bytes())
+		if removed != 2 {
+			t.Errorf("%d copies were removed", removed)
+		}
+		w.hot.Script(nil)
+		w.at(to)
+		w.sweep()
+		w.at(to)
 	}
 }

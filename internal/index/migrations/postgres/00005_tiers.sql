@@ -36,6 +36,7 @@ CREATE TABLE entries (
     tenant  INTEGER NOT NULL,
     kind    SMALLINT NOT NULL,
     closed  BOOLEAN NOT NULL,
+    passed  BOOLEAN NOT NULL DEFAULT FALSE,
     study   BYTEA NOT NULL,
     fact    BYTEA NOT NULL,
     key     BYTEA NOT NULL,

@@ -34,6 +34,7 @@ CREATE TABLE pack_series (
 -- Live entries of the log about studies: stored, settled and moved facts that no settled fact supersedes. key is that of the
 -- fact, zero where it is the tenant root; packs are the names of the packs that it names, a line each, or NULL.
 -- closed: its key was destroyed; it says nothing any more, and its object stays in the log.
+-- passed: it was superseded, and stays as long as something is stated nowhere else.
 CREATE TABLE entries (
     tenant  INTEGER NOT NULL,
     study   BLOB NOT NULL,
@@ -42,6 +43,7 @@ CREATE TABLE entries (
     kind    INTEGER NOT NULL,
     size    INTEGER NOT NULL,
     closed  BOOLEAN NOT NULL,
+    passed  BOOLEAN NOT NULL DEFAULT FALSE,
     fact    BLOB NOT NULL,
     key     BLOB NOT NULL,
     packs   TEXT,
