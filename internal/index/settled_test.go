@@ -321,37 +321,3 @@ func TestSettledGuards(t *testing.T) {
 		}
 	})
 }
-
-// TestDoomedSince: readers learn of an object from the index, and so the time in which they may still read it begins when that
-// has the fact, however long ago it was stated; an index that is only being made has no readers.
-func TestDoomedSince(t *testing.T) {
-	both(t, func(t *testing.T, e engine) {
-		ctx := context.Background()
-		es := three("1.2.3")
-		es = append(es, settles(20, es...))
-		live, made := openTest(t, e), openTest(t, e)
-		apply(t, live, es...)
-		err := made.Bulk(ctx, hospital, func(add func(archive.Entry) error) error {
-			for _, e := range es {
-				if err := add(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for x, since := range map[*Index]time.Time{live: live.now(), made: factID(20).Time()} {
-			list, err := x.Doomed(ctx, hospital, x.now().Add(time.Hour), false, 0, 100)
-			if err != nil || len(list) == 0 {
-				t.Fatal(list, err)
-			}
-			for _, d := range list {
-				if !d.Since.Equal(since) {
-					t.Errorf("let go of at %v, not at %v", d.Since, since)
-				}
-			}
-		}
-	})
-}

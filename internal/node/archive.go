@@ -176,7 +176,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
 	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now,
 		Whole: func() bool { return !a.Partial() }})
-	a.Remove = remove.New(n.Index, a.controls, a.ring, a.Keep)
+	a.Remove = remove.New(remove.Options{Index: n.Index, Log: a.controls, Refs: a.ring, Keep: a.Keep, Hold: n.o.Settling.undoable(), Now: n.o.Now})
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})

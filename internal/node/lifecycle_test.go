@@ -257,7 +257,7 @@ func TestThumbnailsOfArchived(t *testing.T) {
 	uids, files := heavy(t, a, 1, 1)
 	f.clock.Advance(time.Hour)
 	l := a.n.Lifecycle()
-	if err := l.SetRules(t.Context(), a.Tenant, []byte(`{"rules": [{"action": "move", "to": "archive"}]}`), "alice"); err != nil {
+	if err := l.SetRules(t.Context(), a.Tenant, []byte(`{"rules": [{"action": "move", "to": "archive"}]}`), ""); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := l.Apply(t.Context(), a.Tenant); err != nil || d.Moved != 1 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/settle"
@@ -13,6 +14,11 @@ type Settling struct {
 	ReadGrace time.Duration // how long an object stays that no instance lies in any more
 	MoveHold  time.Duration // how long the copy stays that a pack was moved from
 	PackBytes int64         // about how large packs are made
+}
+
+// undoable is Hold with its default, as whoever undoes deletions counts it: never zero, which there is for ever.
+func (s Settling) undoable() time.Duration {
+	return max(cmp.Or(s.Hold, 30*24*time.Hour), 1)
 }
 
 func (a *Archive) newSettler() (*settle.Settler, error) {

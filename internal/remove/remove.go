@@ -7,6 +7,7 @@ package remove
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -38,17 +39,42 @@ type Keeper interface {
 	Held(ctx context.Context, t archive.Tenant, study archive.Ref) (reason string, err error)
 }
 
+// Options are the parts of a Remover. Index, Log and Refs are required.
+type Options struct {
+	Index Index
+	Log   Log
+	Refs  Refs
+	Keep  Keeper // nil where nothing has to be kept
+	// Hold is how long a deletion can be undone; 0: for ever. What is older may be about to be
+	// dropped with its bytes: who was told that it is back must not lose it to that.
+	Hold time.Duration
+	Now  func() time.Time // time.Now when nil
+}
+
 // Remover hides and shows again. It is safe for concurrent use.
 type Remover struct {
 	index Index
 	log   Log
 	refs  Refs
 	keep  Keeper
+	hold  time.Duration
+	now   func() time.Time
 }
 
-// New returns a Remover. keep is nil where nothing has to be kept.
-func New(index Index, log Log, refs Refs, keep Keeper) *Remover {
-	return &Remover{index, log, refs, keep}
+// New returns a Remover.
+func New(o Options) *Remover {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now}
+}
+
+// undoable refuses a moment from which a deletion cannot be undone any more.
+func (r *Remover) undoable(at time.Time) error {
+	if oldest := r.now().Add(-r.hold); r.hold > 0 && at.Before(oldest) {
+		return fault.New(fault.Conflict, "deletions before %s cannot be undone any more: delete-hold is %s", oldest.UTC().Format(time.RFC3339), r.hold)
+	}
+	return nil
 }
 
 // maxBlobs bounds a fact: a larger deletion becomes several.
@@ -85,7 +111,8 @@ func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UI
 }
 
 // Undelete shows again every deleted instance of the scope. It returns how many
-// blobs are shown, and fault.NotFound when none was hidden.
+// blobs are shown, fault.NotFound when none was hidden, and fault.Conflict when
+// one was longer ago than a deletion can be undone: then nothing is shown.
 func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.UIDs) (int, error) {
 	deletions, err := r.index.Deletions(ctx, t, scope)
 	if err != nil {
@@ -93,6 +120,17 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 	}
 	if len(deletions) == 0 {
 		return 0, fault.New(fault.NotFound, "nothing of this was deleted")
+	}
+	for _, d := range deletions {
+		var last time.Time // of those that hold the blob: from then its time is counted
+		for _, by := range d.By {
+			if at := by.Time(); at.After(last) {
+				last = at
+			}
+		}
+		if err := r.undoable(last); err != nil {
+			return 0, err
+		}
 	}
 	for rest := deletions; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)

@@ -63,6 +63,9 @@ const (
 // is, and can be brought back like one. What was stored since stays. The age of a deletion and of a store is the
 // time in their facts, by the clock of the node that stated them.
 func (r *Remover) Rewind(ctx context.Context, h History, t archive.Tenant, w Rewind) (out Rewound, err error) {
+	if err := r.undoable(w.At); err != nil {
+		return out, err
+	}
 	half, at, _ := strings.Cut(w.After, ":")
 	switch half {
 	case "":

@@ -89,8 +89,8 @@ func logged(t *testing.T, w *world, name string) string {
 	return string(b)
 }
 
-// strata runs a command of the program with the configuration of the first node.
-func (w *world) strata(t *testing.T, command string) {
+// strata runs a command of the program with the configuration of the first node, and returns what it wrote.
+func (w *world) strata(t *testing.T, command string) string {
 	t.Helper()
 	n := w.Nodes[0]
 	cmd := exec.CommandContext(t.Context(), w.program, command, "--config", filepath.Join(n.Folder, "strata.yaml"))
@@ -98,16 +98,18 @@ func (w *world) strata(t *testing.T, command string) {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("strata %s: %v\n%s", command, err, out)
-		return
+		return ""
 	}
-	t.Logf("strata %s: %s", command, strings.Join(strings.Fields(string(out)), " "))
+	said := strings.Join(strings.Fields(string(out)), " ")
+	t.Logf("strata %s: %s", command, said)
+	return said
 }
 
 func (w *world) environment(n *stacktest.Node) []string {
 	return []string{"HOME=" + n.Folder, "PATH=" + os.Getenv("PATH"), "AWS_ACCESS_KEY_ID=" + w.S3.Key, "AWS_SECRET_ACCESS_KEY=" + w.S3.Secret}
 }
 
-func (w *world) verify(t *testing.T) { t.Helper(); w.strata(t, "verify") }
+func (w *world) verify(t *testing.T) string { t.Helper(); return w.strata(t, "verify") }
 
 // nothingMissing asks every node, the log, and an index that is made anew from the log alone.
 func nothingMissing(t *testing.T, w *world) {

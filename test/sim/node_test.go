@@ -102,7 +102,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.remover = remove.New(x, log, n.ring, nil)
+	n.remover = remove.New(remove.Options{Index: x, Log: log, Refs: n.ring})
 	o := reconcile.Options{Tenant: tenant, Bucket: bucket, Index: x, Keys: n.ring, Log: n.log, Over: w.over, Grace: grace}
 	if w.mutant == reapsEarly {
 		o.Grace = 1

@@ -87,6 +87,9 @@ func TestRestoreRefused(t *testing.T) {
 	w.wantState("second", "GLACIER||")
 	w.clock.Advance(5 * time.Minute)
 	w.wantRestored("second", 1, types.TierExpedited, "202")
+	if n := w.server.Begun(); n == 0 || n > 10 {
+		t.Errorf("%d restores were begun by 10 requests", n)
+	}
 	if n := w.server.Faults.Count("restore"); n != 10 {
 		t.Errorf("counted %d restores", n)
 	}
