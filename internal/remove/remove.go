@@ -6,6 +6,7 @@ package remove
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,6 +78,18 @@ func (r *Remover) undoable(at time.Time) error {
 	return nil
 }
 
+// kept returns why nothing of a study may be deleted, or "".
+func (r *Remover) kept(ctx context.Context, t archive.Tenant, study string) (string, error) {
+	if r.keep == nil {
+		return "", nil
+	}
+	reason, err := r.keep.Held(ctx, t, r.refs.Ref(study))
+	if err != nil {
+		return "", fmt.Errorf("asking whether this has to be kept: %w", err)
+	}
+	return reason, nil
+}
+
 // maxBlobs bounds a fact: a larger deletion becomes several.
 const maxBlobs = 10_000
 
@@ -90,14 +103,10 @@ func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UI
 	if len(blobs) == 0 {
 		return fault.New(fault.NotFound, "there is nothing to delete")
 	}
-	if r.keep != nil {
-		reason, err := r.keep.Held(ctx, t, r.refs.Ref(scope.Study))
-		if err != nil {
-			return fmt.Errorf("asking whether this has to be kept: %w", err)
-		}
-		if reason != "" {
-			return fault.New(fault.Conflict, "%s", reason)
-		}
+	if reason, err := r.kept(ctx, t, scope.Study); err != nil {
+		return err
+	} else if reason != "" {
+		return fault.New(fault.Conflict, "%s", reason)
 	}
 	for rest := blobs; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)
@@ -129,7 +138,11 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 			}
 		}
 		if err := r.undoable(last); err != nil {
-			return 0, err
+			// What must be kept is not dropped, however long ago it was deleted.
+			if reason, kerr := r.kept(ctx, t, scope.Study); kerr != nil || reason == "" {
+				return 0, errors.Join(err, kerr)
+			}
+			break
 		}
 	}
 	for rest := deletions; len(rest) > 0; {
