@@ -113,6 +113,9 @@ func (s *server) Undelete(ctx context.Context, r UndeleteRequestObject) (Undelet
 		return nil, err
 	}
 	out := Undelete200JSONResponse{Deletions: done.Deletions, Instances: done.Instances, Versions: done.Versions, Next: some(done.Next)}
+	if done.TooLate > 0 {
+		out.TooLate = &done.TooLate
+	}
 	if w.After == "" && w.Study == "" {
 		out.StoredSince = &done.StoredSince
 	}

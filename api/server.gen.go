@@ -1241,6 +1241,9 @@ type Undeleted struct {
 	// StoredSince Instances that appeared since and stay; in the first answer for a whole tenant
 	StoredSince *int64 `json:"storedSince,omitempty"`
 
+	// TooLate Deletions that are too long ago to be undone; they stay
+	TooLate *int `json:"tooLate,omitempty"`
+
 	// Versions Instances of which an earlier version is shown again
 	Versions int `json:"versions"`
 }

@@ -55,6 +55,7 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 		body.Study = &f.study
 	}
 	var sum api.Undeleted
+	late := 0
 	began := time.Now()
 	for {
 		r, err := read[api.Undeleted](s.Undelete(ctx, tenant, body))
@@ -64,6 +65,9 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 		sum.Deletions += r.Deletions
 		sum.Instances += r.Instances
 		sum.Versions += r.Versions
+		if r.TooLate != nil {
+			late += *r.TooLate
+		}
 		if r.StoredSince != nil {
 			sum.StoredSince = r.StoredSince
 		}
@@ -74,6 +78,9 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 			fmt.Fprintf(s.stderr, "%d deletions undone, %d instances back\n", sum.Deletions, sum.Instances)
 		}
 	}
+	if late > 0 {
+		sum.TooLate = &late
+	}
 	took := time.Since(began).Round(10 * time.Millisecond)
 	return s.show(sum, func(w io.Writer) {
 		what := "as of"
@@ -81,6 +88,9 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 			what = "would be as of"
 		}
 		fmt.Fprintf(w, "%s\t%s\ndeletions undone\t%d\ninstances back\t%d\nearlier versions shown\t%d\n", what, when(&at), sum.Deletions, sum.Instances, sum.Versions)
+		if late > 0 {
+			fmt.Fprintf(w, "too long ago\t%d\n", late)
+		}
 		if sum.StoredSince != nil {
 			fmt.Fprintf(w, "stored since, stay\t%d\n", *sum.StoredSince)
 		}

@@ -86,7 +86,11 @@ func TestHeldBytesStay(t *testing.T) {
 		}
 	}
 	q.deletes(gone)
-	q.passes(40 * time.Hour)
+	q.passes(24*time.Hour + 10*time.Minute)
+	if r := rewinds(t, q.a, remove.Rewind{At: moment}); r.Instances != 0 || r.TooLate != 1 {
+		t.Errorf("what is about to be dropped: %+v", r)
+	}
+	q.passes(16 * time.Hour)
 	q.settles()
 	if d, err := q.a.Index.Deletions(ctx, q.a.Tenant, archive.UIDs{Study: quietStudy}); err != nil || len(d) != 0 {
 		t.Errorf("after the hold %d deleted blobs are there, %v", len(d), err)

@@ -52,6 +52,7 @@ func rewinds(t *testing.T, a *Archive, w remove.Rewind) (sum remove.Rewound) {
 		sum.Deletions += r.Deletions
 		sum.Instances += r.Instances
 		sum.Versions += r.Versions
+		sum.TooLate += r.TooLate
 		sum.StoredSince += r.StoredSince
 		if w.After = r.Next; w.After == "" {
 			return sum

@@ -6,7 +6,6 @@ package remove
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -70,20 +69,22 @@ func New(o Options) *Remover {
 	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now}
 }
 
-// undoable refuses a moment from which a deletion cannot be undone any more.
-func (r *Remover) undoable(at time.Time) error {
-	if oldest := r.now().Add(-r.hold); r.hold > 0 && at.Before(oldest) {
-		return fault.New(fault.Conflict, "deletions before %s cannot be undone any more: delete-hold is %s", oldest.UTC().Format(time.RFC3339), r.hold)
+// undoes reports whether a deletion of a study at a moment can be undone: not when it was too
+// long ago, unless the study must be kept, as nothing of that is dropped.
+func (r *Remover) undoes(ctx context.Context, t archive.Tenant, study archive.Ref, at time.Time) (bool, error) {
+	if r.hold <= 0 || !at.Before(r.now().Add(-r.hold)) {
+		return true, nil
 	}
-	return nil
+	reason, err := r.kept(ctx, t, study)
+	return reason != "", err
 }
 
 // kept returns why nothing of a study may be deleted, or "".
-func (r *Remover) kept(ctx context.Context, t archive.Tenant, study string) (string, error) {
+func (r *Remover) kept(ctx context.Context, t archive.Tenant, study archive.Ref) (string, error) {
 	if r.keep == nil {
 		return "", nil
 	}
-	reason, err := r.keep.Held(ctx, t, r.refs.Ref(study))
+	reason, err := r.keep.Held(ctx, t, study)
 	if err != nil {
 		return "", fmt.Errorf("asking whether this has to be kept: %w", err)
 	}
@@ -103,7 +104,7 @@ func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UI
 	if len(blobs) == 0 {
 		return fault.New(fault.NotFound, "there is nothing to delete")
 	}
-	if reason, err := r.kept(ctx, t, scope.Study); err != nil {
+	if reason, err := r.kept(ctx, t, r.refs.Ref(scope.Study)); err != nil {
 		return err
 	} else if reason != "" {
 		return fault.New(fault.Conflict, "%s", reason)
@@ -137,12 +138,10 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 				last = at
 			}
 		}
-		if err := r.undoable(last); err != nil {
-			// What must be kept is not dropped, however long ago it was deleted.
-			if reason, kerr := r.kept(ctx, t, scope.Study); kerr != nil || reason == "" {
-				return 0, errors.Join(err, kerr)
-			}
-			break
+		if ok, err := r.undoes(ctx, t, r.refs.Ref(scope.Study), last); err != nil {
+			return 0, err
+		} else if !ok {
+			return 0, fault.New(fault.Conflict, "this was deleted longer ago than a deletion can be undone (delete-hold)")
 		}
 	}
 	for rest := deletions; len(rest) > 0; {

@@ -40,6 +40,8 @@ type Rewound struct {
 	Deletions int // that no longer hold
 	Instances int // that come back, versions of the same UIDs counted each
 	Versions  int // instances of which an earlier version is shown again, in place of one that replaced it
+	// TooLate are deletions longer ago than they can be undone, of studies that need not be kept. They stay.
+	TooLate int
 	// StoredSince is how many instances appeared in the archive after the moment, the returned ones not among them. They stay. Only in the
 	// answer to the call that begins a rewind of a whole tenant.
 	StoredSince int64
@@ -63,9 +65,6 @@ const (
 // is, and can be brought back like one. What was stored since stays. The age of a deletion and of a store is the
 // time in their facts, by the clock of the node that stated them.
 func (r *Remover) Rewind(ctx context.Context, h History, t archive.Tenant, w Rewind) (out Rewound, err error) {
-	if err := r.undoable(w.At); err != nil {
-		return out, err
-	}
 	half, at, _ := strings.Cut(w.After, ":")
 	switch half {
 	case "":
@@ -105,6 +104,14 @@ func (r *Remover) rewindDeletions(ctx context.Context, h History, t archive.Tena
 	}
 	facts := make([]*archive.Fact, 0, len(list))
 	for _, d := range list {
+		ok, err := r.undoes(ctx, t, d.Study, d.Fact.Time())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			out.TooLate++
+			continue
+		}
 		out.Deletions++
 		out.Instances += len(d.Blobs)
 		facts = append(facts, &archive.Fact{Kind: archive.FactUndeleted, Study: d.Study, Blobs: d.Blobs, Undoes: []archive.FactID{d.Fact}})
