@@ -115,6 +115,7 @@ func TestRestoreKilled(t *testing.T) {
 	await(t)
 	kills := 1
 	s = start(t, a.place)
+	recall() // whoever got no answer comes again
 	s.until(t, "all are asked for", func() bool { return asked() >= len(studies) })
 	time.Sleep(takes / 3)
 	s.kill() // while it restores
