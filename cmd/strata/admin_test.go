@@ -28,7 +28,7 @@ func TestAdministration(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
 			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(),
-				Person: func(*http.Request) string { return m.Who },
+				Person: func(*http.Request) (who string) { m.Do(func() { who = m.Who }); return who },
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
 						return fault.New(fault.Unauthenticated, "send a valid token")
