@@ -88,7 +88,7 @@ type Retention interface {
 	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
 }
 
-// Options are the parts of a Keeper. All are required but Restore, Disk, Counters and Slog.
+// Options are the parts of a Keeper. All are required but Disk, Counters and Slog.
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
@@ -99,9 +99,6 @@ type Options struct {
 	Retention Retention
 	// Thumbnails are made before a study goes into a tier of which reading takes a restore.
 	Thumbnails Thumbnails
-	// Restore asks for a study that cannot be read where it is, so that it can be moved
-	// later, and returns when to try again. Nil: nobody restores, and such studies stay.
-	Restore func(ctx context.Context, study archive.Ref) (time.Time, error)
 	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
 	// missing by which rules decide, and nothing is done.
 	Whole func() bool

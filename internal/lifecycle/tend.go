@@ -152,14 +152,8 @@ func (k *Keeper) move(ctx context.Context, j *judged, done *tally) error {
 	}
 	bytes, err := k.o.Mover.Move(ctx, k.o.Tenant, j.life.Study, j.decision.To)
 	if fault.Is(err, fault.Archived) {
-		if k.o.Restore == nil {
-			return later{k.o.Now().Add(k.o.Revisit), "a study must be restored before it can be moved"}
-		}
-		at, err := k.o.Restore(ctx, j.life.Study)
-		if err != nil {
-			return fmt.Errorf("restoring a study to move it: %w", err)
-		}
-		return later{at, "a study is being restored before it is moved"}
+		// No rule restores: that costs money that nobody asked to spend.
+		return later{k.o.Now().Add(k.o.Revisit), "a study must be restored before it can be moved"}
 	}
 	if err != nil {
 		done.unmoved.Add(1)

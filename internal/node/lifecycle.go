@@ -23,9 +23,6 @@ type Lifecycling struct {
 	Wake     time.Duration // between looks at tenants whose archive is closed; default 5 min
 	AtOnce   int           // studies of a tenant that are worked on at the same time; default 2
 	Currency string        // of the prices of tiers
-	// Restore asks for a study that must be restored before it can be moved, and returns when to try again;
-	// nil: such studies stay where they are.
-	Restore func(ctx context.Context, a *Archive, study archive.Ref) (time.Time, error)
 }
 
 // applyFor is how long a call of Apply begins something new.
@@ -39,9 +36,6 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
-	if l.Restore != nil {
-		o.Restore = func(ctx context.Context, study archive.Ref) (time.Time, error) { return l.Restore(ctx, a, study) }
-	}
 	return lifecycle.New(o)
 }
 
