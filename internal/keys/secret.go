@@ -51,7 +51,7 @@ type call struct {
 	holders int  // who wait, and the fetch itself; guarded by Ring.mu
 }
 
-// join starts a fetch of the key, or joins the one under way.
+// join starts a fetch of the key, or joins the one under way, or the one that ended since the cache was asked.
 func (r *Ring) join(id archive.KeyID) (*call, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,27 +60,38 @@ func (r *Ring) join(id archive.KeyID) (*call, error) {
 	}
 	c := r.calls[id]
 	if c == nil {
-		c = &call{done: make(chan struct{}), holders: 1}
-		r.calls[id] = c
-		r.fetch.Go(func() {
-			defer r.leave(c)
-			ctx, cancel := context.WithTimeout(r.ctx, patience)
-			defer cancel()
-			c.secret, c.err = r.load(ctx, id)
-			if fault.Is(c.err, fault.Timeout) { // nobody who waits was in a hurry
-				c.err = fault.Wrap(fault.Unavailable, c.err, "the store does not give a key in time; try again")
-			}
-			r.mu.Lock()
-			if c.err == nil && !c.dropped {
-				r.cache.put(id, &c.secret)
-			}
-			delete(r.calls, id)
-			r.mu.Unlock()
+		c = &call{done: make(chan struct{})}
+		if s, ok := r.cache.get(id); ok {
+			c.secret = s
 			close(c.done)
-		})
+		} else {
+			r.start(id, c)
+		}
 	}
 	c.holders++
 	return c, nil
+}
+
+// start fetches the key; Ring.mu is held.
+func (r *Ring) start(id archive.KeyID, c *call) {
+	r.calls[id] = c
+	c.holders++
+	r.fetch.Go(func() {
+		defer r.leave(c)
+		ctx, cancel := context.WithTimeout(r.ctx, patience)
+		defer cancel()
+		c.secret, c.err = r.load(ctx, id)
+		if fault.Is(c.err, fault.Timeout) { // nobody who waits was in a hurry
+			c.err = fault.Wrap(fault.Unavailable, c.err, "the store does not give a key in time; try again")
+		}
+		r.mu.Lock()
+		if c.err == nil && !c.dropped {
+			r.cache.put(id, &c.secret)
+		}
+		delete(r.calls, id)
+		r.mu.Unlock()
+		close(c.done)
+	})
 }
 
 func (r *Ring) leave(c *call) {

@@ -92,11 +92,31 @@ func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tie
 			found = found[:0]
 		}
 	}
-	return o.remove(ctx, t, tier, b, found, done)
+	if err := o.remove(ctx, t, tier, b, found, done); err != nil {
+		return err
+	}
+	return o.removeProbes(ctx, t, b)
 }
 
-// probes are the keys of what is written to tell stores apart: beside what a reconciler writes to
-// learn a store's time, which removes what is left there.
+// removeProbes removes what those who told stores apart could not remove again, being killed. A
+// reconciler does that in the store of its log only.
+func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket) error {
+	for object, err := range b.All(ctx, probes(t), "") {
+		if err != nil {
+			return err
+		}
+		if o.Now().Sub(object.Modified) < o.Grace {
+			continue
+		}
+		if err := b.Delete(ctx, object.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// probes are the keys of what is written to tell stores apart, beside what a reconciler writes to
+// learn a store's time.
 func probes(t archive.Tenant) string { return string(t) + "/clock/" }
 
 // elsewhere returns the store whose copy of the pack counts, if it is another than that of the tier.

@@ -69,7 +69,8 @@ func TestStrays(t *testing.T) {
 	}
 	w.hot.Script(nil)
 	shelf, _, _ := w.tiers.Tier("shelf")
-	for _, key := range []string{"t/pack/nobodys", "t/log/s/1"} { // the reaper's, and nobody's at all
+	// The reaper's, nobody's at all, and one of who was killed while telling stores apart.
+	for _, key := range []string{"t/pack/nobodys", "t/log/s/1", "t/clock/killed"} {
 		if _, err := shelf.Put(t.Context(), key, []byte("x"), storage.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -82,6 +83,9 @@ func TestStrays(t *testing.T) {
 	}
 	if n := w.copies("shelf"); n != 1 {
 		t.Errorf("%d objects are left there, want the one that nothing names", n)
+	}
+	if there, err := shelf.Exists(t.Context(), "t/clock/killed"); there || err != nil {
+		t.Errorf("a probe that was left is still there: %v", err)
 	}
 	w.read()
 	w.at("hot")
