@@ -3,12 +3,10 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -222,18 +220,7 @@ func (n *Node) LifecycleCounters() *lifecycle.Counters { return &n.lifecycle.cou
 
 // visit runs f in the tenant's archive.
 func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
-	v, err := l.n.Enter(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	err = f(ctx, v.Lifecycle)
-	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
-		err = cause
-	}
-	return err
+	return l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { return f(ctx, a.Lifecycle) })
 }
 
 // State says how a tenant's lifecycle stands.

@@ -58,13 +58,6 @@ func (f *fight) fault(t *testing.T) error {
 			pause(2 * time.Second)
 			return victim.Thaw()
 		},
-		"with another clock": func() error {
-			ahead := time.Duration(f.n(1000))*time.Millisecond - fightSkew/2
-			if err := setClock(victim, ahead); err != nil {
-				return err
-			}
-			return victim.Restart(ctx)
-		},
 		"PostgreSQL killed": func() error {
 			f.Postgres.Kill()
 			pause(time.Second)
@@ -112,6 +105,15 @@ func (f *fight) fault(t *testing.T) error {
 			}
 			pause(2 * fightLease)
 			return f.Network.Heal(v)
+		}
+	}
+	if f.clocks {
+		all["with another clock"] = func() error {
+			ahead := time.Duration(f.n(1000))*time.Millisecond - fightSkew/2
+			if err := setClock(victim, ahead); err != nil {
+				return err
+			}
+			return victim.Restart(ctx)
 		}
 	}
 	names := slices.Sorted(maps.Keys(all))

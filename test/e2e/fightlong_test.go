@@ -38,6 +38,7 @@ type fight struct {
 	provider *glaciertest.Server
 	tokens   map[string]string // of operators, by name
 	seed     uint64
+	clocks   bool       // of nodes may differ
 	ruling   sync.Mutex // rules and pauses, one at a time
 
 	mu           sync.Mutex
@@ -65,8 +66,17 @@ func newLongFight(t *testing.T) *fight {
 		seed = v
 	}
 	t.Logf("STRATA_FIGHT_SEED=%d", seed)
-	program := buildClocked(t)
-	f := &fight{seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}, failed: map[string]int{}, faults: map[string]int{}, trouble: map[s3protocoltest.Action]int{},
+	clocks := os.Getenv("STRATA_FIGHT_CLOCKS")
+	var program string
+	if clocks != "" {
+		program = buildClocked(t, clocks)
+	} else {
+		var err error
+		if program, err = stacktest.Build(t.Context(), t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &fight{seed: seed, clocks: clocks != "", rnd: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}, failed: map[string]int{}, faults: map[string]int{}, trouble: map[s3protocoltest.Action]int{},
 		world: &world{program: program, http: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
 			acked: map[archive.UIDs]sum{}, tried: map[archive.UIDs]bool{}}}
 	tokens := filepath.Join(t.TempDir(), "tokens")
@@ -94,7 +104,7 @@ func newLongFight(t *testing.T) *fight {
 	return f
 }
 
-// TestFightLong has three nodes whose clocks differ store, settle, move, restore, hold, delete, bring
+// TestFightLong has three nodes store, settle, move, restore, hold, delete, bring
 // back and purge the same studies at once, under one fault after another, chosen at random. After each round the
 // nodes are held to what they acknowledged.
 func TestFightLong(t *testing.T) {
