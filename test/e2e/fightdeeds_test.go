@@ -98,7 +98,7 @@ func (f *fight) store(_ context.Context, t *testing.T) {
 	f.count("store", err == nil && status == http.StatusOK)
 	switch {
 	case err == nil && status == http.StatusOK:
-		s.know(func() { im.acked = true; s.tell("%s stored %s", n.Name(), im.Instance) })
+		s.know(func() { im.acked, im.since = true, time.Now(); s.tell("%s stored %s", n.Name(), im.Instance) })
 	case !unanswered(status, err):
 		t.Errorf("%s: storing: status %d: %.300s; %q", n.Name(), status, body, s.story)
 	}
@@ -152,7 +152,8 @@ func (f *fight) remove(_ context.Context, t *testing.T) {
 	}
 	s.know(func() {
 		// The deletion before it must be out of what is asked to be undone.
-		alone := gone.Sub(s.gone) > 4*fightSkew
+		asOf := f.before(gone)
+		alone := s.gone.Before(f.before(asOf))
 		switch {
 		case yes > 0:
 			s.last, s.gone = nil, gone
@@ -160,6 +161,7 @@ func (f *fight) remove(_ context.Context, t *testing.T) {
 				if im.acked && !im.hidden {
 					im.hidden = true
 					s.last = append(s.last, im)
+					alone = alone && im.since.Before(f.before(asOf)) // or it was not there then
 				}
 			}
 			if !alone || unknown > 0 {
@@ -193,7 +195,7 @@ func (f *fight) undelete(_ context.Context, t *testing.T) {
 	undone := 0
 	for after := ""; ; {
 		// By the clock of whoever deleted.
-		question := map[string]any{"asOf": gone.Add(-time.Millisecond - fightSkew), "study": s.uid}
+		question := map[string]any{"asOf": f.before(gone), "study": s.uid}
 		if after != "" {
 			question["after"] = after
 		}

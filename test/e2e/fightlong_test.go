@@ -59,6 +59,14 @@ func (f *fight) n(n int) int {
 	return f.rnd.IntN(n)
 }
 
+// before is a moment that is before another one by any node's clock.
+func (f *fight) before(at time.Time) time.Time {
+	if f.clocks {
+		at = at.Add(-fightSkew)
+	}
+	return at.Add(-time.Millisecond) // the time in a fact is in whole milliseconds
+}
+
 // newLongFight starts the stack.
 func newLongFight(t *testing.T) *fight {
 	seed := uint64(time.Now().UnixNano())

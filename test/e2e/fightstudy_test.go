@@ -32,7 +32,8 @@ type contestedImage struct {
 	archive.UIDs
 	file          []byte
 	acked, hidden bool
-	doubt         bool // it may be hidden or not
+	since         time.Time // of the acknowledgement
+	doubt         bool      // it may be hidden or not
 }
 
 // contestedHold is a legal hold.
