@@ -223,6 +223,13 @@ func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.C
 	return l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { return f(ctx, a.Lifecycle) })
 }
 
+// change is visit for what states the document anew: who pauses must not have that undone by who states rules elsewhere.
+func (l Lifecycle) change(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error {
+		return l.n.alone(ctx, "rules/"+string(t), func(ctx context.Context) error { return f(ctx, k) })
+	})
+}
+
 // State says how a tenant's lifecycle stands.
 func (l Lifecycle) State(ctx context.Context, t archive.Tenant) (s archive.LifecycleState, err error) {
 	err = l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { s, err = k.State(ctx); return err })
@@ -251,12 +258,12 @@ func (l Lifecycle) CheckRules(ctx context.Context, t archive.Tenant, rules []byt
 
 // SetRules states other rules; they are durable when it returns.
 func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
 }
 
 // Pause has nothing done to any study of the tenant, or ends that.
 func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
 }
 
 // Plan reckons what rules would do to a tenant's studies.

@@ -100,22 +100,27 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 	g := ts.n.gateOf(t)
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	before, err := ts.Get(ctx, t)
-	if err != nil {
-		return archive.TenantInfo{}, err
-	}
-	s := before.TenantSettings
-	if err := change(&s); err != nil {
-		return archive.TenantInfo{}, err
-	}
-	if err := checkSettings(&s); err != nil {
-		return archive.TenantInfo{}, err
-	}
-	if s == before.TenantSettings {
-		return before, nil
-	}
-	if err := g.state(ctx, &s, before.Stated); err != nil {
-		return archive.TenantInfo{}, fmt.Errorf("changing a tenant: %w", err)
+	var before archive.TenantInfo
+	var s archive.TenantSettings
+	// Another node may be about to revoke the key.
+	err := ts.n.alone(ctx, "settings/"+string(t), func(ctx context.Context) (err error) {
+		if before, err = ts.Get(ctx, t); err != nil {
+			return err
+		}
+		s = before.TenantSettings
+		if err := change(&s); err != nil {
+			return err
+		}
+		if err := checkSettings(&s); err != nil || s == before.TenantSettings {
+			return err
+		}
+		if err := g.state(ctx, &s, before.Stated); err != nil {
+			return fmt.Errorf("changing a tenant: %w", err)
+		}
+		return nil
+	})
+	if err != nil || s == before.TenantSettings {
+		return before, err
 	}
 	// Here it holds at once, on other nodes when they ask for their leases anew.
 	if err := usable(s); err != nil {
