@@ -306,6 +306,8 @@ func useAll(t *testing.T, x *Index) {
 	}))
 	check(x.completeLives(ctx, hospital))
 	apply(t, x, holds(70, "6.0", "alice"), holdsPatient(71, "P1", "alice"), releases(72, 70, "bob"), releases(73, 70, "carol"), rules(74, archive.RulesRetention, "{}"))
+	_, _, err = x.TagsOf(ctx, hospital, archive.Ref{1})
+	check(err)
 	_, _, err = x.RuleSet(ctx, hospital, archive.RulesRetention)
 	check(err)
 	_, err = x.Holds(ctx, hospital, archive.FactID{}, 5)

@@ -46,10 +46,12 @@ type Index interface {
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
 	RuleSet(ctx context.Context, t archive.Tenant, name string) (archive.RuleSet, archive.FactID, error)
+	// TagsOf returns the tags of a study, and the fact that stated them; zero: none did.
+	TagsOf(ctx context.Context, t archive.Tenant, study archive.Ref) ([]string, archive.FactID, error)
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 }
 
-// Log is what stating rules needs of the tenant's log.
+// Log is what stating rules and tags needs of a log of the tenant.
 type Log interface {
 	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
@@ -92,7 +94,8 @@ type Retention interface {
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
-	Log       Log
+	Log       Log // of rules
+	Instances Log // of tags, which stand beside the instances that they are about
 	Settler   Settler
 	Mover     Mover
 	Remover   Remover

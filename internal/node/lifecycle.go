@@ -30,7 +30,7 @@ const applyFor = 5 * time.Second
 func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
-	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Instances: a.log, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
 		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
@@ -264,6 +264,18 @@ func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte,
 // Pause has nothing done to any study of the tenant, or ends that.
 func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
 	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+}
+
+// Tag adds tags to a study of the tenant and takes others from it, and returns those that it has then.
+func (l Lifecycle) Tag(ctx context.Context, t archive.Tenant, study string, add, remove []string) (tags []string, err error) {
+	err = l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		// Who changes them elsewhere must not undo it.
+		return l.n.alone(ctx, "tags/"+string(t), func(ctx context.Context) error {
+			tags, err = a.Lifecycle.Tag(ctx, a.ring.Ref(study), add, remove)
+			return err
+		})
+	})
+	return tags, err
 }
 
 // Plan reckons what rules would do to a tenant's studies.
