@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // TestClockBehind: what a node states whose clock is behind holds, in the place of what one stated before whose clock is ahead.
@@ -97,6 +98,13 @@ func TestChangesAtOnce(t *testing.T) {
 	}
 	if info, err := one.Tenants().Get(ctx, tenant); err != nil || info.State != archive.TenantRevoked || info.Title != "clinic" {
 		t.Errorf("%+v, %v", info, err)
+	}
+	// Who is so slow that others may begin is told so; it is not the client that waited too short.
+	lease := one.o.NodeLease
+	one.o.NodeLease = 2 * aloneEvery
+	err = one.alone(ctx, "it", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if one.o.NodeLease = lease; !fault.Is(err, fault.Unavailable) {
+		t.Errorf("slow: %v", err)
 	}
 	// Who has come late does not wait for ever.
 	late, cancel := context.WithTimeout(ctx, 3*aloneEvery)

@@ -234,6 +234,9 @@ func (n *Node) alone(ctx context.Context, name string, f func(context.Context) e
 			within, cancel := context.WithDeadline(ctx, asked.Add(ttl))
 			defer cancel()
 			err := f(within)
+			if err != nil && within.Err() != nil && ctx.Err() == nil {
+				err = fault.Wrap(fault.Unavailable, err, "this took so long that others may have changed it; look what holds, and try again")
+			}
 			end, stop := context.WithTimeout(context.WithoutCancel(ctx), ttl/4)
 			defer stop()
 			_ = n.Index.Leases().Release(end, lease) // it ends by itself
