@@ -53,7 +53,7 @@ type Index interface {
 
 // Log is what stating rules needs of the tenant's log.
 type Log interface {
-	NewFactID() archive.FactID
+	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
 }
 
