@@ -134,6 +134,8 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
+	pageSize int
+
 	rounds chan struct{} // holds who does a round: one at a time
 
 	mu       sync.Mutex // guards what follows
@@ -159,7 +161,7 @@ func New(o Options) *Keeper {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

@@ -11,8 +11,8 @@ import (
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
-// page is how many studies are looked at together, and noted in one transaction, for which others wait.
-const page = 8192
+// pageSize is how many studies are looked at together, and noted in one transaction, for which others wait.
+const pageSize = 8192
 
 // duePage is a page of studies that are due, and the place behind it.
 type duePage struct {
@@ -25,7 +25,7 @@ type duePage struct {
 func (k *Keeper) pages(ctx context.Context, t *tally) error {
 	until := k.o.Now() // what becomes due meanwhile is for the next round
 	read := func(from archive.DuePlace) (p duePage, err error) {
-		if p.lives, p.end, err = k.o.Index.Due(ctx, k.o.Tenant, until, from, page); err != nil {
+		if p.lives, p.end, err = k.o.Index.Due(ctx, k.o.Tenant, until, from, k.pageSize); err != nil {
 			return p, fmt.Errorf("asking which studies are due: %w", err)
 		}
 		return p, nil
@@ -46,7 +46,7 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 		if d.Paused {
 			return errPaused
 		}
-		full := len(p.lives) == page
+		full := len(p.lives) == k.pageSize
 		next := func() (n duePage, err error) { return n, nil }
 		if full {
 			next = ahead(func() (duePage, error) { return read(p.end) })
