@@ -15,8 +15,15 @@
 //
 // # Where it is asked
 //
-// Deletions over DICOMweb, shredding, rules that delete, and the purge of bytes ask a [Keeper] first. Between its answer and the deletion
-// a hold may be stated: what was deleted then can be brought back, since the purge asks again.
+// Deletions over DICOMweb, shredding, rules that delete, and the purge of bytes ask a [Keeper] first. Between its answer and a deletion
+// a hold may be stated: what was deleted then can be brought back, since the purge asks again. Purge and shredding, which
+// cannot be undone, and holds and rules are stated as package intent has it: who was told that a hold or a rule stands loses nothing to
+// what is destroyed afterwards.
+//
+// # Whose clock
+//
+// A period is over when it is by the clock of this node and by that of the store, so that neither lets go of anything when it is ahead
+// alone. Where the day of receipt counts, it is what the fact says.
 package retention
 
 import (
@@ -54,7 +61,7 @@ type Log interface {
 // Refs gives the keyed hash of a UID.
 type Refs interface{ Ref(uid string) archive.Ref }
 
-// Options are the parts of a Keeper. All are required, but Set and Whole.
+// Options are the parts of a Keeper. All are required, but for those that say otherwise.
 type Options struct {
 	Tenant archive.Tenant
 	Index  Index
@@ -62,6 +69,11 @@ type Options struct {
 	Refs   Refs
 	Set    string // for a tenant whose rules name none; empty is None
 	Now    func() time.Time
+	// StoreTime asks the store for its time; nil: its clock is Now.
+	StoreTime func(ctx context.Context) (time.Time, error)
+	// Protect, if set, has what is about to be destroyed of a study, or with a zero reference of any, not be destroyed any more
+	// unless it may be: it is called when a hold or rules are in the index, before that is acknowledged.
+	Protect func(ctx context.Context, study archive.Ref) error
 	// Whole reports whether the index has all of the log; nil: always. While it has not, the
 	// patient's later examinations may be missing, so nothing that has a period is free.
 	Whole func() bool
@@ -186,11 +198,28 @@ func (k *Keeper) Until(ctx context.Context, t archive.Tenant, study archive.Ref)
 	case len(c.Holds) > 0:
 		return Forever, "a legal hold stands on this; it can be deleted when two persons have released the hold (strata hold release)", nil
 	}
-	if free := c.Verdict.Free(); free.After(k.o.Now()) {
+	over, err := k.over(ctx, c.Verdict)
+	if err != nil {
+		return Forever, "", err
+	}
+	if free := c.Verdict.Free(); !over {
 		return free, fmt.Sprintf("this must be kept until %s (%s); it can be deleted from %s on",
 			c.Verdict.Until.Format(time.DateOnly), c.Verdict.Why, free.Format("2006-01-02 15:04Z")), nil
 	}
 	return time.Time{}, "", nil
+}
+
+// over reports whether what a verdict demands is over, by this node's clock and by the store's.
+func (k *Keeper) over(ctx context.Context, v Verdict) (bool, error) {
+	free := v.Free()
+	if free.IsZero() || free.After(k.o.Now()) || k.o.StoreTime == nil {
+		return !free.After(k.o.Now()), nil
+	}
+	now, err := k.o.StoreTime(ctx)
+	if err != nil {
+		return false, fmt.Errorf("asking the store whether a period is over: %w", err)
+	}
+	return !free.After(now), nil
 }
 
 // LockUntil returns until when the store should lock what it has of a study, where it can: until its period
@@ -212,6 +241,17 @@ func (k *Keeper) Held(ctx context.Context, t archive.Tenant, study archive.Ref) 
 	return reason, err
 }
 
+// protect makes a fact durable, then known, and then keeps what it protects, a study or perhaps any, from being destroyed.
+func (k *Keeper) protect(ctx context.Context, f *archive.Fact) error {
+	err := k.state(ctx, f)
+	if err == nil && k.o.Protect != nil {
+		if err = k.o.Protect(ctx, f.Study); err != nil {
+			err = fmt.Errorf("it is stated, but something may be about to be destroyed all the same; state it again: %w", err)
+		}
+	}
+	return err
+}
+
 // state makes a fact durable, then known.
 func (k *Keeper) state(ctx context.Context, f *archive.Fact) error {
 	entry, err := k.o.Log.Append(ctx, f, nil)
@@ -231,7 +271,7 @@ func (k *Keeper) SetRules(ctx context.Context, document []byte, by string) (Poli
 		return Policy{}, err
 	}
 	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention, Document: document, By: by}}
-	if err := k.state(ctx, f); err != nil {
+	if err := k.protect(ctx, f); err != nil {
 		return Policy{}, fmt.Errorf("stating the rules of retention: %w", err)
 	}
 	return k.Policy(ctx)
