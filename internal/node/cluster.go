@@ -188,6 +188,40 @@ func (n *Node) whileHeld(ctx context.Context, name string, f func(context.Contex
 	}
 }
 
+// aloneEvery is how often a lease is asked for that another node has.
+const aloneEvery = 500 * time.Millisecond
+
+// alone runs f once while this node has the lease of the name, and waits for it; where until comes first it returns fault.Busy.
+func (n *Node) alone(ctx context.Context, name string, until <-chan time.Time, f func(context.Context) error) error {
+	if !n.shared() {
+		return f(ctx)
+	}
+	for {
+		lease, ok, err := n.Index.Leases().Acquire(ctx, name, newID(n.o.Now()), n.o.NodeLease)
+		if err != nil {
+			return err
+		}
+		if ok {
+			lost := false
+			n.hold(ctx, lease, n.o.NodeLease, func(held context.Context) {
+				err = f(held)
+				lost = held.Err() != nil && ctx.Err() == nil
+			})
+			if lost && err != nil {
+				err = fault.Wrap(fault.Unavailable, err, "this node has lost touch with the database, and another may go on with the work; try again")
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-until:
+			return fault.New(fault.Busy, "another node is at it; try again")
+		case <-time.After(aloneEvery):
+		}
+	}
+}
+
 // hold runs f and keeps the lease; f's context ends when it is lost.
 func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)

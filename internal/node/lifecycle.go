@@ -33,10 +33,19 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
-		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() }, Alone: a.roundAlone,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
+	if n.locks() {
+		o.Lock = a.LockPacks
+	}
 	return lifecycle.New(o)
+}
+
+// roundAlone runs f while no other node does a round of the tenant: whoever is asked to apply the rules may be another than the one that carries
+// them out in the background.
+func (a *Archive) roundAlone(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error {
+	return a.n.alone(ctx, "round/"+string(a.Tenant), until, f)
 }
 
 // ruleSettler settles as rules use it: new packs are locked where the store can.
@@ -44,6 +53,11 @@ type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
 func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+	if s.a.n.locks() {
+		if err := s.a.lockOthers(ctx, study); err != nil {
+			return time.Time{}, err
+		}
+	}
 	r, err := s.a.Settle.Settle(ctx, study)
 	if err == nil {
 		err = s.a.LockPacks(ctx, study)

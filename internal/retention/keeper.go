@@ -42,6 +42,8 @@ type Index interface {
 	Kept(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.KeptStudy, bool, error)
 	// KeptAfter returns the studies whose references follow one, ascending, up to limit.
 	KeptAfter(ctx context.Context, t archive.Tenant, after archive.Ref, limit int) ([]archive.KeptStudy, error)
+	// StudiesOf returns the studies of a Patient ID and, unless it is empty, its issuer.
+	StudiesOf(ctx context.Context, t archive.Tenant, patientID, issuer string) ([]archive.Ref, error)
 	// Exams returns up to limit examinations of a patient, the newest first by their stated dates.
 	Exams(ctx context.Context, t archive.Tenant, patientID, issuer string, limit int) ([]archive.Exam, error)
 	// HeldBy returns the holds that stand on a study or one of the patients.
@@ -233,6 +235,38 @@ func (k *Keeper) LockUntil(ctx context.Context, t archive.Tenant, study archive.
 		return time.Time{}, nil
 	}
 	return c.Verdict.Free(), err
+}
+
+// Others returns the other studies of the patients of one, where the tenant's rules demand anything: how long they must be kept may depend on it.
+func (k *Keeper) Others(ctx context.Context, study archive.Ref) (others []archive.Ref, err error) {
+	p, err := k.Policy(ctx)
+	if err != nil || len(p.Set.Rules)+len(p.Rules) == 0 {
+		return nil, err
+	}
+	s, ok, err := k.o.Index.Kept(ctx, k.o.Tenant, study)
+	if err != nil || !ok {
+		return nil, err
+	}
+	seen := map[archive.Ref]bool{study: true}
+	asked := map[archive.KeptPerson]bool{}
+	for _, person := range s.Persons {
+		who := archive.KeptPerson{PatientID: person.PatientID, Issuer: person.Issuer}
+		if who.PatientID == "" || asked[who] {
+			continue
+		}
+		asked[who] = true
+		refs, err := k.o.Index.StudiesOf(ctx, k.o.Tenant, who.PatientID, who.Issuer)
+		if err != nil {
+			return nil, fmt.Errorf("looking up the studies of a patient: %w", err)
+		}
+		for _, ref := range refs {
+			if !seen[ref] {
+				seen[ref] = true
+				others = append(others, ref)
+			}
+		}
+	}
+	return others, nil
 }
 
 // Held returns why a study must not be destroyed, as a sentence for the user, and "" where it may.
