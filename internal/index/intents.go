@@ -55,8 +55,9 @@ func (x *Index) DeletedAt(ctx context.Context, name archive.Tenant, facts ...arc
 	return places, err
 }
 
-// deletedAt notes where a deletion is in the log.
+// deletedAt notes where a deletion is in the log; of one that is there twice the greater place, whichever comes first.
 func (b *batch) deletedAt(t *tenant, e *archive.Entry) error {
-	return b.c.exec(`INSERT INTO deletions (tenant, fact, session, n) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+	return b.c.exec(`INSERT INTO deletions (tenant, fact, session, n) VALUES (?, ?, ?, ?)
+		ON CONFLICT (tenant, fact) DO UPDATE SET session = excluded.session, n = excluded.n WHERE (excluded.session, excluded.n) > (deletions.session, deletions.n)`,
 		t.id, e.Fact.ID[:], e.Session, int64(e.N))
 }
