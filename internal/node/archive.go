@@ -180,7 +180,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	protect := a.guard(a.controls).Protect
 	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now,
 		StoreTime: a.storeTime, Protect: protect, Whole: func() bool { return !a.Partial() }})
-	a.Remove = remove.New(remove.Options{Index: n.Index, Log: a.controls, Refs: a.ring, Keep: a.Keep, Hold: n.o.Settling.undoable(), Protect: protect, Now: n.o.Now})
+	a.Remove = remove.New(remove.Options{Index: n.Index, Log: a.controls, Refs: a.ring, Keep: a.Keep, Hold: n.o.Settling.undoable(), Protect: protect, StoreTime: a.storeTime, Now: n.o.Now})
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
 	if a.Settle, err = a.newSettler(); err != nil {

@@ -51,7 +51,9 @@ type Options struct {
 	// Protect, if set, has what is about to be destroyed of a study, or with a zero reference of any, not be destroyed any more
 	// unless it may be: it is called when an undeletion is in the index, before that is acknowledged.
 	Protect func(ctx context.Context, study archive.Ref) error
-	Now     func() time.Time // time.Now when nil
+	// StoreTime asks the store for its time; nil: its clock is Now. A deletion can be undone while either clock says so.
+	StoreTime func(ctx context.Context) (time.Time, error)
+	Now       func() time.Time // time.Now when nil
 }
 
 // Remover hides and shows again. It is safe for concurrent use.
@@ -64,6 +66,7 @@ type Remover struct {
 	now   func() time.Time
 
 	protect func(ctx context.Context, study archive.Ref) error
+	store   func(ctx context.Context) (time.Time, error)
 }
 
 // New returns a Remover.
@@ -74,7 +77,7 @@ func New(o Options) *Remover {
 	if o.Protect == nil {
 		o.Protect = func(context.Context, archive.Ref) error { return nil }
 	}
-	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now, o.Protect}
+	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now, o.Protect, o.StoreTime}
 }
 
 // undoes reports whether a deletion of a study at a moment can be undone: not when it was too
@@ -82,6 +85,13 @@ func New(o Options) *Remover {
 func (r *Remover) undoes(ctx context.Context, t archive.Tenant, study archive.Ref, at time.Time) (bool, error) {
 	if r.hold <= 0 || !at.Before(r.now().Add(-r.hold)) {
 		return true, nil
+	}
+	if r.store != nil {
+		if now, err := r.store(ctx); err != nil {
+			return false, fmt.Errorf("asking the store how long ago something was deleted: %w", err)
+		} else if !at.Before(now.Add(-r.hold)) {
+			return true, nil
+		}
 	}
 	reason, err := r.kept(ctx, t, study)
 	return reason != "", err

@@ -12,6 +12,9 @@ import (
 // margin is added to the hold window before anything is dropped, but at most as much again: clocks of nodes differ.
 const margin = time.Hour
 
+// askAgain is when it is asked again whether what is held may be dropped.
+const askAgain = 24 * time.Hour
+
 // drop takes out the deleted blobs that nobody can bring back any more.
 func (s *Settler) drop(ctx context.Context, v *view, deleted []bool) error {
 	since, deletions, err := s.deletions(ctx, v.uid)
@@ -24,6 +27,7 @@ func (s *Settler) drop(ctx context.Context, v *view, deleted []bool) error {
 			return fmt.Errorf("asking whether a study is held: %w", err)
 		}
 		if held {
+			v.next = s.o.Now().Add(askAgain)
 			return nil
 		}
 	}

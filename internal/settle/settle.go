@@ -187,7 +187,7 @@ type Result struct {
 	Instances     int   // that the study has now, hidden versions and deleted ones included
 	Dropped       int   // deleted instances that are gone for good
 	DroppedBytes  int64 // of them, sealed
-	// Next is when more can be dropped: deletions can be undone until then. Zero: nothing is deleted.
+	// Next is when more may be dropped: deletions can be undone until then, or the study must be kept now. Zero: nothing is deleted.
 	Next time.Time
 }
 
