@@ -11,7 +11,7 @@
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
 // void stands in its place; voids are only written into sessions that ended
-// without saying so (a crash), by the first Catchup after it. From then on a
+// without saying so (a crash), by the first Catchup after it, and at numbers at which something was about to be destroyed ([Reconciler.Fence]). From then on a
 // checkpoint names the session's last number, and whatever is missing below it is a gap. What a
 // settled fact supersedes is explained, wherever in the log that fact is: its object may be gone.
 //
