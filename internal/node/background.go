@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/storage/driver"
 )
@@ -29,28 +30,46 @@ func (a *Archive) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// catchUpFirst catches up before anybody enters, where the index may lack what
-// is in the log: of a node alone what its own crash left, of several all of a tenant
-// that the database has nothing of. What another node's crash left is indexed in the background,
-// and so is a long log of which the index has nothing.
+// catchUpFirst compares the index with the log before anybody enters, and brings it up to that: a crash
+// may have left facts unindexed, and a database that was lost, or restored from a backup, knows nothing of what was
+// deleted, held or revoked since. Where it lacks much, only what says such things is indexed first, and
+// the rest in the background.
 func (a *Archive) catchUpFirst(ctx context.Context) error {
-	partial, err := a.beginPartial(ctx)
+	missing, err := a.Reconcile.Missing(ctx, a.n.o.LongLog)
 	if err != nil {
 		return err
 	}
-	if partial {
-		return a.prove(ctx) // the log may have told what the index did not know
+	partial, err := a.beginPartial(ctx, len(missing))
+	if err != nil {
+		return err
 	}
-	if a.n.shared() {
-		progress, err := a.Index.Progress(ctx, a.Tenant)
-		if err != nil || len(progress) > 0 {
+	if !partial {
+		if len(missing) == 0 && a.n.shared() {
+			return nil
+		}
+		if err := a.bringUp(ctx, missing); err != nil {
 			return err
 		}
 	}
-	if err := a.catchUp(ctx); err != nil {
-		return err
-	}
 	return a.prove(ctx) // the log may have told what the index did not know
+}
+
+// bringUp indexes the facts that the index lacks. Where other nodes are at work the rest of
+// catching up is left to the background, unless the index has nothing of the tenant.
+func (a *Archive) bringUp(ctx context.Context, missing []ledger.Place) error {
+	if len(missing) > 0 {
+		progress, err := a.Index.Progress(ctx, a.Tenant)
+		if err != nil {
+			return fmt.Errorf("asking the index how far it is: %w", err)
+		}
+		if len(progress) > 0 {
+			a.slog.Info("the index lacks facts of the log; they are indexed first", "facts", len(missing))
+			if err := a.Reconcile.Fetch(ctx, missing); err != nil || a.n.shared() {
+				return err
+			}
+		}
+	}
+	return a.catchUp(ctx)
 }
 
 // background does what an open archive needs done, until it is cut off.

@@ -119,6 +119,7 @@ func (n *Node) renew(ctx context.Context) error {
 	for _, g := range n.allGates() {
 		g.mu.Lock()
 		a := g.a
+		g.whole = false // the database may be another since, restored from a backup
 		g.mu.Unlock()
 		if a != nil && n.former(a) {
 			g.shut(a, errNotMember)

@@ -98,7 +98,7 @@ type Options struct {
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
-	// LongLog is how many facts of a log the index has to lack entirely for it to be filled
+	// LongLog is how many facts of a log the index has to lack for it to be filled
 	// while the archive is in use, instead of before anybody enters; default 2,000.
 	LongLog int
 	// Serve, if set, makes the handler of an archive that has been opened.

@@ -7,6 +7,7 @@
 //   - [Reconciler.Verify] reads everything back and checks every tag and digest;
 //   - [Reconciler.Rebuild] fills an empty index from the log alone;
 //   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first;
+//   - [Reconciler.Missing] tells at little cost what the index lacks, and [Reconciler.Fetch] indexes that;
 //   - [Reconciler.Present] has an index that was made anew count no copies that went long ago.
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
@@ -247,10 +248,7 @@ func settled(p archive.Progress) bool {
 func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) (end ending, err error) {
 	// Asked before listing: what is written after the listing belongs to a session that was not over.
 	over, uncommitted := r.o.Over(ctx, session), done.Uncommitted
-	var after uint64 // everything up to here is applied
-	if len(p.Applied) > 0 && p.Applied[0].From == 1 {
-		after = p.Applied[0].To
-	}
+	after := contiguous(p)
 	last := after
 	var holes []uint64
 	var pending []archive.Entry
