@@ -99,7 +99,7 @@ func (a *Archive) reconcile(ctx context.Context, g *gate) {
 		}
 	}
 	if a.n.shared() {
-		a.recover(ctx) // what a node left that died
+		a.recover(ctx, g) // what a node left that died
 	}
 	for {
 		select {
@@ -107,21 +107,40 @@ func (a *Archive) reconcile(ctx context.Context, g *gate) {
 			return
 		case <-tick.C:
 		}
-		a.recover(ctx)
+		a.recover(ctx, g)
 		if !g.reaps(a.n.o.Now()) {
 			continue
 		}
-		if k, err := a.Reconcile.Reap(ctx); err != nil && ctx.Err() == nil {
-			a.slog.Error("removing unused packs failed", "error", err)
-		} else if k > 0 {
-			a.slog.Info("removed packs that nothing names", "packs", k)
-		}
+		a.reap(ctx, g)
 	}
 }
 
+// reap removes packs that nothing names, and counts them.
+func (a *Archive) reap(ctx context.Context, g *gate) {
+	done, err := a.Reconcile.Reap(ctx)
+	a.n.reaped.packs.Add(int64(done.Packs))
+	a.n.reaped.bytes.Add(done.Bytes)
+	if done.Packs > 0 {
+		a.slog.Info("removed packs that nothing names", "packs", done.Packs, "bytes", done.Bytes)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			a.slog.Error("removing unused packs failed", "error", err)
+		}
+		return
+	}
+	if done.Kept > 0 {
+		a.slog.Warn("packs that no readable fact names are kept, since they may be needed: see strata verify, and whether another archive uses the store", "packs", done.Kept)
+	}
+	g.kept.Store(int64(done.Kept))
+}
+
 // recover indexes what is in the log and not in the index.
-func (a *Archive) recover(ctx context.Context) {
+func (a *Archive) recover(ctx context.Context, g *gate) {
 	caught, err := a.Reconcile.Catchup(ctx)
+	if err == nil {
+		g.unread.Store(int64(caught.Uncommitted))
+	}
 	if err == nil && a.n.shared() && caught != (reconcile.CaughtUp{}) {
 		a.slog.Info("caught up with the log", "indexed", caught.Indexed, "voided", caught.Voided, "uncommitted", caught.Uncommitted)
 		if err = a.n.writes(a.log.Session()); err == nil {

@@ -3,7 +3,7 @@
 //
 //   - [Reconciler.Catchup] indexes facts that a crash left unindexed, and writes a
 //     void into each number that an ended session took and never used;
-//   - [Reconciler.Reap] removes packs that no fact names, after a grace period;
+//   - [Reconciler.Reap] removes packs that no fact names, in whichever tier, after a grace period;
 //   - [Reconciler.Verify] reads everything back and checks every tag and digest;
 //   - [Reconciler.Rebuild] fills an empty index from the log alone;
 //   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first;
@@ -86,10 +86,12 @@ type Options struct {
 	// Over reports whether a session has ended: its process is gone for good.
 	Over  func(ctx context.Context, session string) bool
 	Grace time.Duration // of Reap
-	// Tier returns the store of a tier; nil where there is but one, which Bucket is.
-	Tier func(archive.TierName) (*storage.Bucket, archive.Tier, bool)
-	Slog *slog.Logger
-	Now  func() time.Time // nil is time.Now
+	// Tier returns the store of a tier, of those that Tiers returns, the hot one first; nil, both, where
+	// there is but one, which Bucket is.
+	Tier  func(archive.TierName) (*storage.Bucket, archive.Tier, bool)
+	Tiers func() []archive.Tier
+	Slog  *slog.Logger
+	Now   func() time.Time // nil is time.Now
 }
 
 // Reconciler does the work. Its methods may run beside stores and reads.
@@ -132,18 +134,21 @@ type CaughtUp struct {
 
 // Catchup brings the index up to the log. Errors of single facts do not stop
 // it; the first is returned at the end.
-func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
+func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) { return r.catchUp(ctx, nil) }
+
+// catchUp is Catchup that tells what it leaves in doubt; unread may be nil.
+func (r *Reconciler) catchUp(ctx context.Context, unread *doubts) (CaughtUp, error) {
 	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
 	if err != nil {
 		return CaughtUp{}, fmt.Errorf("asking the index how far it is: %w", err)
 	}
 	skip := func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) }
-	done, err := r.catchup(ctx, skip)
+	done, err := r.catchup(ctx, skip, unread)
 	if err != nil || len(progress) > 0 {
 		return done, err
 	}
 	if done.Uncommitted > 0 { // now it is known which keys were destroyed
-		again, err := r.catchup(ctx, skip)
+		again, err := r.catchup(ctx, skip, unread)
 		again.Indexed, again.Voided = again.Indexed+done.Indexed, again.Voided+done.Voided
 		if done = again; err != nil {
 			return done, err
@@ -161,7 +166,7 @@ func (r *Reconciler) late(session string) bool {
 }
 
 // catchup looks at all sessions but those that are to be skipped.
-func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p archive.Progress) bool) (CaughtUp, error) {
+func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p archive.Progress) bool, unread *doubts) (CaughtUp, error) {
 	var done CaughtUp
 	sessions, err := ledger.Sessions(ctx, r.o.Bucket, r.o.Tenant)
 	if err != nil {
@@ -183,7 +188,7 @@ func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p ar
 		if skip(s, progress[s]) {
 			continue
 		}
-		end, err := r.session(ctx, s, progress[s], &done)
+		end, err := r.session(ctx, s, progress[s], &done, unread)
 		if ctx.Err() != nil {
 			return done, ctx.Err()
 		}
@@ -245,7 +250,7 @@ func settled(p archive.Progress) bool {
 }
 
 // session indexes what is there of a session. The ending is empty while it is not over.
-func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) (end ending, err error) {
+func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp, unread *doubts) (end ending, err error) {
 	// Asked before listing: what is written after the listing belongs to a session that was not over.
 	over, uncommitted := r.o.Over(ctx, session), done.Uncommitted
 	after := contiguous(p)
@@ -288,6 +293,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 				// Its key was never written: nobody was told that it is stored. Or it was
 				// destroyed, by a fact that is still to be indexed: the next run knows.
 				done.Uncommitted++
+				unread.add(&u.Fact, true)
 				continue
 			}
 			if pending = append(pending, shredded(place, r.o.Tenant, u)); len(pending) >= batch {
@@ -308,6 +314,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 			return end, err
 		} else if !ok {
 			done.Uncommitted++
+			unread.add(entry.Fact, false)
 			continue
 		}
 		if pending = append(pending, entry); len(pending) >= batch {

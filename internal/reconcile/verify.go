@@ -75,7 +75,7 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		_, err := r.catchup(ctx, func(session string, _ archive.Progress) bool {
 			v.growing[session] = r.grows(ctx, session)
 			return v.growing[session]
-		})
+		}, nil)
 		if err != nil && len(v.growing) == 0 {
 			return Report{}, err // it did not come so far as to look
 		}
