@@ -310,7 +310,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		if err != nil {
 			return end, fmt.Errorf("reading fact %d: %w", place.N, err)
 		}
-		if ok, err := r.committed(ctx, &entry); err != nil {
+		if ok, err := r.committed(ctx, &entry, nil); err != nil {
 			return end, err
 		} else if !ok {
 			done.Uncommitted++
@@ -351,8 +351,9 @@ func shredded(p ledger.Place, t archive.Tenant, u *ledger.Unopened) archive.Entr
 	return archive.Entry{Session: p.Session, N: p.N, Object: ledger.ObjectName(t, p.Session, p.N), Size: p.Size, Fact: &f}
 }
 
-// committed reports whether the packs that a fact names are there, and has a stored fact say how large they are.
-func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, error) {
+// committed reports whether the packs that a fact names are there, and has a stored fact say how large they are. Of
+// packs among those of known size that need not be asked; nil where nothing is known.
+func (r *Reconciler) committed(ctx context.Context, e *archive.Entry, sizes map[string]int64) (bool, error) {
 	f := e.Fact
 	var named []archive.PackPlace
 	switch f.Kind {
@@ -369,6 +370,12 @@ func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, err
 		f.Packs = named
 	}
 	for i := range named {
+		if size, ok := sizes[named[i].Object]; ok {
+			if f.Kind == archive.FactStored {
+				named[i].Size = size
+			}
+			continue
+		}
 		switch attrs, err := r.o.Bucket.Stat(ctx, named[i].Object); {
 		case fault.Is(err, fault.NotFound):
 			return false, nil

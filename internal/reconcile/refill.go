@@ -160,7 +160,7 @@ func (r *Reconciler) readable(ctx context.Context, p ledger.Place, secrets ledge
 	if err != nil {
 		return nil, fmt.Errorf("reading a fact: %w", err)
 	}
-	if ok, err := r.committed(ctx, &e); err != nil || !ok {
+	if ok, err := r.committed(ctx, &e, nil); err != nil || !ok {
 		return nil, err
 	}
 	return &e, nil
