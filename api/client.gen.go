@@ -438,7 +438,7 @@ type ClientInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -449,7 +449,7 @@ type ClientInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -467,6 +467,8 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -477,6 +479,8 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1425,7 +1429,7 @@ func (c *Client) SetLifecycleRules(ctx context.Context, tenant TenantPath, body 
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1446,7 +1450,7 @@ func (c *Client) PrefetchWithBody(ctx context.Context, tenant TenantPath, conten
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1484,6 +1488,8 @@ func (c *Client) ListRestores(ctx context.Context, tenant TenantPath, params *Li
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1504,6 +1510,8 @@ func (c *Client) StartRestoreWithBody(ctx context.Context, tenant TenantPath, co
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4466,7 +4474,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4477,7 +4485,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4497,6 +4505,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4507,6 +4517,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7631,7 +7643,7 @@ func (c *ClientWithResponses) SetLifecycleRulesWithResponse(ctx context.Context,
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7648,7 +7660,7 @@ func (c *ClientWithResponses) PrefetchWithBodyWithResponse(ctx context.Context, 
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7680,6 +7692,8 @@ func (c *ClientWithResponses) ListRestoresWithResponse(ctx context.Context, tena
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7696,6 +7710,8 @@ func (c *ClientWithResponses) StartRestoreWithBodyWithResponse(ctx context.Conte
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

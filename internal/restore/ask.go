@@ -2,10 +2,8 @@ package restore
 
 import (
 	"context"
-	"slices"
+	"errors"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -23,7 +21,8 @@ const (
 
 // Ask starts the restore of what the request names, or joins those that are under way, and tells how far it is.
 // What can be read already is done at once, and has no ID then. Asking for what was restored makes its
-// copies stay longer. fault.NotFound where a study is not there, fault.TooLarge for more than 5,000 studies.
+// copies stay longer. fault.NotFound where a study is not there, fault.TooLarge for more than 5,000 studies, fault.TooMany
+// where as many restores of the tenant are open as may be; then nothing of the request is begun.
 func (r *Restorer) Ask(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) (archive.RestoreStatus, error) {
 	if err := r.check(t, &q); err != nil {
 		return archive.RestoreStatus{}, err
@@ -129,7 +128,11 @@ func (r *Restorer) askOne(ctx context.Context, t archive.Tenant, study archive.R
 	if len(need) == 0 {
 		return r.readable(t, 1, all, now), nil
 	}
-	row, u, err := r.join(ctx, t, study, w, need, now)
+	b, err := r.o.Keys.Box(ctx, t)
+	if err != nil {
+		return archive.RestoreStatus{}, err
+	}
+	row, u, err := r.join(ctx, b, t, study, w, need, now)
 	if err != nil {
 		return archive.RestoreStatus{}, err
 	}
@@ -149,81 +152,34 @@ func (r *Restorer) readable(t archive.Tenant, studies int, packs []archive.PackS
 	return st
 }
 
-func (r *Restorer) join(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
+func (r *Restorer) join(ctx context.Context, b Box, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
 	var u unit
-	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, func(row *Row) (err error) {
+	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, r.o.Open, func(row *Row) (err error) {
 		u = unit{}
 		if row.ID != 0 {
 			if u, err = decode[unit](*row); err != nil {
+				return err
+			}
+			if err := u.open(b, *row); err != nil {
 				return err
 			}
 		}
 		if err := u.join(w, packs, now); err != nil {
 			return err
 		}
+		if err := u.seal(b, *row); err != nil {
+			return err
+		}
 		row.Due = dueFor(u.Priority)
 		return encode(row, u)
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		r.stir()
+	case fault.Is(err, fault.TooMany) && !errors.Is(err, errCrowded):
+		err = r.errOpen()
 	}
 	return row, u, err
-}
-
-// wanted is a study of a request for several.
-type wanted struct {
-	study archive.Ref
-	wish
-}
-
-// askAll starts or joins the restores of several studies, under one ID.
-func (r *Restorer) askAll(ctx context.Context, t archive.Tenant, list []wanted, w wish, now time.Time) (archive.RestoreStatus, error) {
-	type lacking struct {
-		wanted
-		need []archive.PackState
-	}
-	var todo []lacking
-	var there []archive.PackState
-	for _, s := range list {
-		need, all, err := r.need(ctx, t, s.study, now, now.Add(s.keep))
-		if err != nil {
-			return archive.RestoreStatus{}, err
-		}
-		if len(need) == 0 {
-			there = append(there, all...)
-			continue
-		}
-		todo = append(todo, lacking{s, need})
-	}
-	if len(todo) == 0 {
-		return r.readable(t, len(list), there, now), nil
-	}
-	b := batch{Asked: now, By: archive.Cut(w.by, maxBy), Hook: w.hook, Readable: len(list) - len(todo)}
-	row, err := r.o.Table.Merge(ctx, t, kindBatchOver, ulid.Make().String(), now, func(row *Row) error {
-		row.Due = now.Add(unfinished)
-		return encode(row, b)
-	})
-	if err != nil {
-		return archive.RestoreStatus{}, err
-	}
-	for _, s := range todo {
-		s.batch, s.hook = row.ID, ""
-		ur, _, err := r.join(ctx, t, s.study, s.wish, s.need, now)
-		if err != nil {
-			return archive.RestoreStatus{}, err
-		}
-		b.Units = append(b.Units, ur.ID)
-	}
-	slices.Sort(b.Units)
-	row, err = r.o.Table.Change(ctx, row.ID, func(row *Row) error {
-		row.Kind, row.Due = kindBatch, now
-		return encode(row, b)
-	})
-	if err != nil {
-		return archive.RestoreStatus{}, err
-	}
-	r.stir()
-	return r.statusOf(ctx, row)
 }
 
 // Cancel takes a request back: what has not begun is not begun. The restore of a study ends so for all who

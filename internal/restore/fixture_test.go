@@ -31,6 +31,7 @@ type world struct {
 	index *memoryIndex
 	store *memoryStore
 	hooks *memoryHooks
+	keys  *memoryKeys
 	r     *Restorer
 	w     *worker
 
@@ -55,6 +56,8 @@ func newWorld(t *testing.T, o Options) *world {
 	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}}
 	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}}
 	w.hooks = &memoryHooks{}
+	w.keys = &memoryKeys{}
+	o.Keys = w.keys
 	o.Table, o.Index, o.Tiers, o.Catalog, o.Now, o.Hooks = w.table, w.index, w, w, w.clock, w.hooks
 	o.Poll = cmp.Or(o.Poll, time.Millisecond)
 	w.r = New(o)
@@ -296,3 +299,43 @@ func (h *memoryHooks) Post(_ context.Context, _ archive.Tenant, url, id string, 
 	h.posts = append(h.posts, fmt.Sprintf("%s %s %s", url, id, body))
 	return nil
 }
+
+// memoryKeys seals so that nothing can be read, and opens only what was sealed about the same.
+type memoryKeys struct {
+	mu   sync.Mutex
+	fail error
+}
+
+func (k *memoryKeys) Box(context.Context, archive.Tenant) (Box, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k, k.fail
+}
+
+func (k *memoryKeys) setFail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fail = err
+}
+
+func (*memoryKeys) Seal(about string, plain []byte) ([]byte, error) {
+	out := []byte(about + "|")
+	for _, b := range plain {
+		out = append(out, ^b)
+	}
+	return out, nil
+}
+
+func (*memoryKeys) Open(about string, sealed []byte) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(sealed, []byte(about+"|"))
+	if !ok {
+		return nil, fault.New(fault.Corrupt, "sealed about something else")
+	}
+	out := []byte{}
+	for _, b := range rest {
+		out = append(out, ^b)
+	}
+	return out, nil
+}
+
+func (*memoryKeys) Mark(text string) string { return fmt.Sprintf("%x", len(text)) + text[len(text)-1:] }

@@ -38,11 +38,13 @@ const (
 	DefaultFor     = 7 * 24 * time.Hour
 	DefaultRate    = 20
 	DefaultRunning = 1000
+	DefaultOpen    = 10_000
 )
 
-// Options of a Restorer. Table, Index, Tiers and Catalog are required.
+// Options of a Restorer. Table, Keys, Index, Tiers and Catalog are required.
 type Options struct {
 	Table   Table
+	Keys    Keys
 	Index   Index
 	Tiers   Tiers
 	Catalog Catalog
@@ -54,6 +56,8 @@ type Options struct {
 	// once, in each tier and for all tenants together; defaults 20 and 1,000.
 	Rate    float64
 	Running int
+	// Open is of how many studies of one tenant restores may be under way, or wait, at once; default 10,000.
+	Open int
 	// Poll is how often the table is looked at; default 1 s. It is real time.
 	Poll time.Duration
 	Now  func() time.Time
@@ -112,6 +116,7 @@ func New(o Options) *Restorer {
 	o.Priority = cmp.Or(o.Priority, archive.Standard)
 	o.Rate = cmp.Or(o.Rate, DefaultRate)
 	o.Running = cmp.Or(o.Running, DefaultRunning)
+	o.Open = cmp.Or(o.Open, DefaultOpen)
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now

@@ -37,7 +37,7 @@ func (w *worker) look(ctx context.Context, e edits, now time.Time) {
 	var due []place
 	for _, h := range w.open {
 		for i := range h.Items {
-			if it := &h.Items[i]; it.State == asked && !h.blind && !it.Next.After(now) && !w.paused(it.Tier, now) {
+			if it := &h.Items[i]; it.State == asked && !h.blind && !it.Next.After(now) && !w.paused(it.Tier, now) && w.reveal(ctx, h) {
 				due = append(due, place{h, it, i})
 			}
 		}
@@ -191,7 +191,7 @@ func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.Restor
 // edit changes the pack in memory at once, and its row at the end of the pass.
 func (w *worker) edit(e edits, p place, f func(*item)) {
 	f(p.item)
-	e.add(p.ID, p.item.Object, f)
+	e.add(p.ID, p.item.N, f)
 }
 
 func fail(why string) func(*item) {
