@@ -467,6 +467,7 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
@@ -479,6 +480,7 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
@@ -1488,6 +1490,7 @@ func (c *Client) ListRestores(ctx context.Context, tenant TenantPath, params *Li
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 // As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 // Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
@@ -1510,6 +1513,7 @@ func (c *Client) StartRestoreWithBody(ctx context.Context, tenant TenantPath, co
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 // As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 // Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
@@ -4505,6 +4509,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
@@ -4517,6 +4522,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
@@ -7692,6 +7698,7 @@ func (c *ClientWithResponses) ListRestoresWithResponse(ctx context.Context, tena
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 // As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 // Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
@@ -7710,6 +7717,7 @@ func (c *ClientWithResponses) StartRestoreWithBodyWithResponse(ctx context.Conte
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
 // As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
 // Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //

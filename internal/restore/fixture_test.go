@@ -53,7 +53,7 @@ func newWorld(t *testing.T, o Options) *world {
 			{Priority: archive.Bulk, Word: "Bulk", Typical: 8 * time.Hour, Longest: 12 * time.Hour},
 		}}}}
 	w.table = &memoryTable{rows: map[int64]Row{}}
-	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}}
+	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}, left: map[string]time.Time{}}
 	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}}
 	w.hooks = &memoryHooks{}
 	w.keys = &memoryKeys{}
@@ -173,6 +173,7 @@ func (w *world) Priors(_ context.Context, _ archive.Tenant, a archive.Appointmen
 type memoryIndex struct {
 	mu    sync.Mutex
 	packs map[archive.Ref][]archive.PackState
+	left  map[string]time.Time // until when copies that moves left stay
 	fail  error
 }
 
@@ -193,6 +194,27 @@ func (m *memoryIndex) SetRestored(_ context.Context, _ archive.Tenant, object st
 		}
 	}
 	return m.fail
+}
+
+// Left and Keep know of what the test has put in left.
+func (m *memoryIndex) Left(_ context.Context, _ archive.Tenant, p archive.PackState) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[p.Object], m.fail
+}
+
+func (m *memoryIndex) Keep(ctx context.Context, t archive.Tenant, p archive.PackState, until time.Time) (time.Time, error) {
+	left, err := m.Left(ctx, t, p)
+	if err != nil || left.IsZero() {
+		return time.Time{}, err
+	}
+	if left.After(until) {
+		until = left
+	}
+	m.mu.Lock()
+	m.left[p.Object] = until
+	m.mu.Unlock()
+	return until, m.SetRestored(ctx, t, p.Object, until)
 }
 
 // memoryStore is an archive class with the longest times of the tier's speeds.

@@ -13,6 +13,11 @@
 // limits hold for all of them. It keeps nothing that it could not read again: when it dies, another goes on with
 // the rows, and asking a store again for what it is restoring is harmless (driver.Thawer).
 //
+// # What need not be restored
+//
+// For some time after a pack was moved to an archive the copy that it was moved from is still there. Whoever asks
+// then is served from that: it is kept for as long as a restored copy would stay, and the provider is not asked.
+//
 // # What a restore promises
 //
 // Ready is an estimate until the restore is done, and never in the past. It is what the tier says is typical, or the
@@ -70,6 +75,12 @@ type Index interface {
 	Packs(ctx context.Context, t archive.Tenant, study archive.Ref) ([]archive.PackState, error)
 	// SetRestored notes until when a pack can be read.
 	SetRestored(ctx context.Context, t archive.Tenant, object string, until time.Time) error
+	// Left returns until when the pack can be read from a copy that a move left in a tier that answers at once, if nobody keeps
+	// that; zero where there is none that lasts.
+	Left(ctx context.Context, t archive.Tenant, p archive.PackState) (time.Time, error)
+	// Keep has such a copy stay until a time at least, and notes that the pack can be read. It returns until when; zero
+	// where there is no such copy, and then it has done nothing.
+	Keep(ctx context.Context, t archive.Tenant, p archive.PackState, until time.Time) (time.Time, error)
 }
 
 // Store is one tier's.

@@ -46,15 +46,15 @@ func (r *Restorer) askAll(ctx context.Context, t archive.Tenant, list []wanted, 
 	var todo []lacking
 	var there []archive.PackState
 	for _, s := range list {
-		need, all, err := r.need(ctx, t, s.study, now, now.Add(s.keep))
+		n, err := r.need(ctx, t, s.study, now, now.Add(s.keep), true)
 		if err != nil {
 			return archive.RestoreStatus{}, err
 		}
-		if len(need) == 0 {
-			there = append(there, all...)
+		if len(n.restore) == 0 {
+			there = append(there, n.all...)
 			continue
 		}
-		todo = append(todo, lacking{s, need})
+		todo = append(todo, lacking{s, n.restore})
 	}
 	if len(todo) == 0 {
 		return r.readable(t, len(list), there, now), nil
