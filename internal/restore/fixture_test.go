@@ -54,7 +54,7 @@ func newWorld(t *testing.T, o Options) *world {
 		}}}}
 	w.table = &memoryTable{rows: map[int64]Row{}}
 	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}, left: map[string]time.Time{}}
-	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}}
+	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}, begun: map[string]int{}}
 	w.hooks = &memoryHooks{}
 	w.keys = &memoryKeys{}
 	o.Keys = w.keys
@@ -223,6 +223,8 @@ type memoryStore struct {
 	mu    sync.Mutex
 	packs map[string]*frozen
 	thaws map[string]int // by object
+	begun map[string]int // of these, those that no copy was there for
+	looks int            // calls of Stat
 	order []string       // objects and speeds as they were asked for
 	fail  func(call, key, speed string) error
 }
@@ -248,6 +250,7 @@ func (s *memoryStore) call(name, key, speed string) (*frozen, error) {
 func (s *memoryStore) Stat(_ context.Context, key string) (a driver.Attrs, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	p, err := s.call("stat", key, "")
 	switch {
 	case err != nil:
@@ -274,6 +277,7 @@ func (s *memoryStore) Thaw(_ context.Context, key string, o driver.ThawOptions) 
 	s.order = append(s.order, key+" "+o.Speed)
 	switch now := s.now(); {
 	case p.ready.IsZero():
+		s.begun[key]++
 		p.ready = now.Add(delays[o.Speed])
 		p.until = p.ready.Add(o.For)
 	case !p.ready.After(now):

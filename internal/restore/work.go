@@ -101,6 +101,7 @@ func (w *worker) pass(ctx context.Context) error {
 	}
 	w.look(ctx, edits, now)
 	w.thaw(ctx, edits, now)
+	w.renew(ctx, edits, now)
 	return errors.Join(w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
 }
 

@@ -67,3 +67,29 @@ func TestRestoreTellsNothing(t *testing.T) {
 	}
 	hidden("restore", "restore-ending", "restore-over", "webhook") // nobody is at the URL
 }
+
+// TestRestoredTogether: of three packs that the provider restores one after the other, further apart than copies stay, all can be
+// read in the end, and each was restored once.
+func TestRestoredTogether(t *testing.T) {
+	f := &frozen{place: newPlace(t), delay: func(string, string) time.Duration { return 45 * time.Hour }}
+	f.tier(t, &f.o)
+	f.o.Restores.Running, f.o.Restores.For = 1, 24*time.Hour
+	a := f.open()
+	defer f.close(a)
+	uids, files := heavy(t, a, 1, 3)
+	freeze(t, a, uids[0].Study)
+	st, err := a.Restores().Ask(t.Context(), a.Tenant, archive.RestoreRequest{Studies: []string{uids[0].Study}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := f.clock.Now()
+	st = f.until(t, a.Restores(), st.ID, time.Hour, archive.RestoreDone)
+	if took := f.clock.Now().Sub(begin); took < 3*45*time.Hour || st.PacksIn != 3 || f.server.Begun() != 3 {
+		t.Errorf("after %s: %+v, %d were restored", took, st, f.server.Begun())
+	}
+	for i := range uids {
+		if !reads(t, a, uids[i], files[i]) {
+			t.Error("it is restored, and cannot be read")
+		}
+	}
+}
