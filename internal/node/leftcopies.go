@@ -33,6 +33,18 @@ func (n *Node) leftCopy(ctx context.Context, t archive.Tenant, p archive.PackSta
 			best, until = d, end
 		}
 	}
+	if until.IsZero() {
+		return best, until, nil
+	}
+	b, _, _ := n.Tier(best.Tier)
+	switch a, err := b.Stat(ctx, p.Object); {
+	case fault.Is(err, fault.NotFound): // somebody removed it
+		return best, time.Time{}, nil
+	case err != nil:
+		return best, time.Time{}, err
+	case a.Size != p.Size || a.Restore.State != driver.Online:
+		return best, time.Time{}, nil
+	}
 	return best, until, nil
 }
 
@@ -57,15 +69,6 @@ func (i restoreIndex) Keep(ctx context.Context, t archive.Tenant, p archive.Pack
 	d, stays, err := i.n.leftCopy(ctx, t, p)
 	if err != nil || stays.IsZero() {
 		return time.Time{}, err
-	}
-	b, _, _ := i.n.Tier(d.Tier)
-	switch a, err := b.Stat(ctx, d.Object); {
-	case fault.Is(err, fault.NotFound): // somebody removed it
-		return time.Time{}, nil
-	case err != nil:
-		return time.Time{}, err
-	case a.Size != p.Size || a.Restore.State != driver.Online:
-		return time.Time{}, nil
 	}
 	if stays.After(until) {
 		until = stays
