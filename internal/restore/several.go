@@ -24,7 +24,7 @@ func (l later) Unwrap() error { return l.error }
 func (later) RetryAfter() time.Duration { return time.Minute }
 
 func (r *Restorer) errOpen() error {
-	return later{fault.New(fault.TooMany, "%d studies are being restored already, as many as there may be at once (restore-open); ask again when some are there", r.o.Open)}
+	return later{fault.New(fault.TooMany, "as many studies are being restored already as may be at once (%d: restore-open); ask again when some are there", r.o.Open)}
 }
 
 var errRequests = later{fault.New(fault.TooMany, "%d requests for several studies are open already; wait until some have ended, or cancel them", maxRequests)}
