@@ -188,18 +188,28 @@ func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
 	return ids, ctx.Err()
 }
 
+var errNoResult = errors.New("the answer has no result")
+
+// lockHeaders are those of an object under a lock.
+func lockHeaders(lock s3protocol.Lock) map[string]string {
+	h := map[string]string{}
+	if lock.Mode != "" {
+		h[lockMode], h[lockUntil] = lock.Mode, lock.Until.UTC().Format(time.RFC3339Nano)
+	}
+	if lock.Hold != "" {
+		h[lockHold] = lock.Hold
+	}
+	return h
+}
+
 // SetClass gives the headers itself: of its options minio-go sends neither the condition nor the encryption.
 func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3protocol.Lock) error {
 	h := http.Header{}
 	h.Set("x-amz-storage-class", class)
 	h.Set("x-amz-metadata-directive", "COPY")
 	h.Set("x-amz-copy-source-if-match", `"`+etag+`"`)
-	if lock.Mode != "" {
-		h.Set(lockMode, lock.Mode)
-		h.Set(lockUntil, lock.Until.UTC().Format(time.RFC3339Nano))
-	}
-	if lock.Hold != "" {
-		h.Set(lockHold, lock.Hold)
+	for k, v := range lockHeaders(lock) {
+		h.Set(k, v)
 	}
 	if c.sse != nil {
 		c.sse.Marshal(h)
@@ -210,7 +220,7 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3p
 	}
 	done, err := c.api.CopyObject(ctx, c.at.Bucket, key, c.at.Bucket, key, headers, minio.CopySrcOptions{}, minio.PutObjectOptions{})
 	if err == nil && done.ETag == "" { // an answer of 200 may hold an error, which minio-go overlooks
-		err = errors.New("the answer has no result")
+		err = errNoResult
 	}
 	return classify(ctx, err, "moving an object to another class")
 }

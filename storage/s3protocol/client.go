@@ -75,6 +75,8 @@ type Uploads interface {
 	Start(ctx context.Context, key string, o PutOptions) (upload string, err error)
 	// SendPart sends part n, counted from 1.
 	SendPart(ctx context.Context, key, upload string, n int, body *Body) (etag string, err error)
+	// CopyPart has a part, counted from 1, be the n bytes from off of the key's object, if that has the ETag still.
+	CopyPart(ctx context.Context, key, upload string, part int, etag string, off, n int64) (Part, error)
 	Complete(ctx context.Context, key, upload string, parts []Part, o PutOptions) (etag string, err error)
 	// Drop removes an upload; one that is not there counts as removed.
 	Drop(ctx context.Context, key, upload string) error
@@ -111,8 +113,10 @@ type PutOptions struct {
 	IfMatch  string // the store's ETag
 	Class    string
 	Version  string // the metadata of [VersionHeader]
-	CRC32C   string // of the whole object, for Complete
+	CRC32C   string // of the whole object, for Complete; empty where it is not known
 	Size     int64  // of the whole object, for Complete
+	Lock     Lock   // for Start: what the object will be under
+	Copied   bool   // for Start and Complete: parts come by CopyPart, and no checksum of them is sent
 }
 
 // VersionKey is the name of the metadata that names an object's version, and
