@@ -12,7 +12,6 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 
-	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/s3protocol"
 )
 
@@ -164,7 +163,7 @@ func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (g
 		case !strings.HasSuffix(info.Key, "/"):
 			continue // an object of its own
 		case len(groups) == limit:
-			return groups, driver.AfterFolder(groups[limit-1]), nil
+			return groups, s3protocol.AfterGroup(groups[limit-1]), nil
 		}
 		groups = append(groups, info.Key)
 	}

@@ -154,6 +154,9 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driv
 	}
 }
 
+// AfterGroup is the key to go on with behind a group of [Objects].Groups.
+func AfterGroup(group string) string { return driver.AfterFolder(group) }
+
 // Folders implements driver.Folders.
 func (s *Store) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
 	from, prefix := "", s.key(folder)

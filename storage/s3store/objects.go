@@ -14,7 +14,6 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/s3protocol"
 )
 
@@ -190,7 +189,7 @@ func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (g
 		return groups, "", nil
 	}
 	if n := len(groups); n > 0 {
-		next = driver.AfterFolder(groups[n-1])
+		next = s3protocol.AfterGroup(groups[n-1])
 	}
 	if n := len(out.Contents); n > 0 {
 		next = max(next, aws.ToString(out.Contents[n-1].Key))
