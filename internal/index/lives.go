@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // Life returns what lifecycle rules look at of a study, and whether the index has any of it.
@@ -130,7 +131,11 @@ func (x *Index) inWriter(ctx context.Context, name archive.Tenant, f func(*batch
 	if err != nil {
 		return err
 	}
-	return w.step(func(b *batch) error { return f(b, t) })
+	err = w.step(func(b *batch) error { return f(b, t) })
+	if fault.Is(err, fault.Full) && x.ballast.release() { // nothing here stores instances, and some of it frees room
+		err = w.step(func(b *batch) error { return f(b, t) })
+	}
+	return err
 }
 
 // completeLives makes the rows that an upgrade left to be made, a part of them in a transaction.

@@ -93,12 +93,29 @@ func TestLife(t *testing.T) {
 		compare("a hidden version")
 
 		// Newest tags hold, whatever came first, also before anything of the study.
+		said := func(study string) string {
+			t.Helper()
+			tags, stated, err := x.TagsOf(context.Background(), hospital, fakeKeys(hospital).Ref(study))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(tags, stated == archive.FactID{}, stated == factID(21), stated == factID(30))
+		}
+		if got := said("1.2.3"); got != "[] true false false" {
+			t.Error("before tags:", got)
+		}
 		apply(t, x, tags(21, "1.2.3", "a", "b"), tags(20, "1.2.3", "c"))
+		if got := said("1.2.3"); got != "[a b] false true false" {
+			t.Error("tags:", got)
+		}
 		want.Tags = []string{"a", "b"}
 		compare("tagged")
 		apply(t, x, tags(22, "1.2.3"), tags(30, "1.9", "early"))
 		want.Tags = nil
 		compare("tags taken away")
+		if got := said("1.9"); got != "[early] false false true" {
+			t.Error("tags of what is not there yet:", got)
+		}
 		other := ctSpec
 		other.study, other.series, other.instance, other.date, other.id = "1.9", "1.9.1", "1.9.1.1", "2024", ""
 		apply(t, x, stored(31, other))

@@ -135,14 +135,14 @@ func (k *Keeper) page(ctx context.Context, p duePage, rules rule.Set, t *tally) 
 	return worked, nil
 }
 
-// judgeAll returns what is to be noted of studies of which nothing is to be done, and the others.
+// judgeAll returns what is to be noted of studies of which nothing is to be done, and the others: all of them, where stores lock.
 func (k *Keeper) judgeAll(lives []archive.StudyLife, rules rule.Set, env rule.Environment) (next []archive.NextDue, work []judged) {
 	now := k.o.Now()
 	for i := range lives {
 		l := &lives[i]
 		j := k.judge(*l, placeOf(l), rules, now, env)
 		switch {
-		case !j.idle():
+		case !j.idle() || k.o.Lock != nil:
 			work = append(work, j)
 		case !l.Outdated || !l.Stays(j.decision.Next):
 			next = append(next, l.Next(j.decision.Next))
