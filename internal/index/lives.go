@@ -91,7 +91,7 @@ func (x *Index) Accessed(ctx context.Context, name archive.Tenant, day time.Time
 
 // inPages calls f for parts of n things, each in a transaction of its own.
 func (x *Index) inPages(ctx context.Context, name archive.Tenant, n int, f func(b *batch, t *tenant, from, to int) error) error {
-	const page = 16384
+	const page = 8192 // others wait for one
 	for from := 0; from < n; from += page {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// pageSize is how many studies are looked at together, and noted in one transaction, for which others wait.
+	// pageSize is how many studies are looked at together.
 	pageSize = 16384
 	// mostWork is how many are worked on before it is asked again how much room there is, which they may have made.
 	mostWork = 1000
