@@ -31,10 +31,12 @@ type Index interface {
 	// Life returns what rules look at of one study, Lives of up to limit by row identity above after.
 	Life(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.StudyLife, bool, error)
 	Lives(ctx context.Context, t archive.Tenant, after int64, limit int) ([]archive.StudyLife, error)
-	// Due returns up to limit studies that are due now, behind the last of the page before.
-	Due(ctx context.Context, t archive.Tenant, now time.Time, after *archive.StudyLife, limit int) ([]archive.StudyLife, error)
-	// SetDue notes when to look again; a study about which a fact came since stays due.
+	// Due returns up to limit studies that are due now, behind a place, and the place behind them.
+	Due(ctx context.Context, t archive.Tenant, now time.Time, from archive.DuePlace, limit int) ([]archive.StudyLife, archive.DuePlace, error)
+	// SetDue notes when to look again; a study about which a fact came since, and all when the rules changed since, stay due.
 	SetDue(ctx context.Context, t archive.Tenant, next ...archive.NextDue) error
+	// Judged notes that all studies before a place that Due returned have been looked at.
+	Judged(ctx context.Context, t archive.Tenant, all archive.DuePlace) error
 	// Places returns where the studies are, in their order.
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
 	// Pending reports whether anything is due, or an object was let go of before a time, or moved before another, without the
@@ -46,12 +48,14 @@ type Index interface {
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
 	RuleSet(ctx context.Context, t archive.Tenant, name string) (archive.RuleSet, archive.FactID, error)
+	// TagsOf returns the tags of a study, and the fact that stated them; zero: none did.
+	TagsOf(ctx context.Context, t archive.Tenant, study archive.Ref) ([]string, archive.FactID, error)
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 }
 
-// Log is what stating rules needs of the tenant's log.
+// Log is what stating rules and tags needs of a log of the tenant.
 type Log interface {
-	NewFactID() archive.FactID
+	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
 }
 
@@ -92,7 +96,8 @@ type Retention interface {
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
-	Log       Log
+	Log       Log // of rules
+	Instances Log // of tags, which stand beside the instances that they are about
 	Settler   Settler
 	Mover     Mover
 	Remover   Remover
@@ -138,6 +143,8 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
+	pageSize, mostWork int
+
 	rounds chan struct{} // holds who does a round: one at a time
 
 	mu       sync.Mutex // guards what follows
@@ -166,7 +173,7 @@ func New(o Options) *Keeper {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

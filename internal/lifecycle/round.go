@@ -3,20 +3,15 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
 const (
-	page = 1000 // studies that are looked at together
 	// maxSweeps bounds how often a round sweeps before it looks at studies again.
 	maxSweeps = 16
 	// A study that fails is tried again after so long, twice as long each time, up to the most.
@@ -135,101 +130,6 @@ func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.Life
 	return done, err
 }
 
-func (k *Keeper) pages(ctx context.Context, t *tally) error {
-	until := k.o.Now() // what becomes due meanwhile is for the next round
-	for after := (*archive.StudyLife)(nil); ; {
-		if err := t.over(); err != nil {
-			return err
-		}
-		lives, err := k.o.Index.Due(ctx, k.o.Tenant, until, after, page)
-		if err != nil {
-			return fmt.Errorf("asking which studies are due: %w", err)
-		}
-		// The rules after the page: see [Index.Due].
-		d, err := k.Document(ctx)
-		if err != nil {
-			return err
-		}
-		if d.Paused {
-			return errPaused
-		}
-		if len(lives) == 0 {
-			break
-		}
-		if err := k.page(ctx, lives, d.Rules, t); err != nil {
-			return err
-		}
-		if len(lives) < page {
-			break
-		}
-		after = &lives[len(lives)-1]
-	}
-	for range maxSweeps {
-		if err := t.over(); err != nil {
-			return err
-		}
-		more, err := k.o.Settler.Sweep(ctx)
-		if err != nil {
-			return fmt.Errorf("removing what was let go of: %w", err)
-		}
-		if !more {
-			break
-		}
-	}
-	return nil
-}
-
-// placeOf is where a study is, as the row says that was read of it.
-func placeOf(l *archive.StudyLife) archive.StudyPlace {
-	return archive.StudyPlace{Tiers: l.Tiers, Settled: l.Loose == 0}
-}
-
-// page looks at studies: those of which nothing is to be done are noted together,
-// the others are worked on one by one, several at once.
-func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
-	env, err := k.environment(ctx, rules)
-	if err != nil {
-		return err
-	}
-	now := k.o.Now()
-	var next []archive.NextDue
-	var work []judged
-	for i := range lives {
-		if j := k.judge(lives[i], placeOf(&lives[i]), rules, now, env); j.idle() && k.o.Lock == nil {
-			next = append(next, j.life.Next(j.decision.Next))
-		} else {
-			work = append(work, j)
-		}
-	}
-	t.looked.Add(int64(len(lives)))
-	k.o.Counters.Looked.Add(int64(len(lives)))
-	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
-		return fmt.Errorf("noting when studies are due: %w", err)
-	}
-	all := ctx
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(k.o.AtOnce)
-	var logged sync.Once // a page of failures is one line
-	for _, j := range work {
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if t.over() != nil {
-				return nil // what others are at comes to its end
-			}
-			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if all.Err() != nil {
-		return all.Err()
-	}
-	return t.over()
-}
-
 // outcome puts a study off that could not be worked on, or returns what concerns all.
 func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, logged *sync.Once) error {
 	k.mu.Lock()
@@ -264,7 +164,7 @@ func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, log
 
 // putOff notes when to look at a study again, as it is now.
 func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, j)
 	if err != nil || !ok {
 		return err
 	}

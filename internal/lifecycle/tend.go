@@ -100,7 +100,7 @@ work:
 
 // again looks at a study anew; nil where the index has nothing of it any more.
 func (k *Keeper) again(ctx context.Context, j judged, rules rule.Set, env rule.Environment) (*judged, error) {
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, j)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -110,6 +110,13 @@ func (k *Keeper) again(ctx context.Context, j judged, rules rule.Set, env rule.E
 	}
 	out := k.judge(l, places[0], rules, k.o.Now(), env)
 	return &out, nil
+}
+
+// life reads a study anew. It counts as judged by the rules that the first look at it was about, which are those in hand.
+func (k *Keeper) life(ctx context.Context, j judged) (archive.StudyLife, bool, error) {
+	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l.Mark.Generation = j.life.Mark.Generation
+	return l, ok, err
 }
 
 // act does what was decided.

@@ -1,7 +1,8 @@
 package node
 
 import (
-	"strings"
+	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -9,92 +10,109 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-const month = 30 * 24 * time.Hour
+// TestClockBehind: what a node states whose clock is behind holds, in the place of what one stated before whose clock is ahead.
+func TestClockBehind(t *testing.T) {
+	h := newHouse(t)
+	h.o.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	ahead, _ := h.open(t)
+	h.o.Now = nil
+	behind, _ := h.open(t)
+	ctx, tenant := t.Context(), ahead.Tenant
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(ahead.Lifecycle().SetRules(ctx, tenant, []byte(`{"rules":[{"name":"first","action":"keep"}]}`), "alice"))
+	check(behind.Lifecycle().SetRules(ctx, tenant, []byte(`{"rules":[{"name":"second","action":"keep"}]}`), "alice"))
+	check(behind.Lifecycle().Pause(ctx, tenant, true, "alice"))
+	b, err := ahead.Lifecycle().Rules(ctx, tenant)
+	check(err)
+	var there struct{ Rules []struct{ Name string } }
+	check(json.Unmarshal(b, &there))
+	state, err := ahead.Lifecycle().State(ctx, tenant)
+	if check(err); len(there.Rules) != 1 || there.Rules[0].Name != "second" || !state.Paused {
+		t.Errorf("the rules are %s, paused: %v", b, state.Paused)
+	}
 
-// TestPurgeByTwoClocks: whichever clock is wrong, and in which direction, a deletion can be undone for the whole window, and
-// is dropped after it.
-func TestPurgeByTwoClocks(t *testing.T) {
-	for _, c := range []struct {
-		name            string
-		deleted, purged time.Duration // how far the node's clock is ahead of the store's, then
-		sleeps          bool          // the index is made anew in between
-	}{
-		{"both are right", 0, 0, false},
-		{"the node that purges is a month ahead", 0, month, false},
-		{"it is a month behind", 0, -month, false},
-		{"the node that deleted was a month behind", -month, 0, false},
-		{"it was a month behind, and the index is made anew", -month, 0, true},
-		{"it was a month ahead", month, 0, false},
-		{"one was behind and the other is ahead", -month, month, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			q := newQuiet(t, Settling{Hold: 24 * time.Hour})
-			defer func() { q.close(q.a) }()
-			// off has the node's clock differ from the store's, which goes on as it did.
-			off := func(d time.Duration) {
-				q.ahead.Add(int64(d) - q.behind.Load())
-				q.behind.Store(int64(d))
-			}
-			q.fill(4)
-			q.settles()
-			off(c.deleted)
-			gone, _ := slice(2, 1, "Fern^Ada")
-			q.deletes(gone)
-			if c.sleeps {
-				q.rebuilt("deleted")
-			}
-			left := func() int {
-				d, err := q.a.Index.Deletions(t.Context(), q.a.Tenant, archive.UIDs{Study: quietStudy})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return len(d)
-			}
-			off(c.purged)
-			q.passes(24 * time.Hour)
-			r := q.settles()
-			if left() != 1 || r.Dropped != 0 {
-				t.Fatalf("dropped within the window: %+v", r)
-			}
-			if c.deleted <= 0 && c.purged >= 0 && (r.Next.Before(q.o.Now()) || r.Next.After(q.o.Now().Add(2*time.Hour))) {
-				t.Errorf("to be looked at in %v", r.Next.Sub(q.o.Now()))
-			}
-			if q.passes(2 * time.Hour); c.deleted > 0 || c.purged < 0 { // then the later of the two counts
-				q.passes(month)
-			}
-			if r := q.settles(); left() != 0 || r.Dropped != 1 {
-				t.Errorf("not dropped after the window: %+v", r)
-			}
-			q.reads("dropped")
-			q.rebuilt("dropped")
-		})
+	_, err = ahead.Retention().SetRules(ctx, tenant, []byte(`{"set":"us"}`), "alice")
+	check(err)
+	if p, err := behind.Retention().SetRules(ctx, tenant, []byte(`{"set":"de"}`), "alice"); err != nil || p.Set.Name != "de" {
+		t.Errorf("retention: %+v, %v", p.Set, err)
+	}
+
+	_, err = ahead.Tenants().Change(ctx, tenant, func(s *archive.TenantSettings) error { s.Title = "first"; return nil })
+	check(err)
+	check(behind.Tenants().Revoke(ctx, tenant))
+	if info, err := ahead.Tenants().Get(ctx, tenant); err != nil || info.State != archive.TenantRevoked || info.Title != "first" {
+		t.Errorf("settings: %+v, %v", info, err)
+	}
+	// And so does that it is taken back.
+	check(behind.Tenants().Grant(ctx, tenant))
+	if info, err := behind.Tenants().Get(ctx, tenant); err != nil || info.State != archive.TenantActive {
+		t.Errorf("settings: %+v, %v", info, err)
 	}
 }
 
-// TestPeriodsByTwoClocks: a node that is twenty years ahead deletes and shreds nothing that must be kept, and once the store's clock
-// agrees it does.
-func TestPeriodsByTwoClocks(t *testing.T) {
-	q := newQuiet(t, Settling{})
-	defer func() { q.close(q.a) }()
-	ctx := t.Context()
-	q.fill(2)
-	if _, err := q.a.Keep.SetRules(ctx, []byte(`{"rules":[{"name":"house","years":12}]}`), "alice"); err != nil {
-		t.Fatal(err)
+// TestChangesAtOnce: of what two nodes state at once nothing is lost.
+func TestChangesAtOnce(t *testing.T) {
+	h := newHouse(t)
+	one, _ := h.open(t)
+	two, _ := h.open(t)
+	ctx, tenant := t.Context(), one.Tenant
+	done := make(chan error, 1)
+	// wait lets the other one go as far as it can.
+	wait := func(what string) {
+		select {
+		case err := <-done:
+			t.Errorf("%s did not wait: %v", what, err)
+			done <- err
+		case <-time.After(4 * turnEvery):
+		}
 	}
-	const years = 20 * 366 * 24 * time.Hour
-	q.ahead.Store(int64(years))
-	q.behind.Store(int64(years))
-	scope := archive.UIDs{Study: quietStudy}
-	if err := q.a.Remove.Delete(ctx, q.a.Tenant, scope); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "must be kept until") {
-		t.Errorf("deleting by a clock that is ahead: %v", err)
+	if err := one.inTurn(ctx, "rules/"+string(tenant), func(context.Context) error {
+		go func() { done <- two.Lifecycle().Pause(ctx, tenant, true, "alice") }()
+		wait("a pause")
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
-	if _, err := q.a.Shred.Shred(ctx, archive.ShredTarget{Study: quietStudy}); !fault.Is(err, fault.Conflict) {
-		t.Errorf("shredding by a clock that is ahead: %v", err)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
-	q.behind.Store(0)
-	q.passes(time.Hour) // the store is asked again
-	if err := q.a.Remove.Delete(ctx, q.a.Tenant, scope); err != nil {
-		t.Errorf("when both agree: %v", err)
+	if state, err := one.Lifecycle().State(ctx, tenant); err != nil || !state.Paused {
+		t.Errorf("%+v, %v", state, err)
+	}
+	_, err := one.Tenants().Change(ctx, tenant, func(s *archive.TenantSettings) error {
+		go func() { done <- two.Tenants().Revoke(ctx, tenant) }()
+		wait("a revocation")
+		s.Title = "clinic"
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if info, err := one.Tenants().Get(ctx, tenant); err != nil || info.State != archive.TenantRevoked || info.Title != "clinic" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	// Who is so slow that others may begin is told so; it is not the client that waited too short.
+	lease := one.o.NodeLease
+	one.o.NodeLease = 2 * turnEvery
+	err = one.inTurn(ctx, "it", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if one.o.NodeLease = lease; !fault.Is(err, fault.Unavailable) {
+		t.Errorf("slow: %v", err)
+	}
+	// Who has come late does not wait for ever.
+	late, cancel := context.WithTimeout(ctx, 3*turnEvery)
+	defer cancel()
+	err = one.inTurn(ctx, "it", func(context.Context) error {
+		return two.inTurn(late, "it", func(context.Context) error { t.Error("two at once"); return nil })
+	})
+	if late.Err() == nil || err == nil {
+		t.Errorf("it did not wait: %v", err)
 	}
 }
