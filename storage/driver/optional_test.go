@@ -18,6 +18,7 @@ func (all) Purge(context.Context, string) error                    { return nil 
 func (all) SetClass(context.Context, string, string) error         { return nil }
 func (all) Thaw(context.Context, string, driver.ThawOptions) error { return nil }
 func (all) Lock(context.Context, string, time.Time) error          { return nil }
+func (all) Locks() bool                                            { return true }
 func (all) Folders(context.Context, string, string, int) ([]string, bool, error) {
 	return nil, false, nil
 }
