@@ -232,7 +232,8 @@ func (f *fight) reads(t *testing.T, n *stacktest.Node, s *contested, rest bool) 
 // counted holds the usage to a listing, which nothing is moved beside for long, and returns how much no fact names.
 func (f *fight) counted(t *testing.T) (unnamed int64) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	// What was being removed when the lifecycle was paused is removed to the end.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
 		status, body, err := f.call(t, "recount", "", f.node(), "POST", "/usage/recount", nil)
 		var is struct {
 			Equal, Moving bool
