@@ -357,34 +357,10 @@ func TestLivesOfOlderVersion(t *testing.T) {
 		if err := x.Close(); err != nil {
 			t.Fatal(err)
 		}
-		engine := goose.DialectSQLite3
-		var db *sql.DB
-		var err error
-		if o.DSN == "" {
-			db, err = poolLite(dsn(o.Path, 1024, false))
-		} else {
-			engine = goose.DialectPostgres
-			var s *server
-			if s, err = newServer(o.DSN, 0); err == nil {
-				db = s.pool(2)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		p, err := provider(db, engine)
-		if err == nil {
-			_, err = p.DownTo(ctx, 5)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		db.Close()
-
+		downTo(t, o, 5)
 		x = openWith(t, o)
 		n := int64(0)
-		err = x.read(ctx, hospital, func(c *conn, t *tenant) (err error) {
+		err := x.read(ctx, hospital, func(c *conn, t *tenant) (err error) {
 			n, err = c.integer(`SELECT count(*) FROM lives WHERE tenant = ? AND due = 0`, t.id)
 			return err
 		})
@@ -420,6 +396,34 @@ func TestLivesOfOlderVersion(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	})
+}
+
+// downTo takes the schema of a closed index back to an older version.
+func downTo(t *testing.T, o Options, version int64) {
+	t.Helper()
+	engine := goose.DialectSQLite3
+	var db *sql.DB
+	var err error
+	if o.DSN == "" {
+		db, err = poolLite(dsn(o.Path, 1024, false))
+	} else {
+		engine = goose.DialectPostgres
+		var s *server
+		if s, err = newServer(o.DSN, 0); err == nil {
+			db = s.pool(2)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	p, err := provider(db, engine)
+	if err == nil {
+		_, err = p.DownTo(context.Background(), version)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func blobsOf(t *testing.T, x *Index, study string) []archive.BlobID {

@@ -311,6 +311,15 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	_, _, err = x.RuleSet(ctx, hospital, archive.RulesRetention)
 	check(err)
+	intent := archive.Intent{Study: fakeKeys(hospital).Ref("6.0"), Session: "s", N: 1}
+	check(x.Intend(ctx, hospital, intent))
+	for _, study := range []archive.Ref{intent.Study, {}} {
+		_, err = x.Intents(ctx, hospital, study)
+		check(err)
+	}
+	check(x.Desist(ctx, hospital, intent))
+	_, err = x.DeletedAt(ctx, hospital, factID(1))
+	check(err)
 	_, err = x.Holds(ctx, hospital, archive.FactID{}, 5)
 	check(err)
 	_, err = x.HoldOf(ctx, hospital, factID(70))

@@ -6,7 +6,7 @@
 // done is done (merging its objects, moving it, deleting it, letting go of what was
 // deleted long ago), and when to look again is noted. The due column of the index is all that
 // is remembered, so a [Keeper] may be stopped at any moment and another goes on; two at
-// once are harmless, and a lease keeps them from doing the work twice.
+// once are harmless, and a lease keeps them from doing the work twice, whoever asked for it.
 //
 // A [Planner] reckons what rules would do to all studies and what the archive may
 // come to with them, and [Draw] makes a picture of it.
@@ -92,7 +92,7 @@ type Retention interface {
 	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
 }
 
-// Options are the parts of a Keeper. All are required but Disk, Counters and Slog.
+// Options are the parts of a Keeper. All are required but Whole, Alone, Lock, Disk, Counters and Slog.
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
@@ -107,6 +107,12 @@ type Options struct {
 	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
 	// missing by which rules decide, and nothing is done.
 	Whole func() bool
+	// Alone runs f while no other node is at the tenant's lifecycle, and waits for that; where until comes first it returns fault.Busy. f's
+	// context ends where another node takes over. nil: there is no other node.
+	Alone func(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error
+	// Lock has the stores lock what they have of a study for as long as it must be kept by now, which may be longer than before. It is called of
+	// every study that is due; again does no harm. nil: no store locks.
+	Lock func(ctx context.Context, study archive.Ref) error
 	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
 	Disk func() (free, capacity int64, err error)
 
@@ -137,7 +143,7 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
-	pageSize int
+	pageSize, mostWork int
 
 	rounds chan struct{} // holds who does a round: one at a time
 
@@ -161,10 +167,13 @@ func New(o Options) *Keeper {
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
+	if o.Alone == nil {
+		o.Alone = func(ctx context.Context, _ <-chan time.Time, f func(context.Context) error) error { return f(ctx) }
+	}
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore
