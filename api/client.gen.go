@@ -194,7 +194,7 @@ type ClientInterface interface {
 
 	// AddHoldWithBody Hold a study, or all studies of a patient, also those to come
 	//
-	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -203,7 +203,7 @@ type ClientInterface interface {
 
 	// AddHold Hold a study, or all studies of a patient, also those to come
 	//
-	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -917,7 +917,7 @@ func (c *Client) ListHolds(ctx context.Context, tenant TenantPath, params *ListH
 
 // AddHoldWithBody Hold a study, or all studies of a patient, also those to come
 //
-// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 //
 // Takes any type of body and a specified content type.
 //
@@ -936,7 +936,7 @@ func (c *Client) AddHoldWithBody(ctx context.Context, tenant TenantPath, content
 
 // AddHold Hold a study, or all studies of a patient, also those to come
 //
-// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4327,7 +4327,7 @@ type ClientWithResponsesInterface interface {
 
 	// AddHoldWithBodyWithResponse Hold a study, or all studies of a patient, also those to come
 	//
-	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4336,7 +4336,7 @@ type ClientWithResponsesInterface interface {
 
 	// AddHoldWithResponse Hold a study, or all studies of a patient, also those to come
 	//
-	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+	// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7392,7 +7392,7 @@ func (c *ClientWithResponses) ListHoldsWithResponse(ctx context.Context, tenant 
 
 // AddHoldWithBodyWithResponse Hold a study, or all studies of a patient, also those to come
 //
-// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7407,7 +7407,7 @@ func (c *ClientWithResponses) AddHoldWithBodyWithResponse(ctx context.Context, t
 
 // AddHoldWithResponse Hold a study, or all studies of a patient, also those to come
 //
-// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone.
+// Nothing of it can be deleted or shredded until two persons have released the hold. The answer does not name what is held: Strata keeps a keyed hash of it alone. It says how many studies that are there now it is about: of none, an identifier may be mistyped.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

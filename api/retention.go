@@ -163,7 +163,7 @@ func retainedOf(c retention.Check) RetainedStudy {
 }
 
 func holdOf(h archive.Held) Hold {
-	out := Hold{Id: h.ID.String(), Of: HoldOfStudy, Reference: h.Study.String(), By: h.By, At: h.ID.Time(), Reason: h.Reason, Lifted: h.Lifted,
+	out := Hold{Id: h.ID.String(), Of: HoldOfStudy, Reference: h.Study.String(), By: h.By, At: h.ID.Time(), Reason: h.Reason, Lifted: h.Lifted, Studies: h.Studies,
 		Releases: each(h.Releases, func(r archive.Released) Release { return Release{By: r.By, At: r.Fact.Time(), Reason: r.Reason} })}
 	if h.Patient != (archive.Ref{}) {
 		out.Of, out.Reference = HoldOfPatient, h.Patient.String()

@@ -78,11 +78,11 @@ func TestHolds(t *testing.T) {
 	ctx := t.Context()
 	study, patient := "1.2.3", "P1"
 	one, err := h.client.AddHoldWithResponse(ctx, "alpha", NewHold{Study: &study, Reason: "case 1"}, as("alice"))
-	if err != nil || one.JSON201 == nil || one.JSON201.Of != HoldOfStudy || one.JSON201.By != "alice" || one.JSON201.Lifted {
+	if err != nil || one.JSON201 == nil || one.JSON201.Of != HoldOfStudy || one.JSON201.By != "alice" || one.JSON201.Lifted || one.JSON201.Studies != nil {
 		t.Fatalf("%v %s", err, one.Body)
 	}
 	two, err := h.client.AddHoldWithResponse(ctx, "alpha", NewHold{PatientId: &patient, Reason: "case 2"})
-	if err != nil || two.JSON201 == nil || two.JSON201.Of != HoldOfPatient || two.JSON201.By != nobody || two.JSON201.Reference != (archive.Ref{2}).String() {
+	if err != nil || two.JSON201 == nil || two.JSON201.Of != HoldOfPatient || two.JSON201.By != nobody || two.JSON201.Reference != (archive.Ref{2}).String() || two.JSON201.Studies == nil || *two.JSON201.Studies != 0 {
 		t.Fatalf("%v %s", err, two.Body)
 	}
 	wantProblem(t, h.do("POST", "/tenants/alpha/holds", `{"reason":"r"}`), 400, "invalid")

@@ -252,6 +252,9 @@ type Hold struct {
 	// Reference The keyed hash of what is held
 	Reference string    `json:"reference"`
 	Releases  []Release `json:"releases"`
+
+	// Studies How many studies it is about now, deleted ones included; absent of lifted holds, in the answer to a release, and while the index is being filled
+	Studies *int `json:"studies,omitempty"`
 }
 
 // HoldOf defines model for Hold.Of.

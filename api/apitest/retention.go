@@ -99,6 +99,7 @@ func (r Retention) Hold(_ context.Context, _ archive.Tenant, target retention.Ho
 	h := archive.Held{ID: archive.FactID{15: byte(len(r.HoldList) + 1)}, Hold: archive.Hold{Study: archive.Ref{1}, Reason: reason, By: by}}
 	if target.PatientID != "" {
 		h.Study, h.Patient = archive.Ref{}, archive.Ref{2}
+		h.Studies = new(int)
 	}
 	r.HoldList = append(r.HoldList, h)
 	return h, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,9 @@ func (d *admin) holdAdd() *cobra.Command {
 		case issuer != "" && patient == "":
 			return fault.New(fault.Invalid, "--issuer goes with --patient")
 		}
+		if err := reasonGiven(reason); err != nil {
+			return err
+		}
 		body := api.NewHold{Reason: reason}
 		for _, f := range []struct {
 			value string
@@ -47,7 +51,7 @@ func (d *admin) holdAdd() *cobra.Command {
 	f.StringVar(&study, "study", "", "Study Instance UID")
 	f.StringVar(&patient, "patient", "", "Patient ID")
 	f.StringVar(&issuer, "issuer", "", "Issuer of Patient ID; without it, any")
-	f.StringVar(&reason, "reason", "", "why, for those who look later")
+	f.StringVar(&reason, "reason", "", "why, for those who look later; required")
 	return cmd
 }
 
@@ -56,10 +60,20 @@ func (d *admin) holdRelease() *cobra.Command {
 	cmd := d.command("release HOLD [TENANT]", "Say that a hold may go; a second person must say so, too", `A hold is lifted when two different persons have released it; one of them may be who
 ordered it. A person is the name of a token (name=token in the token file), or the
 account under which the server runs and this command is called.`, cobra.RangeArgs(1, 2), func(ctx context.Context, s *session, args []string) error {
+		if err := reasonGiven(reason); err != nil {
+			return err
+		}
 		return s.showHold(read[api.Hold](s.ReleaseHold(ctx, s.tenantOf(args[1:]), args[0], api.ReleaseReason{Reason: reason})))
 	})
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look later")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look later; required")
 	return cmd
+}
+
+func reasonGiven(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return fault.New(fault.Invalid, "give a reason with --reason, for those who look later")
+	}
+	return nil
 }
 
 func (s *session) showHold(h api.Hold, err error) error {
@@ -79,6 +93,13 @@ func (s *session) showHold(h api.Hold, err error) error {
 			state = "stands; one more person must release it"
 		}
 		fmt.Fprintf(w, "state\t%s\n", state)
+		switch {
+		case h.Studies == nil:
+		case *h.Studies == 0:
+			fmt.Fprint(w, "studies\tnone now, only what is to come: look whether the identifier is right\n")
+		default:
+			fmt.Fprintf(w, "studies\t%d now\n", *h.Studies)
+		}
 	})
 }
 
@@ -101,13 +122,21 @@ func (d *admin) holdList() *cobra.Command {
 			}
 		}
 		return s.show(holds, func(w io.Writer) {
-			fmt.Fprintln(w, "hold\tof\tordered\tby\treleased by\treason")
+			fmt.Fprintln(w, "hold\tof\tstudies now\tordered\tby\treleased by\treason")
 			for _, h := range holds {
 				var by []string
 				for _, r := range h.Releases {
 					by = append(by, r.By)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Id, h.Of, when(&h.At), h.By, strings.Join(by, ", "), h.Reason)
+				studies := ""
+				switch {
+				case h.Studies == nil:
+				case *h.Studies == 0:
+					studies = "none"
+				default:
+					studies = strconv.Itoa(*h.Studies)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Id, h.Of, studies, when(&h.At), h.By, strings.Join(by, ", "), h.Reason)
 			}
 		})
 	})

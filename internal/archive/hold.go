@@ -68,6 +68,8 @@ type Held struct {
 	Hold
 	Releases []Released // by their facts, ascending
 	Lifted   bool       // two different persons released it
+	// Studies says how many studies it is about now, deleted ones included. Nil: they were not counted.
+	Studies *int
 }
 
 // Released is a release as the index knows it.

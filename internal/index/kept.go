@@ -34,13 +34,33 @@ func (x *Index) KeptAfter(ctx context.Context, name archive.Tenant, after archiv
 	return list, err
 }
 
-func keptStudies(ctx context.Context, c *conn, t *tenant, query string, args ...driver.Value) (out []archive.KeptStudy, err error) {
-	var found []*study
+// PersonsAfter returns them as KeptAfter does, but for their modalities, which take longer to find out.
+func (x *Index) PersonsAfter(ctx context.Context, name archive.Tenant, after archive.Ref, limit int) (list []archive.KeptStudy, err error) {
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		found, err := studiesIn(ctx, c, t, `SELECT `+studyColumns+` FROM studies WHERE tenant = ? AND ref > ? ORDER BY ref LIMIT (?+0)`, after[:], int64(limit))
+		for _, st := range found {
+			k, err := statedOf(ctx, c, t, st)
+			if err != nil {
+				return err
+			}
+			list = append(list, k)
+		}
+		return err
+	})
+	return list, err
+}
+
+func studiesIn(ctx context.Context, c *conn, t *tenant, query string, args ...driver.Value) (found []*study, err error) {
 	err = c.query(ctx, query, func(v []driver.Value) error {
 		st := &study{t: t, ref: archive.Ref(blob(v[1]))}
 		found = append(found, st)
 		return st.load(v)
 	}, append([]driver.Value{t.id}, args...)...)
+	return found, err
+}
+
+func keptStudies(ctx context.Context, c *conn, t *tenant, query string, args ...driver.Value) (out []archive.KeptStudy, err error) {
+	found, err := studiesIn(ctx, c, t, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,21 +74,31 @@ func keptStudies(ctx context.Context, c *conn, t *tenant, query string, args ...
 	return out, nil
 }
 
-func keptStudy(ctx context.Context, c *conn, t *tenant, st *study) (archive.KeptStudy, error) {
+// statedOf is what the row of a study says of it, and its instances of patient and day.
+func statedOf(ctx context.Context, c *conn, t *tenant, st *study) (archive.KeptStudy, error) {
 	k := archive.KeptStudy{Study: st.ref, UID: st.uid, Received: time.UnixMilli(st.received).UTC(), Instances: int(st.instances), Bytes: st.bytes}
 	sets, err := attrSets(ctx, c, t, st.owner(), &st.set)
 	if err != nil {
 		return k, err
 	}
-	get := func(as archive.Attrs, tag dicom.Tag) string {
-		v, _ := as.Get(tag)
-		return v
-	}
 	for _, as := range sets {
-		p := archive.KeptPerson{PatientID: get(as, tagPatientID), Issuer: get(as, tagIssuer), StudyDate: get(as, tagStudyDate), BirthDate: get(as, tagBirthDate)}
+		p := archive.KeptPerson{PatientID: stated(as, tagPatientID), Issuer: stated(as, tagIssuer), StudyDate: stated(as, tagStudyDate), BirthDate: stated(as, tagBirthDate)}
 		if !slices.Contains(k.Persons, p) {
 			k.Persons = append(k.Persons, p)
 		}
+	}
+	return k, nil
+}
+
+func stated(as archive.Attrs, tag dicom.Tag) string {
+	v, _ := as.Get(tag)
+	return v
+}
+
+func keptStudy(ctx context.Context, c *conn, t *tenant, st *study) (archive.KeptStudy, error) {
+	k, err := statedOf(ctx, c, t, st)
+	if err != nil {
+		return k, err
 	}
 	var series []seriesRow
 	err = c.query(ctx, `SELECT `+seriesColumns+` FROM series WHERE study = ?`, func(v []driver.Value) error {
@@ -89,7 +119,7 @@ func keptStudy(ctx context.Context, c *conn, t *tenant, st *study) (archive.Kept
 			return k, err
 		}
 		for _, as := range sets {
-			m := strings.TrimSpace(get(as, tagModality))
+			m := strings.TrimSpace(stated(as, tagModality))
 			if m == "" { // it may be of any
 				k.Modalities = nil
 				return k, nil

@@ -332,6 +332,8 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	_, err = x.KeptAfter(ctx, hospital, archive.Ref{}, 3)
 	check(err)
+	_, err = x.PersonsAfter(ctx, hospital, archive.Ref{}, 3)
+	check(err)
 	_, err = x.Exams(ctx, hospital, "PAT-77", "", 3)
 	check(err)
 	for _, limit := range []int{1, 100} {

@@ -160,6 +160,61 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestHoldsAbout: a hold says how many studies it is about now, so that a mistyped identifier is noticed; blanks around a Patient
+// ID mean nothing, neither where it is held nor where it is stated.
+func TestHoldsAbout(t *testing.T) {
+	p := newPlace(t)
+	a := p.open()
+	defer p.close(a)
+	for i, patient := range []string{"P1", " P1", "P2", "P2"} {
+		u, _ := image(i, 1)
+		stores(t, a, retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 4, Columns: 4, Name: "X", PatientID: patient, StudyDate: "20200101", Modality: "CT"}))
+	}
+	if err := a.Remove.Delete(t.Context(), a.Tenant, archive.UIDs{Study: "1.2.3"}); err != nil {
+		t.Fatal(err)
+	}
+	about := func(studies *int) string {
+		if studies == nil {
+			return "?"
+		}
+		return fmt.Sprint(*studies)
+	}
+	var want []string
+	for _, tt := range []struct {
+		target retention.HoldTarget
+		want   string
+	}{
+		{retention.HoldTarget{Study: "1.2.0"}, "1"},
+		{retention.HoldTarget{Study: "1.2.9"}, "0"},
+		{retention.HoldTarget{PatientID: "P1"}, "2"},
+		{retention.HoldTarget{PatientID: "  P1 "}, "2"},
+		{retention.HoldTarget{PatientID: "P2"}, "2"}, // one is deleted
+		{retention.HoldTarget{PatientID: "P2", Issuer: "nobody"}, "0"},
+		{retention.HoldTarget{PatientID: "P3"}, "0"},
+	} {
+		h, err := a.Keep.Hold(t.Context(), tt.target, "case", "alice")
+		if err != nil || about(h.Studies) != tt.want {
+			t.Errorf("%+v is about %s, want %s, %v", tt.target, about(h.Studies), tt.want, err)
+		}
+		want = append(want, tt.want)
+	}
+	list, err := a.Keep.Holds(t.Context(), archive.FactID{}, 100)
+	if err != nil || len(list) != len(want) {
+		t.Fatal(len(list), err)
+	}
+	for i, h := range list {
+		if about(h.Studies) != want[i] {
+			t.Errorf("%d: the list says %s, want %s", i, about(h.Studies), want[i])
+		}
+	}
+	if c, err := a.Keep.Check(t.Context(), a.ring.Ref("1.2.1")); err != nil || len(c.Holds) != 2 {
+		t.Errorf("a Patient ID that is stated with a blank before it: %d holds, %v", len(c.Holds), err)
+	}
+	if _, err := a.Keep.Hold(t.Context(), retention.HoldTarget{PatientID: " "}, "case", "alice"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("nobody is held: %v", err)
+	}
+}
+
 // TestReport: what is due, and what is held, a page at a time.
 func TestReport(t *testing.T) {
 	p := newPlace(t)

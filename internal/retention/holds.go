@@ -1,8 +1,10 @@
 package retention
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -20,7 +22,11 @@ type HoldTarget struct {
 // from then on, whatever was under way.
 func (k *Keeper) Hold(ctx context.Context, target HoldTarget, reason, by string) (archive.Held, error) {
 	h := &archive.Hold{Reason: strings.TrimSpace(reason), By: by}
+	given := target
+	target.PatientID, target.Issuer = significant(target.PatientID), significant(target.Issuer)
 	switch {
+	case given.PatientID != "" && target.PatientID == "", given.Issuer != "" && target.Issuer == "":
+		return archive.Held{}, fault.New(fault.Invalid, "a Patient ID or issuer of blanks alone names nobody")
 	case (target.Study == "") == (target.PatientID == "") || target.Study != "" && target.Issuer != "":
 		return archive.Held{}, fault.New(fault.Invalid, "name either a study, or a patient with or without an issuer, to hold")
 	case target.Study != "":
@@ -40,7 +46,94 @@ func (k *Keeper) Hold(ctx context.Context, target HoldTarget, reason, by string)
 	if err := k.protect(ctx, f); err != nil {
 		return archive.Held{}, fmt.Errorf("stating a hold: %w", err)
 	}
-	return k.o.Index.HoldOf(ctx, k.o.Tenant, f.ID)
+	held, err := k.o.Index.HoldOf(ctx, k.o.Tenant, f.ID)
+	if err != nil {
+		return held, err
+	}
+	list := []archive.Held{held}
+	_ = k.count(ctx, list) // the hold stands all the same: an error would have it stated twice
+	return list[0], nil
+}
+
+// significant is a Patient ID or its issuer without what has no meaning in a value of representation LO: blanks around
+// it (PS3.5 6.2), and padding.
+func significant(value string) string { return strings.Trim(value, " \x00") }
+
+// patients are the references by which a hold may name a patient: with and without an issuer, and, as blanks
+// around them have no meaning, as stated, too, since holds of earlier versions name them so.
+func (k *Keeper) patients(id, issuer string) []archive.Ref {
+	refs := []archive.Ref{k.o.Refs.Ref(archive.PatientRef(id)), k.o.Refs.Ref(archive.IssuedRef(id, issuer))}
+	if i, by := significant(id), significant(issuer); i != "" && (i != id || by != issuer) {
+		refs = append(refs, k.o.Refs.Ref(archive.PatientRef(i)), k.o.Refs.Ref(archive.IssuedRef(i, by)))
+		slices.SortFunc(refs, func(a, b archive.Ref) int { return bytes.Compare(a[:], b[:]) })
+		refs = slices.Compact(refs)
+	}
+	return refs
+}
+
+// countPage is how many studies are read at once where those of patients are counted.
+const countPage = 2000
+
+// count finds out how many studies the holds that stand are about now. For those of patients it reads all
+// there are, as a hold does not tell who they are. While the index is being filled nobody knows.
+func (k *Keeper) count(ctx context.Context, holds []archive.Held) error {
+	if !k.whole() {
+		return nil
+	}
+	about := map[archive.Ref]int{} // studies by the reference of a patient
+	for i := range holds {
+		switch h := &holds[i]; {
+		case h.Lifted:
+		case h.Patient != archive.Ref{}:
+			about[h.Patient] = 0
+		default:
+			_, there, err := k.o.Index.Kept(ctx, k.o.Tenant, h.Study)
+			if err != nil {
+				return err
+			}
+			n := 0
+			if there {
+				n = 1
+			}
+			h.Studies = &n
+		}
+	}
+	if len(about) == 0 {
+		return nil
+	}
+	for after := (archive.Ref{}); ; {
+		page, err := k.o.Index.PersonsAfter(ctx, k.o.Tenant, after, countPage)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			after = page[i].Study
+			found := map[archive.Ref]bool{}
+			for _, p := range page[i].Persons {
+				if p.PatientID == "" {
+					continue
+				}
+				for _, ref := range k.patients(p.PatientID, p.Issuer) {
+					if _, held := about[ref]; held {
+						found[ref] = true
+					}
+				}
+			}
+			for ref := range found {
+				about[ref]++
+			}
+		}
+		if len(page) < countPage {
+			break
+		}
+	}
+	for i := range holds {
+		if h := &holds[i]; !h.Lifted && h.Patient != (archive.Ref{}) {
+			n := about[h.Patient]
+			h.Studies = &n
+		}
+	}
+	return nil
 }
 
 func words(reason string) error {
@@ -80,7 +173,14 @@ func (k *Keeper) Release(ctx context.Context, id archive.FactID, reason, by stri
 	return k.o.Index.HoldOf(ctx, k.o.Tenant, id)
 }
 
-// Holds returns up to limit holds that were stated after one, lifted ones too, ascending.
+// Holds returns up to limit holds that were stated after one, lifted ones too, ascending. Those that stand say how
+// many studies they are about.
 func (k *Keeper) Holds(ctx context.Context, after archive.FactID, limit int) ([]archive.Held, error) {
-	return k.o.Index.Holds(ctx, k.o.Tenant, after, limit)
+	holds, err := k.o.Index.Holds(ctx, k.o.Tenant, after, limit)
+	if err == nil {
+		if err = k.count(ctx, holds); err != nil {
+			err = fmt.Errorf("counting the studies that are held: %w", err)
+		}
+	}
+	return holds, err
 }

@@ -42,6 +42,8 @@ type Index interface {
 	Kept(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.KeptStudy, bool, error)
 	// KeptAfter returns the studies whose references follow one, ascending, up to limit.
 	KeptAfter(ctx context.Context, t archive.Tenant, after archive.Ref, limit int) ([]archive.KeptStudy, error)
+	// PersonsAfter returns them without their modalities.
+	PersonsAfter(ctx context.Context, t archive.Tenant, after archive.Ref, limit int) ([]archive.KeptStudy, error)
 	// StudiesOf returns the studies of a Patient ID and, unless it is empty, its issuer.
 	StudiesOf(ctx context.Context, t archive.Tenant, patientID, issuer string) ([]archive.Ref, error)
 	// Exams returns up to limit examinations of a patient, the newest first by their stated dates.
@@ -157,7 +159,7 @@ func (k *Keeper) check(ctx context.Context, p *Policy, s archive.KeptStudy, enou
 		if person.PatientID == "" || i > 0 && person.PatientID == s.Persons[i-1].PatientID && person.Issuer == s.Persons[i-1].Issuer {
 			continue
 		}
-		patients = append(patients, k.o.Refs.Ref(archive.PatientRef(person.PatientID)), k.o.Refs.Ref(archive.IssuedRef(person.PatientID, person.Issuer)))
+		patients = append(patients, k.patients(person.PatientID, person.Issuer)...)
 		if !look {
 			continue
 		}
