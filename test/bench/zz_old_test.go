@@ -1,0 +1,5 @@
+package bench
+
+import "os"
+
+var oldReads = os.Getenv("OLD_READS") != ""
