@@ -47,7 +47,7 @@ func Ahead[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *B
 			defer p.drop() // who was yielded it may not have written it
 			return yield(p.item, p.err)
 		}
-		for item, err := range brought(ctx, next, body) {
+		for item, err := range brought(ctx, &wg, next, body) {
 			p := preparing[T]{item: item, err: err}
 			if err == nil {
 				p.body = body(item)

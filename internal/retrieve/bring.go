@@ -13,6 +13,9 @@ const (
 	// sent, and maxBodies how many bodies they bring.
 	maxComing = 96
 	maxBodies = 4096
+	// gatherBytes is the most that one request fetches of several bodies: enough to be worth
+	// one, little enough that what is needed first does not share the line with much else.
+	gatherBytes = 2 << 20
 	// gapBytes is how far two places may lie apart that are fetched by one request.
 	gapBytes = 64 << 10
 )
@@ -35,7 +38,7 @@ func (r *Reader) newBringer() bringer {
 	case r.warming != nil:
 		return r.warming
 	case r.o.Far != nil:
-		return &holding{r: r, room: r.o.Shares.held, window: firstHeld}
+		return &holding{r: r, room: r.o.Shares.held}
 	}
 	return nil
 }
@@ -43,7 +46,7 @@ func (r *Reader) newBringer() bringer {
 // extend makes one place of two, where the second follows right behind the first, or
 // nearly, and both are not too much for one fetch.
 func extend(a *archive.Location, b archive.Location) bool {
-	if a.Object != b.Object || b.Offset < a.Offset || b.Offset-a.Offset > a.Length+gapBytes || b.Offset+b.Length-a.Offset > warmSpan {
+	if a.Object != b.Object || b.Offset < a.Offset || b.Offset-a.Offset > a.Length+gapBytes || b.Offset+b.Length-a.Offset > gatherBytes {
 		return false
 	}
 	a.Length = max(a.Length, b.Offset+b.Length-a.Offset)
@@ -51,13 +54,12 @@ func extend(a *archive.Location, b archive.Location) bool {
 }
 
 // brought yields what next does, in order, while what comes next is brought near:
-// neighbours by one request, as many at once as the window holds. When the
-// iteration ends, so do the fetches.
-func brought[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
+// neighbours by one request, as many at once as the window holds. The fetches end with
+// ctx, and wg waits for them.
+func brought[T any](ctx context.Context, wg *sync.WaitGroup, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		a := &bringing[T]{ctx: ctx, yield: yield}
-		defer a.end(cancel)
+		a := &bringing[T]{ctx: ctx, wg: wg, yield: yield}
+		defer a.end()
 		for item, err := range next {
 			x := coming[T]{item: item, err: err}
 			if err == nil {
@@ -67,7 +69,7 @@ func brought[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) 
 			if x.size = at.Length; x.size > 0 {
 				// There is room for several again, so that neighbours gather.
 				if most := a.to.most(); a.requests >= maxComing || a.bytes+x.size > most {
-					if !a.give(maxComing-8, most-warmSpan) {
+					if !a.give(maxComing-8, most-gatherBytes) {
 						return
 					}
 				}
@@ -75,18 +77,18 @@ func brought[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) 
 			}
 			a.push(x)
 			// What is near does not wait.
-			if (a.bytes == 0 || len(a.queue) >= maxBodies) && !a.give(0, 0) {
+			if (a.bytes == 0 || len(a.queue) >= maxBodies) && !a.rest() {
 				return
 			}
 		}
-		a.give(0, 0)
+		a.rest()
 	}
 }
 
 // bringing is a sequence whose next bodies are being brought near.
 type bringing[T any] struct {
 	ctx   context.Context
-	wg    sync.WaitGroup
+	wg    *sync.WaitGroup
 	yield func(T, error) bool
 	queue []coming[T]
 	// Of the queue: bytes, and requests.
@@ -147,29 +149,45 @@ func (a *bringing[T]) push(x coming[T]) {
 // send has what has gathered fetched.
 func (a *bringing[T]) send() {
 	if len(a.bodies) > 0 {
-		a.to.begins(a.ctx, &a.wg, a.next, a.bodies)
+		a.to.begins(a.ctx, a.wg, a.next, a.bodies)
 	}
 	a.next, a.bodies = archive.Location{}, nil
 }
 
-// give yields the first of the queue until it is so short.
+// give yields the first of the queue until there are no more requests and bytes than
+// that. What still gathers is fetched when it comes to be yielded.
 func (a *bringing[T]) give(requests int, bytes int64) bool {
-	a.send()
-	for len(a.queue) > 0 && (requests <= 0 || a.requests > requests || a.bytes > bytes) {
-		x := a.queue[0]
-		a.queue, a.bytes, a.requests = a.queue[1:], a.bytes-x.size, a.requests-x.asks
-		if !a.yield(x.item, x.err) {
+	for len(a.queue) > 0 && (a.requests > requests || a.bytes > bytes) {
+		if !a.first() {
 			return false
 		}
 	}
 	return true
 }
 
-// end ends what was begun, and waits for it.
-func (a *bringing[T]) end(cancel context.CancelFunc) {
-	cancel()
+// rest yields the whole queue.
+func (a *bringing[T]) rest() bool {
+	a.send()
+	for len(a.queue) > 0 {
+		if !a.first() {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *bringing[T]) first() bool {
+	x := a.queue[0]
+	a.queue, a.bytes, a.requests = a.queue[1:], a.bytes-x.size, a.requests-x.asks
+	if len(a.bodies) > 0 && a.bodies[0] == x.body {
+		a.send()
+	}
+	return a.yield(x.item, x.err)
+}
+
+// end gives up what nobody will be given.
+func (a *bringing[T]) end() {
 	for _, x := range a.queue {
 		x.body.letGo()
 	}
-	a.wg.Wait()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/strata-pacs/strata/internal/archive"
 )
@@ -19,7 +18,7 @@ var pages = sync.Pool{New: func() any { return new([pageBytes]byte) }}
 // is left to the store to give or to explain.
 type span struct {
 	at     archive.Location
-	waited *atomic.Bool // set when somebody had to wait for bytes
+	behind int64 // bytes behind the place that the same request asks for; they stay on the line until somebody takes them
 	cancel context.CancelFunc
 	free   func() // gives back the memory
 
@@ -29,6 +28,7 @@ type span struct {
 	got   int64         // bytes that have arrived
 	ended bool          // no more will
 	moved chan struct{} // closed when there is more, or the end; nil while nobody waits
+	rest  io.ReadCloser // gives what lies behind; nil until the place has arrived, and when it was taken
 }
 
 // memoryOf is what a span of n bytes takes.
@@ -36,19 +36,20 @@ func memoryOf(n int64) int64 { return (n + pageBytes - 1) &^ (pageBytes - 1) }
 
 // fill reads the place until it is there, nobody wants it, or it cannot be read.
 func (s *span) fill(ctx context.Context, o Objects) {
-	defer s.end()
-	body, err := o.Open(ctx, s.at.Object, s.at.Offset, s.at.Length)
+	var rest io.ReadCloser
+	defer func() { s.end(rest) }()
+	body, err := o.Open(ctx, s.at.Object, s.at.Offset, s.at.Length+s.behind)
 	if err != nil {
 		return
 	}
-	defer body.Close()
-	for off := int64(0); off < s.at.Length && err == nil && ctx.Err() == nil; {
-		if off%pageBytes == 0 {
+	off := int64(0)
+	for off < s.at.Length && err == nil && ctx.Err() == nil {
+		in := off % pageBytes
+		if in == 0 {
 			s.mu.Lock()
 			s.pages = append(s.pages, pages.Get().(*[pageBytes]byte))
 			s.mu.Unlock()
 		}
-		in := off % pageBytes
 		var n int
 		n, err = body.Read(s.pages[off/pageBytes][in:min(pageBytes, in+s.at.Length-off)])
 		off += int64(n)
@@ -57,6 +58,11 @@ func (s *span) fill(ctx context.Context, o Objects) {
 		s.tell()
 		s.mu.Unlock()
 	}
+	if s.behind > 0 && off == s.at.Length && err == nil {
+		rest = body
+		return
+	}
+	body.Close()
 }
 
 // tell wakes those who wait. The caller holds mu.
@@ -67,10 +73,10 @@ func (s *span) tell() {
 	}
 }
 
-func (s *span) end() {
+func (s *span) end(rest io.ReadCloser) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.ended, s.rest = true, rest
 	s.tell()
 	s.leave()
 }
@@ -101,12 +107,32 @@ func (s *span) leave() {
 		pages.Put(p)
 	}
 	s.pages = nil
+	if s.rest != nil {
+		s.rest.Close()
+		s.rest = nil
+	}
 	s.free()
 }
 
 // has reports whether the byte at pos of the object can be had of the span.
 func (s *span) has(object string, pos int64) bool {
 	return s != nil && object == s.at.Object && pos >= s.at.Offset && pos-s.at.Offset < s.at.Length
+}
+
+// wait waits until there is more, or the end. The caller holds mu.
+func (s *span) wait(ctx context.Context) (err error) {
+	if s.moved == nil {
+		s.moved = make(chan struct{})
+	}
+	moved := s.moved
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-moved:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // read reads what has arrived from pos on, waiting for the first byte. With a p
@@ -119,19 +145,7 @@ func (s *span) read(ctx context.Context, p []byte, pos int64) (n int, there bool
 		if s.ended || s.users <= 0 {
 			return 0, false, nil
 		}
-		if s.moved == nil {
-			s.moved = make(chan struct{})
-		}
-		moved := s.moved
-		s.mu.Unlock()
-		s.waited.Store(true)
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		s.mu.Lock()
-		if err != nil {
+		if err := s.wait(ctx); err != nil {
 			return 0, false, err
 		}
 	}
@@ -142,6 +156,21 @@ func (s *span) read(ctx context.Context, p []byte, pos int64) (n int, there bool
 	return n, true, nil
 }
 
+// take returns what gives the bytes behind the place, which the caller closes;
+// nil if they have to be asked for.
+func (s *span) take(ctx context.Context) io.ReadCloser {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.behind > 0 && !s.ended && s.users > 0 {
+		if s.wait(ctx) != nil {
+			break
+		}
+	}
+	rest := s.rest
+	s.rest = nil
+	return rest
+}
+
 // open reads a range that begins in the span. It returns nil, without an error, if
 // its first byte is not to be had here.
 func (s *span) open(ctx context.Context, o Objects, at archive.Location) (io.ReadCloser, error) {
@@ -149,11 +178,7 @@ func (s *span) open(ctx context.Context, o Objects, at archive.Location) (io.Rea
 	if err != nil || !there {
 		return nil, err
 	}
-	r := &spanReader{ctx: ctx, s: s, o: o, object: at.Object, pos: at.Offset, end: at.Offset + at.Length}
-	if last := s.at.Offset + s.at.Length; r.end > last {
-		r.fetch(last)
-	}
-	return r, nil
+	return &spanReader{ctx: ctx, s: s, o: o, object: at.Object, pos: at.Offset, end: at.Offset + at.Length, stop: func() bool { return true }}, nil
 }
 
 // spanReader reads a range, first what the span has of it, then the rest from the store.
@@ -163,80 +188,47 @@ type spanReader struct {
 	o        Objects
 	object   string
 	pos, end int64
-	rest     chan opened // what lies behind the span, asked for before it is needed; nil if nothing does
-	cancel   context.CancelFunc
 	body     io.ReadCloser // of the store; nil while the span is read
+	stop     func() bool
 	err      error
 }
 
-type opened struct {
-	body io.ReadCloser
-	err  error
-}
-
-// fetch asks for the bytes from pos on.
-func (r *spanReader) fetch(pos int64) {
-	ctx, cancel := context.WithCancel(r.ctx)
-	r.rest, r.cancel = make(chan opened, 1), cancel
-	go func() {
-		var x opened
-		x.body, x.err = r.o.Open(ctx, r.object, pos, r.end-pos)
-		r.rest <- x
-	}()
-}
-
-func (r *spanReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if r.err != nil {
+// Read implements io.Reader.
+func (r *spanReader) Read(p []byte) (n int, err error) {
+	p = p[:min(int64(len(p)), r.end-r.pos)]
+	switch {
+	case r.err != nil:
 		return 0, r.err
-	}
-	if r.pos >= r.end {
+	case r.pos == r.end:
 		return 0, io.EOF
-	}
-	if r.body == nil && r.s.has(r.object, r.pos) {
-		n, there, err := r.s.read(r.ctx, p[:min(int64(len(p)), r.end-r.pos)], r.pos)
-		if r.pos, r.err = r.pos+int64(n), err; err != nil || there {
-			return n, err
+	case r.body == nil && r.s.has(r.object, r.pos):
+		var there bool
+		if n, there, r.err = r.s.read(r.ctx, p, r.pos); there || r.err != nil {
+			r.pos += int64(n)
+			return n, r.err
 		}
-		r.drop() // what lies behind is not what comes next
-		r.body, r.err = r.o.Open(r.ctx, r.object, r.pos, r.end-r.pos)
-	} else if r.body == nil {
-		x := <-r.rest
-		r.rest, r.body, r.err = nil, x.body, x.err
+	case r.body == nil:
+		if r.body = r.s.take(r.ctx); r.body != nil { // it ends with the span, and now with the reader too
+			r.stop = context.AfterFunc(r.ctx, r.s.cancel)
+		}
 	}
-	if r.err != nil {
-		return 0, r.err
+	if r.body == nil {
+		if r.body, r.err = r.o.Open(r.ctx, r.object, r.pos, r.end-r.pos); r.err != nil {
+			return 0, r.err
+		}
 	}
-	n, err := r.body.Read(p)
-	r.pos, r.err = r.pos+int64(n), err
-	return n, err
+	n, r.err = r.body.Read(p)
+	r.pos += int64(n)
+	return n, r.err
 }
 
-// drop gives up what was asked for ahead.
-func (r *spanReader) drop() {
-	if r.rest == nil {
-		return
-	}
-	r.cancel()
-	if x := <-r.rest; x.body != nil {
-		x.body.Close()
-	}
-	r.rest = nil
-}
-
-// Close ends what was asked for and waits for it.
+// Close implements io.Closer.
 func (r *spanReader) Close() error {
-	r.drop()
-	r.err = io.ErrClosedPipe
-	var err error
-	if r.body != nil {
-		err = r.body.Close()
-		r.body = nil
+	r.stop()
+	body := r.body
+	r.body, r.err = nil, io.ErrClosedPipe
+	if body == nil {
+		return nil
 	}
-	if r.cancel != nil {
-		r.cancel()
-	}
-	return err
+	return body.Close()
 }

@@ -116,7 +116,7 @@ func (s *store) serve(b *testing.B, delay time.Duration, cached bool) *server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if o.Objects, o.Secrets = bucket, ring; !cached && !oldReads {
+	if o.Objects, o.Secrets = bucket, ring; !cached {
 		o.Far = func(context.Context, string) bool { return true }
 	}
 	reader := retrieve.New(o)

@@ -1,5 +1,0 @@
-package bench
-
-import "os"
-
-var oldReads = os.Getenv("OLD_READS") != ""
