@@ -223,7 +223,7 @@ func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f
 // reconcileOptions are those of a tenant; own are the logs that this process writes of
 // it, the one for what a reconciler writes first, or none.
 func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, own ...*ledger.Log) reconcile.Options {
-	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Tier: n.tiers.Tier, Slog: n.o.Slog, Now: n.o.Now}
+	ro := reconcile.Options{Tenant: t, Bucket: n.past, Index: n.Index, Keys: ring, Grace: n.o.Grace, Tier: n.tiers.Tier, Slog: n.o.Slog, Now: n.o.Now}
 	if len(own) == 0 {
 		return ro
 	}
