@@ -357,6 +357,41 @@ func TestHeldMoved(t *testing.T) {
 	})
 }
 
+// TestHeldDamagedIndex: what a damaged index says of where bytes lie comes to nothing
+// worse than an error, and holds no memory.
+func TestHeldDamagedIndex(t *testing.T) {
+	a, _ := files(t, 3, 3, 160, 1)
+	row := a.Row(archive.UIDs{Study: "1.2", Series: "1.2.1", Instance: "1.2.1.2"})
+	good := *row
+	for _, damage := range []func(){
+		func() { row.Size = 1 << 62 },
+		func() { row.At.Length = -1 },
+		func() { row.At.Length = 10 },
+		func() { row.At.Length = 1 << 62 },
+		func() { row.At.Offset = -1 << 40 },
+		func() { row.At.Offset = 1 << 40 },
+		func() { row.At.Offset = 1<<63 - 1 },
+		func() { row.At.Object = "default/none" },
+	} {
+		*row = good
+		damage()
+		synctest.Test(t, func(t *testing.T) {
+			d := newDistant(t, a, 0, nil, nil)
+			defer d.close()
+			n := 0
+			for b, err := range Ahead(t.Context(), d.all(""), itself) {
+				if err == nil {
+					err = b.Write(t.Context(), io.Discard)
+				}
+				if (err != nil) != (n == 1) {
+					t.Errorf("%+v: instance %d: %v", row.At, n, err)
+				}
+				n++
+			}
+		})
+	}
+}
+
 // TestSpanRanges: a span gives any range that begins in it, while it arrives and
 // after, and nothing when it has been let go of.
 func TestSpanRanges(t *testing.T) {

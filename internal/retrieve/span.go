@@ -45,7 +45,7 @@ func (s *span) fill(ctx context.Context, o Objects) {
 	off := int64(0)
 	for off < s.at.Length && err == nil && ctx.Err() == nil {
 		in := off % pageBytes
-		if in == 0 {
+		if int64(len(s.pages))*pageBytes == off {
 			s.mu.Lock()
 			s.pages = append(s.pages, pages.Get().(*[pageBytes]byte))
 			s.mu.Unlock()
