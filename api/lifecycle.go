@@ -78,6 +78,14 @@ func (s *server) ApplyLifecycle(ctx context.Context, r ApplyLifecycleRequestObje
 		Deleted: d.Deleted, Waiting: d.Waiting, Failed: d.Failed}, err
 }
 
+func (s *server) TagStudy(ctx context.Context, r TagStudyRequestObject) (TagStudyResponseObject, error) {
+	tags, err := s.o.Lifecycle.Tag(ctx, archive.Tenant(r.Tenant), r.Body.Study, or(r.Body.Add, nil), or(r.Body.Remove, nil))
+	if err != nil {
+		return nil, err
+	}
+	return TagStudy200JSONResponse{Tags: append(Tags{}, tags...)}, nil
+}
+
 func (s *server) PlanLifecycle(ctx context.Context, r PlanLifecycleRequestObject) (PlanLifecycleResponseObject, error) {
 	var q archive.LifecycleQuestion
 	if r.Body != nil {

@@ -43,23 +43,28 @@ func (d *Document) decode(b []byte) error {
 // Document returns what holds now. A tenant that has stated no rules has none: its
 // studies are settled and stay.
 func (k *Keeper) Document(ctx context.Context) (Document, error) {
+	d, _, err := k.current(ctx)
+	return d, err
+}
+
+// current is Document, with the fact that states it, also where it cannot be read.
+func (k *Keeper) current(ctx context.Context) (d Document, stated archive.FactID, err error) {
 	set, stated, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesLifecycle)
 	if err != nil {
-		return Document{}, fmt.Errorf("reading the lifecycle rules: %w", err)
+		return d, stated, fmt.Errorf("reading the lifecycle rules: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if stated == k.stated {
-		return k.document, nil
+		return k.document, stated, nil
 	}
-	var d Document
 	if stated != (archive.FactID{}) {
 		if err := d.decode(set.Document); err != nil {
-			return Document{}, err
+			return Document{}, stated, err
 		}
 	}
 	k.stated, k.document = stated, d
-	return d, nil
+	return d, stated, nil
 }
 
 // Check reads rules as the API and files have them, against the tiers of the configuration.
@@ -85,9 +90,10 @@ func (k *Keeper) SetPaused(ctx context.Context, paused bool, by string) error {
 	return k.change(ctx, by, func(d *Document) { d.Paused = paused })
 }
 
-// change states what edit makes of the document. Of two changes at the same moment the later one holds.
+// change states what edit makes of the document. Of two changes at the same moment the later one holds;
+// of one after another the second, also when it is made on a node whose clock is behind.
 func (k *Keeper) change(ctx context.Context, by string, edit func(*Document)) error {
-	d, err := k.Document(ctx)
+	d, before, err := k.current(ctx)
 	if fault.Is(err, fault.Conflict) {
 		d, err = Document{Paused: true}, nil // what cannot be read must be replaceable
 	}
@@ -102,7 +108,7 @@ func (k *Keeper) change(ctx context.Context, by string, edit func(*Document)) er
 	if len(b) > archive.MaxRules {
 		return fault.New(fault.TooLarge, "the rules are longer than %d KiB; write fewer or shorter ones", archive.MaxRules>>10)
 	}
-	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, Document: b, By: by}}
+	f := &archive.Fact{ID: k.o.Log.NewFactIDAfter(before), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, Document: b, By: by}}
 	entry, err := k.o.Log.Append(ctx, f, nil)
 	if err != nil {
 		return fmt.Errorf("stating the lifecycle rules: %w", err)

@@ -6,7 +6,7 @@
 // done is done (merging its objects, moving it, deleting it, letting go of what was
 // deleted long ago), and when to look again is noted. The due column of the index is all that
 // is remembered, so a [Keeper] may be stopped at any moment and another goes on; two at
-// once are harmless, and a lease keeps them from doing the work twice.
+// once are harmless, and a lease keeps them from doing the work twice, whoever asked for it.
 //
 // A [Planner] reckons what rules would do to all studies and what the archive may
 // come to with them, and [Draw] makes a picture of it.
@@ -31,10 +31,12 @@ type Index interface {
 	// Life returns what rules look at of one study, Lives of up to limit by row identity above after.
 	Life(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.StudyLife, bool, error)
 	Lives(ctx context.Context, t archive.Tenant, after int64, limit int) ([]archive.StudyLife, error)
-	// Due returns up to limit studies that are due now, behind the last of the page before.
-	Due(ctx context.Context, t archive.Tenant, now time.Time, after *archive.StudyLife, limit int) ([]archive.StudyLife, error)
-	// SetDue notes when to look again; a study about which a fact came since stays due.
+	// Due returns up to limit studies that are due now, behind a place, and the place behind them.
+	Due(ctx context.Context, t archive.Tenant, now time.Time, from archive.DuePlace, limit int) ([]archive.StudyLife, archive.DuePlace, error)
+	// SetDue notes when to look again; a study about which a fact came since, and all when the rules changed since, stay due.
 	SetDue(ctx context.Context, t archive.Tenant, next ...archive.NextDue) error
+	// Judged notes that all studies before a place that Due returned have been looked at.
+	Judged(ctx context.Context, t archive.Tenant, all archive.DuePlace) error
 	// Places returns where the studies are, in their order.
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
 	// Pending reports whether anything is due, or an object was let go of before a time, or moved before another, without the
@@ -46,12 +48,14 @@ type Index interface {
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
 	RuleSet(ctx context.Context, t archive.Tenant, name string) (archive.RuleSet, archive.FactID, error)
+	// TagsOf returns the tags of a study, and the fact that stated them; zero: none did.
+	TagsOf(ctx context.Context, t archive.Tenant, study archive.Ref) ([]string, archive.FactID, error)
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 }
 
-// Log is what stating rules needs of the tenant's log.
+// Log is what stating rules and tags needs of a log of the tenant.
 type Log interface {
-	NewFactID() archive.FactID
+	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
 }
 
@@ -88,11 +92,12 @@ type Retention interface {
 	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
 }
 
-// Options are the parts of a Keeper. All are required but Disk, Counters and Slog.
+// Options are the parts of a Keeper. All are required but Whole, Alone, Lock, Disk, Counters and Slog.
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
-	Log       Log
+	Log       Log // of rules
+	Instances Log // of tags, which stand beside the instances that they are about
 	Settler   Settler
 	Mover     Mover
 	Remover   Remover
@@ -102,6 +107,12 @@ type Options struct {
 	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
 	// missing by which rules decide, and nothing is done.
 	Whole func() bool
+	// Alone runs f while no other node is at the tenant's lifecycle, and waits for that; where until comes first it returns fault.Busy. f's
+	// context ends where another node takes over. nil: there is no other node.
+	Alone func(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error
+	// Lock has the stores lock what they have of a study for as long as it must be kept by now, which may be longer than before. It is called of
+	// every study that is due; again does no harm. nil: no store locks.
+	Lock func(ctx context.Context, study archive.Ref) error
 	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
 	Disk func() (free, capacity int64, err error)
 
@@ -132,6 +143,8 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
+	pageSize, mostWork int
+
 	rounds chan struct{} // holds who does a round: one at a time
 
 	mu       sync.Mutex // guards what follows
@@ -154,10 +167,13 @@ func New(o Options) *Keeper {
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
+	if o.Alone == nil {
+		o.Alone = func(ctx context.Context, _ <-chan time.Time, f func(context.Context) error) error { return f(ctx) }
+	}
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1)}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

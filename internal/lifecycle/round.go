@@ -3,20 +3,15 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
 const (
-	page = 1000 // studies that are looked at together
 	// maxSweeps bounds how often a round sweeps before it looks at studies again.
 	maxSweeps = 16
 	// A study that fails is tried again after so long, twice as long each time, up to the most.
@@ -60,30 +55,46 @@ func (k *Keeper) Round(ctx context.Context) (done archive.LifecycleDone, err err
 }
 
 // Apply is a Round that begins nothing new when the time is over; then there is more. While
-// another round is under way it waits for that, and no longer.
-func (k *Keeper) Apply(ctx context.Context, most time.Duration) (archive.LifecycleDone, error) {
+// another round is under way, here or on another node, it waits for that, and no longer.
+func (k *Keeper) Apply(ctx context.Context, most time.Duration) (done archive.LifecycleDone, err error) {
 	over := time.NewTimer(most)
 	defer over.Stop()
-	select {
-	case k.rounds <- struct{}{}:
-		defer func() { <-k.rounds }()
-		return k.round(ctx, over.C)
-	case <-over.C:
+	err = k.alone(ctx, over.C, func(ctx context.Context) error {
+		done, err = k.round(ctx, over.C)
+		return err
+	})
+	if errors.Is(err, errRound) {
 		return archive.LifecycleDone{More: true}, nil
-	case <-ctx.Done():
-		return archive.LifecycleDone{}, ctx.Err()
 	}
+	return done, err
 }
 
-// Alone runs f while no round is under way here, whoever asked for it.
+// Alone runs f while no round is under way, here or on another node, whoever asked for it.
 func (k *Keeper) Alone(ctx context.Context, f func(context.Context) error) error {
+	return k.alone(ctx, nil, f)
+}
+
+// errRound says that another round was under way for too long.
+var errRound = errors.New("another round is under way")
+
+func (k *Keeper) alone(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error {
 	select {
 	case k.rounds <- struct{}{}:
+	case <-until:
+		return errRound
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-k.rounds }()
-	return f(ctx)
+	began := false
+	err := k.o.Alone(ctx, until, func(ctx context.Context) error {
+		began = true
+		return f(ctx)
+	})
+	if !began && fault.Is(err, fault.Busy) {
+		return errRound
+	}
+	return err
 }
 
 var (
@@ -117,101 +128,6 @@ func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.Life
 		done.More, err = true, nil
 	}
 	return done, err
-}
-
-func (k *Keeper) pages(ctx context.Context, t *tally) error {
-	until := k.o.Now() // what becomes due meanwhile is for the next round
-	for after := (*archive.StudyLife)(nil); ; {
-		if err := t.over(); err != nil {
-			return err
-		}
-		lives, err := k.o.Index.Due(ctx, k.o.Tenant, until, after, page)
-		if err != nil {
-			return fmt.Errorf("asking which studies are due: %w", err)
-		}
-		// The rules after the page: see [Index.Due].
-		d, err := k.Document(ctx)
-		if err != nil {
-			return err
-		}
-		if d.Paused {
-			return errPaused
-		}
-		if len(lives) == 0 {
-			break
-		}
-		if err := k.page(ctx, lives, d.Rules, t); err != nil {
-			return err
-		}
-		if len(lives) < page {
-			break
-		}
-		after = &lives[len(lives)-1]
-	}
-	for range maxSweeps {
-		if err := t.over(); err != nil {
-			return err
-		}
-		more, err := k.o.Settler.Sweep(ctx)
-		if err != nil {
-			return fmt.Errorf("removing what was let go of: %w", err)
-		}
-		if !more {
-			break
-		}
-	}
-	return nil
-}
-
-// placeOf is where a study is, as the row says that was read of it.
-func placeOf(l *archive.StudyLife) archive.StudyPlace {
-	return archive.StudyPlace{Tiers: l.Tiers, Settled: l.Loose == 0}
-}
-
-// page looks at studies: those of which nothing is to be done are noted together,
-// the others are worked on one by one, several at once.
-func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
-	env, err := k.environment(ctx, rules)
-	if err != nil {
-		return err
-	}
-	now := k.o.Now()
-	var next []archive.NextDue
-	var work []judged
-	for i := range lives {
-		if j := k.judge(lives[i], placeOf(&lives[i]), rules, now, env); j.idle() {
-			next = append(next, j.life.Next(j.decision.Next))
-		} else {
-			work = append(work, j)
-		}
-	}
-	t.looked.Add(int64(len(lives)))
-	k.o.Counters.Looked.Add(int64(len(lives)))
-	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
-		return fmt.Errorf("noting when studies are due: %w", err)
-	}
-	all := ctx
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(k.o.AtOnce)
-	var logged sync.Once // a page of failures is one line
-	for _, j := range work {
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if t.over() != nil {
-				return nil // what others are at comes to its end
-			}
-			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if all.Err() != nil {
-		return all.Err()
-	}
-	return t.over()
 }
 
 // outcome puts a study off that could not be worked on, or returns what concerns all.
@@ -248,7 +164,7 @@ func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, log
 
 // putOff notes when to look at a study again, as it is now.
 func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, j)
 	if err != nil || !ok {
 		return err
 	}
@@ -259,7 +175,8 @@ func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
 // refuses is: while that does not answer, studies are settled all the same.
 func concernsAll(err error) bool {
 	var m moveError
-	if errors.As(err, &m) {
+	var l lockError
+	if errors.As(err, &m) || errors.As(err, &l) {
 		return fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.KeyUnreachable) || fault.Is(err, fault.Canceled)
 	}
 	switch fault.KindOf(err) {

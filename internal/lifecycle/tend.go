@@ -32,8 +32,28 @@ func (k *Keeper) judge(l archive.StudyLife, p archive.StudyPlace, rules rule.Set
 // store, a change of rules or the tier it came to asks for then.
 const maxActs = 4
 
-// tend does to a study what is to be done now, and notes when to look again.
+// tend does to a study what is to be done now, and notes when to look again. What a store does not lock is settled and moved all the same.
 func (k *Keeper) tend(ctx context.Context, j judged, rules rule.Set, env rule.Environment, done *tally) error {
+	var unlocked error
+	if k.o.Lock != nil {
+		if unlocked = k.o.Lock(ctx, j.life.Study); unlocked != nil {
+			unlocked = lockError{unlocked}
+		}
+	}
+	var err error
+	if j.idle() {
+		err = k.o.Index.SetDue(ctx, k.o.Tenant, j.life.Next(j.decision.Next))
+	} else {
+		err = k.work(ctx, j, rules, env, done)
+	}
+	if err == nil {
+		err = unlocked
+	}
+	return err
+}
+
+// work does to a study what is to be done now, and notes when to look again.
+func (k *Keeper) work(ctx context.Context, j judged, rules rule.Set, env rule.Environment, done *tally) error {
 	var drop time.Time // when more of what was deleted can go
 	dropped, waits := false, false
 work:
@@ -80,7 +100,7 @@ work:
 
 // again looks at a study anew; nil where the index has nothing of it any more.
 func (k *Keeper) again(ctx context.Context, j judged, rules rule.Set, env rule.Environment) (*judged, error) {
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, j)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -90,6 +110,13 @@ func (k *Keeper) again(ctx context.Context, j judged, rules rule.Set, env rule.E
 	}
 	out := k.judge(l, places[0], rules, k.o.Now(), env)
 	return &out, nil
+}
+
+// life reads a study anew. It counts as judged by the rules that the first look at it was about, which are those in hand.
+func (k *Keeper) life(ctx context.Context, j judged) (archive.StudyLife, bool, error) {
+	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l.Mark.Generation = j.life.Mark.Generation
+	return l, ok, err
 }
 
 // act does what was decided.
@@ -137,6 +164,12 @@ type moveError struct{ err error }
 
 func (m moveError) Error() string { return "moving a study: " + m.err.Error() }
 func (m moveError) Unwrap() error { return m.err }
+
+// lockError is what kept a study from being locked.
+type lockError struct{ err error }
+
+func (l lockError) Error() string { return "locking what a store has of a study: " + l.err.Error() }
+func (l lockError) Unwrap() error { return l.err }
 
 // maxUnmoved ends the moves of a round: a store that refuses so many is asked again later.
 const maxUnmoved = 8

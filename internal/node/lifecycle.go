@@ -3,12 +3,10 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -32,11 +30,20 @@ const applyFor = 5 * time.Second
 func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
-	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
-		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Instances: a.log, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() }, Alone: a.roundAlone,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
+	if n.locks() {
+		o.Lock = a.LockPacks
+	}
 	return lifecycle.New(o)
+}
+
+// roundAlone runs f while no other node does a round of the tenant: whoever is asked to apply the rules may be another than the one that carries
+// them out in the background.
+func (a *Archive) roundAlone(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error {
+	return a.n.alone(ctx, "round/"+string(a.Tenant), until, f)
 }
 
 // ruleSettler settles as rules use it: new packs are locked where the store can.
@@ -44,6 +51,11 @@ type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
 func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+	if s.a.n.locks() {
+		if err := s.a.lockOthers(ctx, study); err != nil {
+			return time.Time{}, err
+		}
+	}
 	r, err := s.a.Settle.Settle(ctx, study)
 	if err == nil {
 		err = s.a.LockPacks(ctx, study)
@@ -222,18 +234,14 @@ func (n *Node) LifecycleCounters() *lifecycle.Counters { return &n.lifecycle.cou
 
 // visit runs f in the tenant's archive.
 func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
-	v, err := l.n.Enter(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	err = f(ctx, v.Lifecycle)
-	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
-		err = cause
-	}
-	return err
+	return l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { return f(ctx, a.Lifecycle) })
+}
+
+// change is visit for what states the document anew: who pauses must not have that undone by who states rules elsewhere.
+func (l Lifecycle) change(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error {
+		return l.n.inTurn(ctx, "rules/"+string(t), func(ctx context.Context) error { return f(ctx, k) })
+	})
 }
 
 // State says how a tenant's lifecycle stands.
@@ -264,12 +272,24 @@ func (l Lifecycle) CheckRules(ctx context.Context, t archive.Tenant, rules []byt
 
 // SetRules states other rules; they are durable when it returns.
 func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
 }
 
 // Pause has nothing done to any study of the tenant, or ends that.
 func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+}
+
+// Tag adds tags to a study of the tenant and takes others from it, and returns those that it has then.
+func (l Lifecycle) Tag(ctx context.Context, t archive.Tenant, study string, add, remove []string) (tags []string, err error) {
+	err = l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		// Who changes them elsewhere must not undo it.
+		return l.n.inTurn(ctx, "tags/"+string(t), func(ctx context.Context) error {
+			tags, err = a.Lifecycle.Tag(ctx, a.ring.Ref(study), add, remove)
+			return err
+		})
+	})
+	return tags, err
 }
 
 // Plan reckons what rules would do to a tenant's studies.

@@ -53,10 +53,11 @@ func date(s string) (time.Time, bool) {
 
 // examined is the day of an examination; known is false where the date that is stated cannot be right: then the
 // day by which it must have been counts, so that a date that is missing, made up or
-// far in the future shortens nothing, and keeps nothing for ever.
-func examined(stated string, by time.Time) (day time.Time, known bool) {
+// far in the future shortens nothing, and keeps nothing for ever. A date after the receipt that is not in the future counts: the
+// clock of who received it may have been behind.
+func examined(stated string, by, now time.Time) (day time.Time, known bool) {
 	day, ok := date(stated)
-	if !ok || day.After(by) || day.Before(earliest) {
+	if !ok || day.After(by) && day.After(now) || day.Before(earliest) {
 		return by, false
 	}
 	return day, true
@@ -73,7 +74,7 @@ func evaluate(rules []Rule, s *archive.KeptStudy, others []archive.Exam, now tim
 	by := received(s.Received, now)
 	var later []exam
 	for _, o := range others {
-		day, _ := examined(o.StudyDate, received(o.Received, now))
+		day, _ := examined(o.StudyDate, received(o.Received, now), now)
 		later = append(later, exam{day, o.Modalities})
 	}
 	persons := s.Persons
@@ -82,7 +83,7 @@ func evaluate(rules []Rule, s *archive.KeptStudy, others []archive.Exam, now tim
 	}
 	for i := range persons {
 		for r := range rules {
-			if c := rules[r].apply(&persons[i], s.Modalities, later, by); c.Until.After(v.Until) {
+			if c := rules[r].apply(&persons[i], s.Modalities, later, by, now); c.Until.After(v.Until) {
 				v = c
 			}
 		}
@@ -96,11 +97,11 @@ func (r *Rule) about(modalities []string) bool {
 }
 
 // apply returns what the rule demands of a study; a zero verdict when it is about others.
-func (r *Rule) apply(p *archive.KeptPerson, modalities []string, others []exam, by time.Time) Verdict {
+func (r *Rule) apply(p *archive.KeptPerson, modalities []string, others []exam, by, now time.Time) Verdict {
 	if !r.about(modalities) {
 		return Verdict{}
 	}
-	day, known := examined(p.StudyDate, by)
+	day, known := examined(p.StudyDate, by, now)
 	birth, born := date(p.BirthDate)
 	if born && birth.After(day) { // one of the two is wrong: neither is believed
 		day, known, born = by, false, false

@@ -82,7 +82,7 @@ func New(d driver.Driver, o Options) (*Store, error) {
 	}
 	s := &store{d: d, c: c}
 	inner := driver.OptionalOf(d)
-	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker}
+	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker, Folders: inner.Folders}
 	if inner.Purger != nil {
 		optional.Purger = purger{s, inner.Purger}
 	}

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 
+	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/s3protocol"
 )
 
@@ -148,6 +150,25 @@ func (c *client) List(ctx context.Context, prefix, after string, limit int) ([]s
 		found = append(found, s3protocol.Found{Key: info.Key, Size: info.Size, Modified: info.LastModified})
 	}
 	return found, false, ctx.Err()
+}
+
+// Groups asks for one more than wanted, as List does.
+func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error) {
+	ctx, cancel := context.WithCancel(ctx) // as ListObjectsIter wants it
+	defer cancel()
+	o := minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, MaxKeys: min(limit+1, 1000)}
+	for info := range c.api.ListObjectsIter(ctx, c.at.Bucket, o) {
+		switch {
+		case info.Err != nil:
+			return nil, "", classify(ctx, info.Err, "listing folders")
+		case !strings.HasSuffix(info.Key, "/"):
+			continue // an object of its own
+		case len(groups) == limit:
+			return groups, driver.AfterFolder(groups[limit-1]), nil
+		}
+		groups = append(groups, info.Key)
+	}
+	return groups, "", ctx.Err()
 }
 
 func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {

@@ -65,6 +65,9 @@ type Objects interface {
 	Delete(ctx context.Context, key string) error
 	// List returns at most one answer's worth of keys, and whether there are more.
 	List(ctx context.Context, prefix, after string, limit int) (found []Found, more bool, err error)
+	// Groups returns at most one answer's worth of the beginnings of keys up to the first '/'
+	// after the prefix, that with it, ascending, and the key after which there may be more, empty at the end.
+	Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error)
 }
 
 // Uploads are the calls for objects in parts.

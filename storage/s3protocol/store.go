@@ -154,6 +154,43 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driv
 	}
 }
 
+// Folders implements driver.Folders.
+func (s *Store) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	from, prefix := "", s.key(folder)
+	if after != "" {
+		from = driver.AfterFolder(prefix + after)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		groups, next, err := s.client.Groups(ctx, prefix, from, min(limit-len(names), pageMost))
+		if n := len(groups); err == nil && next == "" && n > 0 && s.at.Endpoint != nil {
+			last := driver.AfterFolder(groups[n-1])
+			if more, err = s.goesOn(ctx, prefix, last); more {
+				next = last
+			}
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		for _, g := range groups {
+			name, ok := strings.CutPrefix(g, prefix)
+			if name = strings.TrimSuffix(name, "/"); !ok || g <= from {
+				return nil, false, fault.New(fault.Internal, "the store does not list folders in the order of their names: use another one")
+			}
+			names, from = append(names, name), g
+		}
+		if more = next != ""; !more || len(names) >= limit {
+			return names, more, nil
+		}
+		if next <= from && len(groups) == 0 {
+			return nil, false, fault.New(fault.Unavailable, "the store lists nothing and says that there is more")
+		}
+		from = next
+	}
+}
+
 // Delete implements driver.Driver. Where the bucket keeps versions they stay.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
@@ -233,6 +270,9 @@ func (s *Store) Lock(ctx context.Context, key string, until time.Time) error {
 	}
 	return err
 }
+
+// Locks implements driver.Locker.
+func (s *Store) Locks() bool { return s.at.Lock != "" }
 
 const lockCompliance = "COMPLIANCE"
 

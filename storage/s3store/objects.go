@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/s3protocol"
 )
 
@@ -174,6 +175,27 @@ func (c *client) List(ctx context.Context, prefix, after string, limit int) ([]s
 		found = append(found, s3protocol.Found{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
 	}
 	return found, aws.ToBool(out.IsTruncated), nil
+}
+
+func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error) {
+	out, err := c.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &c.at.Bucket, Prefix: optional(prefix), Delimiter: aws.String("/"),
+		StartAfter: optional(after), MaxKeys: aws.Int32(int32(limit))})
+	if err != nil {
+		return nil, "", classify(ctx, err, "listing folders")
+	}
+	for _, p := range out.CommonPrefixes {
+		groups = append(groups, aws.ToString(p.Prefix))
+	}
+	if !aws.ToBool(out.IsTruncated) {
+		return groups, "", nil
+	}
+	if n := len(groups); n > 0 {
+		next = driver.AfterFolder(groups[n-1])
+	}
+	if n := len(out.Contents); n > 0 {
+		next = max(next, aws.ToString(out.Contents[n-1].Key))
+	}
+	return groups, next, nil
 }
 
 func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
