@@ -157,6 +157,7 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	past   *storage.Bucket   // reads the stores themselves: Bucket without the read cache
 	tiers  *tiers.Stores
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	moving *rate.Limiter

@@ -102,6 +102,14 @@ func (s *Store) Warm(ctx context.Context, key string, off, n int64) error {
 	return r.warm()
 }
 
+// Holds reports whether all of n bytes of an object from off are in the folder. It
+// is no use of them.
+func (s *Store) Holds(key string, off, n int64) bool { return s.s.c.holds(key, off, n) }
+
+// Forget removes what is kept of an object that will not be read any more. Who is
+// reading it goes on with the store below.
+func (s *Store) Forget(key string) { s.s.c.forget(key) }
+
 // Drop forgets all objects of a tenant, whose names begin with tenant and '/'. It
 // returns when none of them is found any more, here or after a crash; their
 // files are then removed in the background. Readers under way go on with the
