@@ -110,7 +110,7 @@ func (s *server) PlanLifecycle(ctx context.Context, r PlanLifecycleRequestObject
 	return PlanLifecycle200JSONResponse{At: p.At, Currency: p.Currency, Studies: p.Studies, Bytes: p.Bytes, Circular: p.Circular, Forecast: f,
 		Steps: each(p.Steps, stepOf), Tiers: each(p.Tiers, func(t archive.PlannedTier) LifecycleTier {
 			return LifecycleTier{Name: string(t.Name), Studies: t.Studies, Bytes: t.Bytes, Month: t.Month,
-				StudiesAfter: t.StudiesAfter, BytesAfter: t.BytesAfter, MonthAfter: t.MonthAfter}
+				StudiesAfter: t.StudiesAfter, BytesAfter: t.BytesAfter, MonthAfter: t.MonthAfter, Gone: some(t.Gone)}
 		})}, nil
 }
 

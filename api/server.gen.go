@@ -571,6 +571,9 @@ type LifecycleTier struct {
 	Bytes      int64 `json:"bytes"`
 	BytesAfter int64 `json:"bytesAfter"`
 
+	// Gone True: the configuration has no such tier. What is there costs nobody knows what, cannot be read, and stays; moves to it fail
+	Gone *bool `json:"gone,omitempty"`
+
 	// Month What storing it costs a month
 	Month      float64 `json:"month"`
 	MonthAfter float64 `json:"monthAfter"`

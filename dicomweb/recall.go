@@ -46,8 +46,16 @@ const (
 
 var (
 	errArchived    = fault.New(fault.Archived, "this lies in an archive and must be restored before it can be read; metadata, thumbnails and searches answer at once")
-	errUnreachable = fault.New(fault.Unavailable, "this lies in a tier that the server is not configured for; ask its operator")
+	errUnreachable = lasting{fault.New(fault.Unavailable, "this lies in a tier that the server is not configured for; ask its operator")}
 )
+
+// lasting is an error that stays until somebody does something about it: to ask again soon helps nobody.
+type lasting struct{ error }
+
+func (e lasting) Unwrap() error { return e.error }
+
+// RetryAfter is what problem documents ask errors for.
+func (lasting) RetryAfter() time.Duration { return -1 }
 
 // lookup finds the instances of a selection, and notes where pixels of them cannot
 // be read at once. There is at least one instance without an error.

@@ -252,8 +252,8 @@ func TestWaitEndsWithServer(t *testing.T) {
 func TestUnreachableTier(t *testing.T) {
 	v, s, _ := newVault(t)
 	v.rows.Row(nativeUIDs).Tier = archive.Unavailable
-	if w := send(s, "GET", nearInstance); w.Code != 503 || v.recalls() != 0 || !strings.Contains(w.Body.String(), "operator") {
-		t.Errorf("%d %s", w.Code, w.Body)
+	if w := send(s, "GET", nearInstance); w.Code != 503 || v.recalls() != 0 || !strings.Contains(w.Body.String(), "operator") || w.Header().Get("Retry-After") != "" {
+		t.Errorf("%d %s, to come back after %q", w.Code, w.Body, w.Header().Get("Retry-After"))
 	}
 }
 

@@ -111,7 +111,11 @@ func showPlan(w io.Writer, p *api.LifecyclePlan) {
 	var now, after float64
 	for _, t := range p.Tiers {
 		now, after = now+t.Month, after+t.MonthAfter
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", t.Name, t.Studies, size(t.Bytes), chart.Money(t.Month), t.StudiesAfter, size(t.BytesAfter), chart.Money(t.MonthAfter))
+		name := t.Name
+		if t.Gone != nil && *t.Gone {
+			name += " (not configured)"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", name, t.Studies, size(t.Bytes), chart.Money(t.Month), t.StudiesAfter, size(t.BytesAfter), chart.Money(t.MonthAfter))
 	}
 	fmt.Fprintf(w, "all\t%d\t%s\t%s\t\t\t%s\n", p.Studies, size(p.Bytes), chart.Money(now), chart.Money(after))
 	f := forecastOf(&p.Forecast)

@@ -13,7 +13,7 @@ type LifecyclePlan struct {
 	Steps    []PlannedStep
 	// Circular counts the studies that rules would move in a circle: they stay where they are.
 	Circular int64
-	Tiers    []PlannedTier // those of the configuration, in its order
+	Tiers    []PlannedTier // those of the configuration, in its order, then others that studies are in or are to be moved to
 	Forecast Forecast
 }
 
@@ -42,6 +42,8 @@ type PlannedTier struct {
 	StudiesAfter int64
 	BytesAfter   int64
 	MonthAfter   float64
+	// Gone: no such tier is configured. What is there costs nobody knows what, cannot be read, and stays.
+	Gone bool
 }
 
 // Forecast is what an archive may come to, by month, if it goes on growing.

@@ -90,6 +90,9 @@ func (p *Planner) live(ctx context.Context, subject *Subject, at time.Time, weig
 			s.Settled = true
 			continue
 		case rule.Move:
+			if _, ok := p.tiers[d.To]; !ok { // it stays where it is
+				break
+			}
 			stay(at)
 			to := p.tier(d.To)
 			f.once[f.point(at)] += p.move(tier, to, s.Bytes, at.Sub(came)) * weight

@@ -94,8 +94,7 @@ func NewPlanner(o PlanOptions) (*Planner, error) {
 	return p, nil
 }
 
-// tier returns the number of a tier. Studies in one that is no longer configured
-// are counted as in the first: nobody knows what they cost.
+// tier returns the number of a configured tier.
 func (p *Planner) tier(name archive.TierName) int { return p.tiers[name] }
 
 // load is what a study is in a tier, settled.
@@ -121,6 +120,14 @@ func (p *Planner) move(from, to int, bytes int64, lain time.Duration) float64 {
 // Add takes a study into the plan. Those that are deleted are not in it.
 func (p *Planner) Add(ctx context.Context, s Subject) error {
 	if s.Deleted {
+		return nil
+	}
+	if _, ok := p.tiers[s.Tier]; !ok { // nobody knows what it costs, and nothing can be done to it
+		p.plan.Studies++
+		p.plan.Bytes += s.Bytes
+		t := goneTier(&p.plan, s.Tier)
+		t.Studies, t.StudiesAfter = t.Studies+1, t.StudiesAfter+1
+		t.Bytes, t.BytesAfter = t.Bytes+s.Bytes, t.BytesAfter+s.Bytes
 		return nil
 	}
 	from := p.tier(s.Tier)
@@ -174,7 +181,12 @@ func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) 
 	var once float64
 	switch d.Action {
 	case rule.Move:
-		key.to, to = d.To, p.tier(d.To)
+		key.to = d.To
+		if _, ok := p.tiers[d.To]; !ok { // it fails, and the study stays where it is
+			goneTier(&p.plan, d.To)
+			break
+		}
+		to = p.tier(d.To)
 		after, once = p.month(to, s.Bytes), p.move(from, to, s.Bytes, p.o.Now.Sub(s.Received))
 	case rule.Delete:
 		key.to, to, after = "", -1, 0

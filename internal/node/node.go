@@ -239,6 +239,7 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	}
 	n.wg.Go(func() { n.watchGates(ctx) })
 	n.wg.Go(func() { n.tidy.run(ctx) })
+	n.wg.Go(func() { n.watchGone(ctx) })
 	if n.o.Lifecycle.On {
 		n.wg.Go(func() { n.whileHeld(ctx, "lifecycle", n.wake) })
 	}

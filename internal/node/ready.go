@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/storage/driver"
 )
@@ -25,7 +26,8 @@ const (
 type ready struct {
 	mu     sync.Mutex
 	stores map[string]time.Time
-	extra  map[string]said // of what a node can do without
+	extra  map[string]said                        // of what a node can do without
+	gone   map[archive.TierName]archive.TierUsage // what tiers hold that are not configured
 }
 
 // said is what a store said last.
@@ -95,7 +97,7 @@ func (n *Node) storeReady(ctx context.Context, name string, store lister) error 
 	return nil
 }
 
-// Impaired names the tiers whose stores do not answer, with what is wrong. A node is
+// Impaired names the tiers whose stores do not answer, and those that hold something and are not configured, with what is wrong. A node is
 // ready all the same: everything else is served, and what lies there was not
 // expected at once.
 func (n *Node) Impaired(ctx context.Context) []string {
@@ -130,7 +132,7 @@ func (n *Node) Impaired(ctx context.Context) []string {
 	wg.Wait()
 	n.ready.mu.Lock()
 	defer n.ready.mu.Unlock()
-	var wrong []string
+	wrong := n.ready.saidOfGone()
 	for _, s := range n.ready.extra {
 		if s.what != "" {
 			wrong = append(wrong, s.what)

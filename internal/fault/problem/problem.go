@@ -75,7 +75,7 @@ type Document struct {
 	Instance string `json:"instance,omitempty"`
 	// Restore is what brings back what lies in an archive.
 	Restore *Restore `json:"restore,omitempty"`
-	// RetryAfter is when to ask again, for the header; 0: soon.
+	// RetryAfter is when to ask again, for the header; 0: soon, less: nobody can tell.
 	RetryAfter time.Duration `json:"-"`
 }
 
@@ -164,7 +164,7 @@ func Write(w http.ResponseWriter, d Document) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="strata"`)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		if h.Get("Retry-After") == "" {
+		if h.Get("Retry-After") == "" && d.RetryAfter >= 0 {
 			h.Set("Retry-After", strconv.FormatInt(max(2, int64(d.RetryAfter/time.Second)), 10))
 		}
 	}
