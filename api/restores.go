@@ -111,7 +111,7 @@ func (s *server) Prefetch(ctx context.Context, r PrefetchRequestObject) (Prefetc
 	if err != nil {
 		return nil, err
 	}
-	out := Prefetch{Restore: restoreOf(p.Restore), Priors: p.Priors, Readable: p.Readable, Late: p.Late}
+	out := Prefetch{Restore: restoreOf(p.Restore), Priors: p.Priors, Readable: p.Readable, Late: p.Late, Past: p.Past}
 	if p.Restore.ID == "" {
 		return Prefetch200JSONResponse(out), nil
 	}

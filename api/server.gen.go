@@ -641,6 +641,9 @@ type Prefetch struct {
 	// Late Of them will hardly be ready in time
 	Late int `json:"late"`
 
+	// Past Appointments of the past; nothing is restored for them
+	Past int `json:"past"`
+
 	// Priors Studies that were picked
 	Priors int `json:"priors"`
 

@@ -13,6 +13,8 @@ const (
 	RestoreFailed    RestoreState = "failed"
 	RestoreCancelled RestoreState = "cancelled"
 	RestoreExpired   RestoreState = "expired" // the readable copies are gone again
+	// RestoreUnreadable are those of which no state is known as what was written down of them cannot be read. They are counted, and are in no other answer.
+	RestoreUnreadable RestoreState = "unreadable"
 )
 
 // RestoreStatus is a restore as those who wait for it see it. It says nothing about a person.

@@ -48,6 +48,7 @@ type Prefetch struct {
 	Priors   int           // studies that were picked
 	Readable int           // of them could be read already; they are not moved into a cache
 	Late     int           // of them will hardly be ready in time
+	Past     int           // appointments that were before now: nothing is done for them
 }
 
 // Priorities are all priorities, the most urgent first.

@@ -30,7 +30,8 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 	for _, row := range rows {
 		u, err := decode[unit](row)
 		if err != nil {
-			w.o.Slog.Error("a restore cannot be read", "restore", idOf(row), "error", err)
+			w.unreadable(row, err)
+			errs = append(errs, w.putOff(ctx, row, now)) // not before others each time
 			continue
 		}
 		st := w.unitStatus(row, &u, p)
@@ -38,6 +39,9 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		// Of what only requests for several wanted, those are told.
 		urls, b, err := w.toTell(ctx, row.Tenant, u.Requests > len(u.Batches), u.Told > 0, func(b Box) ([]string, error) {
 			err := u.open(b, row)
+			if err != nil {
+				w.unreadable(row, err)
+			}
 			return u.secret.Hooks, err
 		})
 		if err != nil { // the tenant's keys are away: they are told when these are back
@@ -119,7 +123,8 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 	}
 	b, err := decode[batch](rows[0])
 	if err != nil {
-		return err
+		w.unreadable(rows[0], err)
+		return nil
 	}
 	st, err := w.statusOf(ctx, rows[0])
 	if err != nil {
@@ -134,6 +139,9 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 	}
 	urls, box, err := w.toTell(ctx, t, true, b.Told, func(box Box) ([]string, error) {
 		s, err := opened[batchSecret](box, about(ofRequest, rows[0]), b.Sealed)
+		if err != nil {
+			w.unreadable(rows[0], err)
+		}
 		return []string{s.Hook}, err
 	})
 	if err != nil {

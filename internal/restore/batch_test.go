@@ -136,14 +136,16 @@ func TestPrefetch(t *testing.T) {
 	w.priors["A"] = []archive.Ref{refs["a1"], refs["hot"], refs["a2"], refs["a3"]}
 	w.priors["B"] = []archive.Ref{refs["b1"], refs["a1"]}
 	w.priors["C"] = []archive.Ref{refs["c1"]}
+	w.priors["E"] = []archive.Ref{w.study("e1", "alpha/pack/e1")}
 	at := func(h int) time.Time { return noon.Add(time.Duration(h) * time.Hour) }
 	p, err := w.r.Prefetch(t.Context(), alpha, []archive.Appointment{
 		{PatientID: "A", At: at(48)},            // three of its four; bulk is in time, and costs less
 		{PatientID: "B", At: at(20), Priors: 5}, // standard is in time, bulk is not
 		{PatientID: "C", At: at(2), Priors: 5},  // nothing is
 		{PatientID: "D", At: at(24), Priors: 5}, // nobody knows
+		{PatientID: "E", At: at(-1)},            // is over
 	}, "RIS", "")
-	if err != nil || p.Priors != 5 || p.Readable != 1 || p.Late != 1 || p.Restore.Studies != 5 || p.Restore.Packs != 4 {
+	if err != nil || p.Past != 1 || p.Priors != 5 || p.Readable != 1 || p.Late != 1 || p.Restore.Studies != 5 || p.Restore.Packs != 4 {
 		t.Fatalf("%+v %v", p, err)
 	}
 	w.until(p.Restore.ID, 10*time.Minute, archive.RestoreDone)

@@ -22,7 +22,8 @@ const (
 
 // Prefetch restores earlier studies of patients who are to come, the first appointment first: the most
 // like what is planned, and the newest of these. Each is restored at bulk priority if that is in time, else at
-// standard, whichever costs less among those that are. What can be read already stays where it is.
+// standard, whichever costs less among those that are. What can be read already stays where it is. Appointments
+// of the past are counted, and nothing is done for them.
 func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archive.Appointment, by, hook string) (archive.Prefetch, error) {
 	var out archive.Prefetch
 	if len(list) == 0 || len(list) > maxAppointments {
@@ -47,6 +48,10 @@ func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archiv
 		}
 		if a.Priors == 0 {
 			a.Priors = defaultPriors
+		}
+		if a.At.Before(now) { // nobody needs them any more
+			out.Past++
+			continue
 		}
 		priors, err := r.o.Catalog.Priors(ctx, t, a)
 		if err != nil {

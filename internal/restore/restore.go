@@ -119,6 +119,26 @@ type Restorer struct {
 	pace   pace
 	paced  time.Time         // when it was read
 	recent map[recall]recent // by what was asked for
+	broken map[int64]bool    // rows that were logged as such
+}
+
+// maxBroken bounds how many rows are remembered that cannot be read.
+const maxBroken = 10_000
+
+// unreadable logs, once, that a row cannot be read: it is left alone, and keeps no other from being worked on.
+func (r *Restorer) unreadable(row Row, err error) {
+	r.mu.Lock()
+	known := r.broken[row.ID]
+	if !known {
+		if r.broken == nil || len(r.broken) >= maxBroken {
+			r.broken = map[int64]bool{}
+		}
+		r.broken[row.ID] = true
+	}
+	r.mu.Unlock()
+	if !known {
+		r.o.Slog.Error("a restore cannot be read and is left alone; ask for what it was about anew", "restore", idOf(row), "tenant", string(row.Tenant), "error", err)
+	}
 }
 
 // New returns a Restorer. Its owner calls [Restorer.Run].

@@ -325,7 +325,7 @@ func TestCounts(t *testing.T) {
 	counts := func(waiting, running int) {
 		t.Helper()
 		got, err := w.r.Counts(t.Context())
-		if err != nil || len(got) != 2 || got[archive.RestoreWaiting] != waiting || got[archive.RestoreRunning] != running {
+		if err != nil || len(got) != 3 || got[archive.RestoreWaiting] != waiting || got[archive.RestoreRunning] != running {
 			t.Errorf("%v, %v; want %d and %d", got, err, waiting, running)
 		}
 	}

@@ -164,7 +164,7 @@ func (w *worker) reveal(ctx context.Context, h *held) bool {
 	b, err := w.box(ctx, h.Tenant)
 	if err == nil {
 		if err = h.open(b, h.Row); err != nil {
-			w.o.Slog.Error("a restore cannot be read", "restore", idOf(h.Row), "error", err)
+			w.unreadable(h.Row, err)
 		}
 	}
 	h.known = err == nil

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -53,6 +54,10 @@ func (r *Restorer) List(ctx context.Context, t archive.Tenant, after string, lim
 	}
 	for _, row := range rows {
 		st, err := r.statusOf(ctx, row)
+		if errors.Is(err, errBroken) {
+			r.unreadable(row, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -64,10 +69,10 @@ func (r *Restorer) List(ctx context.Context, t archive.Tenant, after string, lim
 // maxCounted bounds the restores that Counts looks at.
 const maxCounted = 10_000
 
-// Counts returns how many restores of studies, of all tenants, wait for their turn and how many are under way; of very
-// many the first 10,000.
+// Counts returns how many restores of studies, of all tenants, wait for their turn, how many are under way and how many
+// cannot be read; of very many the first 10,000.
 func (r *Restorer) Counts(ctx context.Context) (map[archive.RestoreState]int, error) {
-	out := map[archive.RestoreState]int{archive.RestoreWaiting: 0, archive.RestoreRunning: 0}
+	out := map[archive.RestoreState]int{archive.RestoreWaiting: 0, archive.RestoreRunning: 0, archive.RestoreUnreadable: 0}
 	const page = 1000
 	ever := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	var last Row
@@ -79,7 +84,9 @@ func (r *Restorer) Counts(ctx context.Context) (map[archive.RestoreState]int, er
 		for _, row := range rows {
 			u, err := decode[unit](row)
 			if err != nil {
-				return nil, err
+				out[archive.RestoreUnreadable]++
+				r.unreadable(row, err)
+				continue
 			}
 			if st := r.unitStatus(row, &u, pace{}); !st.State.Ended() {
 				out[st.State]++
@@ -235,7 +242,10 @@ func (r *Restorer) batchStatus(ctx context.Context, row Row, b batch, rows []Row
 	for _, ur := range rows {
 		u, err := decode[unit](ur)
 		if err != nil {
-			return st, err
+			r.unreadable(ur, err)
+			states[archive.RestoreFailed]++
+			st.Failure = "what was written down of a study's restore cannot be read; ask again"
+			continue
 		}
 		s := r.unitStatus(ur, &u, p)
 		if b.Leaving && !s.State.Ended() && !slices.Contains(u.Batches, row.ID) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -86,9 +87,12 @@ func isRestore(kind string) bool {
 
 func isBatch(kind string) bool { return kind == kindBatch || kind == kindBatchOver }
 
+// errBroken is in the errors about rows that cannot be decoded.
+var errBroken = errors.New("its row is damaged, or a newer version wrote it")
+
 func decode[T any](r Row) (v T, err error) {
 	if err := json.Unmarshal(r.Payload, &v); err != nil {
-		return v, fault.Wrap(fault.Internal, err, "reading a restore")
+		return v, fault.Wrap(fault.Internal, errors.Join(errBroken, err), "reading a restore")
 	}
 	return v, nil
 }

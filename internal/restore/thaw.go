@@ -171,7 +171,7 @@ func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.Restor
 		edit(fail("an object of the study is not in its tier; run strata verify"))
 	case fault.Is(err, fault.Unavailable), fault.Is(err, fault.Timeout), fault.Is(err, fault.Canceled), fault.Is(err, fault.Busy) && !more:
 		w.pause(tier.Name, err, now)
-	case more: // no capacity at this speed, or none at all for this class
+	case more && (fault.Is(err, fault.Busy) || fault.Is(err, fault.Full) || fault.Is(err, fault.Invalid)): // no capacity at this speed, or none at all for this class
 		w.o.Slog.Warn("the store does not restore at this priority; the next slower one is taken", "tier", string(tier.Name), "priority", string(speed.Priority), "error", err)
 		edit(func(it *item) {
 			it.Least = slower

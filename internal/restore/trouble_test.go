@@ -34,6 +34,8 @@ func TestProviderTrouble(t *testing.T) {
 		}, lasts: time.Hour, during: "restored at priority standard", end: archive.RestoreDone, asked: []string{"alpha/pack/A Standard"}},
 		"refused at every speed": {fail: func(call, _, _ string) error { return when(call == "thaw", fault.New(fault.Invalid, "not for you")) }, lasts: 0,
 			end: archive.RestoreFailed, says: "not for you"},
+		"not allowed": {priority: archive.Expedited, fail: func(call, _, _ string) error { return when(call == "thaw", fault.New(fault.Forbidden, "not for you")) }, lasts: 0,
+			end: archive.RestoreFailed, says: "not for you"},
 		"the object is gone": {fail: func(call, _, _ string) error {
 			return when(call == "thaw", fault.New(fault.NotFound, "no such object"))
 		}, lasts: 0,

@@ -116,8 +116,9 @@ func (w *worker) load(ctx context.Context, now time.Time) error {
 			return err
 		}
 		if len(rows) > 0 {
-			if w.pace, err = decode[pace](rows[0]); err != nil {
-				return err
+			if w.pace, err = decode[pace](rows[0]); err != nil { // it is found out anew
+				w.pace = pace{}
+				w.unreadable(rows[0], err)
 			}
 		}
 	}
@@ -135,7 +136,7 @@ func (w *worker) load(ctx context.Context, now time.Time) error {
 			}
 			u, err := decode[unit](row)
 			if err != nil {
-				w.o.Slog.Error("a restore cannot be read", "restore", idOf(row), "error", err)
+				w.unreadable(row, err)
 				continue
 			}
 			h := &held{Row: row, unit: u}
