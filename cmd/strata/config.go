@@ -320,6 +320,11 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.Tiers, err = readTiers(k.Get("tiers"), c.Store, c.Currency); err != nil {
 		fail(err)
 	}
+	for _, t := range c.Tiers {
+		if folder, ok := strings.CutPrefix(t.Store, "file://"); ok && inside(c.Data, folder) {
+			fail(bad("tiers."+string(t.Name)+".store", "must not lie in the data folder: that is where the hot tier is"))
+		}
+	}
 	if c.Results, err = strconv.Atoi(k.String("limits.results")); err != nil || c.Results < 1 {
 		fail(bad("limits.results", "must be a number above zero"))
 	}

@@ -188,7 +188,8 @@ a server does by itself.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *s
 			fmt.Fprintf(w, "looked at\t%d\nsettled\t%d\nmoved\t%d, %s\ndeleted\t%d\nwaiting\t%d\nfailed\t%d\n", sum.Looked, sum.Settled, sum.Moved, size(sum.Bytes), sum.Deleted, sum.Waiting, sum.Failed)
 		})
 		if err == nil && sum.Failed > 0 {
-			err = errors.New("some studies failed and are tried again later; the server's log says why")
+			fmt.Fprintln(s.stderr, "strata: some studies failed and are tried again later; the server's log says why")
+			err = errGaps
 		}
 		return err
 	})

@@ -230,7 +230,7 @@ func (s *session) showRestore(r api.Restore, err error) error {
 	})
 }
 
-// awaitRestore shows how far a restore is until it ends, then its outcome. It does not end when the command is
+// awaitRestore shows how far a restore is until it ends, then its outcome; where that is not good, with errGaps. It does not end when the command is
 // interrupted: a server that runs goes on with it.
 func (s *session) awaitRestore(ctx context.Context, r api.Restore) error {
 	r, err := s.followRestore(ctx, r)
@@ -244,7 +244,8 @@ func (s *session) awaitRestore(ctx context.Context, r api.Restore) error {
 	if r.Failure != nil {
 		why = *r.Failure
 	}
-	return fmt.Errorf("the restore is %s: %s", r.State, why)
+	fmt.Fprintf(s.stderr, "strata: the restore is %s: %s\n", r.State, why)
+	return errGaps
 }
 
 // underWay reports whether the restore is not over.

@@ -47,6 +47,9 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 	if err != nil {
 		return err
 	}
+	if at.After(time.Now()) {
+		return fault.New(fault.Invalid, "--as-of must be in the past")
+	}
 	body := api.Undelete{AsOf: at, DryRun: &f.dry}
 	if f.study != "" {
 		if !ingest.ValidUID(f.study) {
@@ -60,7 +63,10 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 	for {
 		r, err := read[api.Undeleted](s.Undelete(ctx, tenant, body))
 		if err != nil {
-			return fmt.Errorf("after %d deletions were undone; call again to go on: %w", sum.Deletions, err)
+			if sum.Deletions+sum.Versions > 0 {
+				err = fmt.Errorf("after %d deletions were undone; call again to go on: %w", sum.Deletions, err)
+			}
+			return err
 		}
 		sum.Deletions += r.Deletions
 		sum.Instances += r.Instances
@@ -74,7 +80,7 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 		if body.After = r.Next; body.After == nil {
 			break
 		}
-		if !f.dry {
+		if !f.dry && sum.Deletions > 0 {
 			fmt.Fprintf(s.stderr, "%d deletions undone, %d instances back\n", sum.Deletions, sum.Instances)
 		}
 	}

@@ -201,8 +201,10 @@ deleted. What was stored since stays. It may be interrupted, and called again.`,
 			if err := json.NewDecoder(resp.Body).Decode(&n); err != nil {
 				return fmt.Errorf("reading the answer: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "shown again: %d\n", n)
-			return err
+			s := &session{json: d.json, out: cmd.OutOrStdout()}
+			return s.show(struct {
+				Instances int `json:"instances"`
+			}{n}, func(w io.Writer) { fmt.Fprintf(w, "shown again: %d\n", n) })
 		},
 	}
 	back.add(cmd)

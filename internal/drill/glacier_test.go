@@ -2,6 +2,7 @@ package drill_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,11 +25,15 @@ type restorer struct {
 	asked []archive.Priority
 	state archive.RestoreState // that a restore ends with; done if empty
 	err   error                // of Ask
+	gone  string               // UID of a study that is not known
 }
 
 func (r *restorer) Ask(ctx context.Context, _ archive.Tenant, studies []string, p archive.Priority) (archive.RestoreStatus, error) {
 	if r.err != nil {
 		return archive.RestoreStatus{}, r.err
+	}
+	if slices.Contains(studies, r.gone) {
+		return archive.RestoreStatus{}, fault.New(fault.NotFound, "no such study")
 	}
 	r.asked = append(r.asked, p)
 	if r.state != "" {
@@ -113,7 +118,13 @@ func TestGlacier(t *testing.T) {
 		t.Errorf("not known to the index: %+v, %v", r, err)
 	}
 
-	res.err, res.asked = nil, nil
+	// One that was deleted since it was drawn leaves the other.
+	res.err, res.gone = nil, w.index.studies[ref].uid
+	if r, err = run(o, archive.RecoveryDrill{}); err != nil || r.Failed() || r.Unreadable != 1 || r.Studies != 2 {
+		t.Errorf("one is gone: %+v, %v", r, err)
+	}
+
+	res.gone, res.asked = "", nil
 	for i, fromLog := range []bool{false, true} {
 		clock.Advance(10 * 24 * time.Hour) // until the copies of before are gone
 		r, err := run(o, archive.RecoveryDrill{FromLog: fromLog})

@@ -67,12 +67,11 @@ func (d *drill) archived(ctx context.Context, p *picked) (bool, error) {
 }
 
 // ask has studies restored, all at once: they are waited for once. Studies are left out that the
-// index does not know, which it has to for that.
+// index does not know (any more), which it has to for that. Those whose facts do not tell their UID stay: what is
+// wrong with them is told when they are read.
 func (d *drill) ask(ctx context.Context, later []*picked) (_ []*picked, st archive.RestoreStatus, err error) {
-	if len(later) == 0 {
-		return nil, st, nil
-	}
-	var uids []string
+	st.State = archive.RestoreDone // of nothing
+	named := 0
 	for _, p := range later {
 		if p.uid == "" {
 			if err := d.name(ctx, p); err != nil {
@@ -80,23 +79,59 @@ func (d *drill) ask(ctx context.Context, later []*picked) (_ []*picked, st archi
 			}
 		}
 		if p.uid != "" {
-			uids = append(uids, p.uid)
+			named++
 		}
 	}
-	st, err = d.o.Restorer.Ask(ctx, d.o.Tenant, uids, d.q.Priority)
-	if d.q.FromLog && fault.Is(err, fault.NotFound) {
-		d.report.Unreadable += int64(len(later))
-		return nil, st, nil
+	if named == 0 {
+		return later, st, nil
+	}
+	if st, err = d.askFor(ctx, later); fault.Is(err, fault.NotFound) {
+		if later, err = d.known(ctx, later); err == nil {
+			st, err = d.askFor(ctx, later)
+		}
 	}
 	if err != nil {
 		return nil, st, fmt.Errorf("asking for restores: %w", err)
 	}
 	for _, p := range later {
+		if p.uid == "" {
+			continue
+		}
 		for tier, n := range p.frozen {
 			d.tier(tier).Restored += n
 		}
 	}
 	return later, st, nil
+}
+
+// askFor has those of the studies restored whose UIDs are known.
+func (d *drill) askFor(ctx context.Context, list []*picked) (archive.RestoreStatus, error) {
+	var uids []string
+	for _, p := range list {
+		if p.uid != "" {
+			uids = append(uids, p.uid)
+		}
+	}
+	if len(uids) == 0 {
+		return archive.RestoreStatus{State: archive.RestoreDone}, nil
+	}
+	return d.o.Restorer.Ask(ctx, d.o.Tenant, uids, d.q.Priority)
+}
+
+// known leaves out those that are not in the index. Each is asked for alone to find out; who asks for all of them
+// then joins these restores.
+func (d *drill) known(ctx context.Context, list []*picked) (left []*picked, err error) {
+	for _, p := range list {
+		switch _, err := d.askFor(ctx, []*picked{p}); {
+		case fault.Is(err, fault.NotFound):
+			d.report.Unreadable++
+		case err != nil:
+			return nil, err
+		default:
+			left = append(left, p)
+		}
+	}
+	return left, nil
 }
 
 // name finds the UID of a study in its facts.

@@ -105,7 +105,7 @@ func (c *clinic) state(state archive.TenantState) {
 
 func TestUnknownTenant(t *testing.T) {
 	c := newClinic(t)
-	if _, err := c.Enter(t.Context(), "nobody"); !fault.Is(err, fault.NotFound) {
+	if _, err := c.Enter(t.Context(), "nobody"); !fault.Is(err, fault.NotFound) || fault.Message(err) != "there is no such tenant" {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.Enter(t.Context(), "No/body"); !fault.Is(err, fault.NotFound) {

@@ -328,6 +328,9 @@ func (n *Node) settings(ctx context.Context, t archive.Tenant) (archive.TenantSe
 		return archive.TenantSettings{}, err
 	}
 	if _, serr := n.Bucket.Stat(ctx, keys.RootName(t)); serr != nil {
+		if fault.Is(serr, fault.NotFound) {
+			return archive.TenantSettings{}, err // not in the words of a store
+		}
 		return archive.TenantSettings{}, serr
 	}
 	return archive.TenantSettings{State: archive.TenantActive}, nil

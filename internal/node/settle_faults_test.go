@@ -149,6 +149,30 @@ func TestSettleFails(t *testing.T) {
 	}
 }
 
+// TestSettleCutOff: the packs of a settling that a shutdown cuts off are removed all the same.
+func TestSettleCutOff(t *testing.T) {
+	q := newQuiet(t, Settling{PackBytes: 3 << 10})
+	defer func() { q.close(q.a) }()
+	q.fill(6)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var made atomic.Int64
+	q.faults.Script(func(o faultstore.Op) faultstore.Decision {
+		if o.Name == faultstore.Create && strings.Contains(o.Key, "/pack/") && made.Add(1) == 2 {
+			cancel()
+		}
+		return faultstore.Decision{}
+	})
+	if r, err := q.a.Settle.Settle(ctx, q.ref()); err == nil || r.Settled {
+		t.Errorf("%+v, %v", r, err)
+	}
+	q.faults.Script(nil)
+	if n := len(q.objects("pack")); n != 0 || made.Load() < 2 {
+		t.Errorf("%d of %d packs are left", n, made.Load())
+	}
+	q.reads("cut off")
+}
+
 // TestSweepFails: what a store does not delete is passed over, told, and tried again.
 func TestSweepFails(t *testing.T) {
 	q := newQuiet(t, Settling{})

@@ -300,7 +300,7 @@ func (s *Settler) factID(v *view) (archive.FactID, error) {
 // discard removes packs of a settling that failed, which no fact names nor will. What it
 // cannot remove, or has no time for, is left to the reaper.
 func (s *Settler) discard(ctx context.Context, packs []archive.PackPlace) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second) // also where the node is being stopped
 	defer cancel()
 	for _, p := range packs {
 		if err := s.o.Bucket.Delete(ctx, p.Object); err != nil {
