@@ -118,5 +118,5 @@ func (l Lifecycle) Apply(_ context.Context, t archive.Tenant) (archive.Lifecycle
 	}
 	n := min(l.m.Due, 3)
 	l.m.Due -= n
-	return archive.LifecycleDone{Looked: n, Settled: n, Moved: n, Bytes: n * 1e9, More: l.m.Due > 0}, err
+	return archive.LifecycleDone{Looked: n, Settled: n, Moved: n, Bytes: n * 1e9, Failed: l.m.FailedStudies, More: l.m.Due > 0}, err
 }

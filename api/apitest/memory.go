@@ -39,6 +39,7 @@ type Memory struct {
 	Retained          retention.Document
 	RetainedBy        string
 	HoldList          []archive.Held
+	FailedStudies     int64  // of each application of rules
 	Who               string // sends requests, where a test has its own way to say so
 	Rewinds           []remove.Rewind
 	Rules             map[archive.Tenant][]byte // lifecycle rules

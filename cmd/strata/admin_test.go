@@ -47,6 +47,38 @@ func TestAdministration(t *testing.T) {
 	})
 }
 
+// TestDoneInPart: what was done, and something of it failed, ends with status 2 and says so.
+func TestDoneInPart(t *testing.T) {
+	m := apitest.New()
+	m.FailedStudies = 1
+	s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(),
+		Authorize: func(*http.Request) error { return nil }}))
+	defer s.Close()
+	home := t.TempDir()
+	token := filepath.Join(home, "token")
+	if err := os.WriteFile(token, []byte(adminToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"lifecycle apply alpha", exitGaps, "some studies failed"},
+		{"restore 1.2.3 --tenant alpha", 0, ""},
+		{"restores cancel 01JZ0000000000000000000001 --tenant alpha", 0, ""},
+		{"restores wait 01JZ0000000000000000000001 --tenant alpha", exitGaps, "the restore is cancelled"},
+		{"restores wait 01JZ0000000000000000000009 --tenant alpha", exitFailed, ""},
+	} {
+		var out, errs bytes.Buffer
+		args := append(strings.Fields(tt.args), "--server", s.URL, "--token-file", token)
+		code := run(t.Context(), args, []string{"HOME=" + home}, strings.NewReader(""), &out, &errs)
+		if code != tt.code || !strings.Contains(errs.String(), tt.stderr) {
+			t.Errorf("%s: status %d, %s%s", tt.args, code, out.String(), errs.String())
+		}
+	}
+}
+
 // behind WHAT… changes what is behind the API, or holds that it has changed.
 func behind(ts *testscript.TestScript, neg bool, args []string) {
 	m := ts.Value("memory").(*apitest.Memory)
