@@ -34,10 +34,10 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 		}
 		return p, nil
 	}
-	p, err := read(archive.DuePlace{})
+	p, unread := read(archive.DuePlace{})
 	for {
-		if err != nil {
-			return err
+		if unread != nil {
+			return unread
 		}
 		if err := t.over(); err != nil {
 			return err
@@ -50,22 +50,21 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 		if d.Paused {
 			return errPaused
 		}
-		full := len(p.lives) == k.pageSize
+		full, end := len(p.lives) == k.pageSize, p.end
 		next := func() (n duePage, err error) { return n, nil }
 		if full {
-			next = ahead(func() (duePage, error) { return read(p.end) })
+			next = ahead(func() (duePage, error) { return read(end) })
 		}
 		worked, err := k.page(ctx, p, d.Rules, t)
-		n, nextErr := next()
+		p, unread = next()
 		switch {
 		case err != nil:
 			return err
 		case !full:
 			return k.sweep(ctx, t)
 		case worked: // it took its time, and what was read before it is old
-			n, nextErr = read(p.end)
+			p, unread = read(end)
 		}
-		p, err = n, nextErr
 	}
 }
 
