@@ -18,14 +18,9 @@ func (k *Keeper) State(ctx context.Context) (s archive.LifecycleState, err error
 	if err != nil {
 		return s, err
 	}
-	set, stated, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesLifecycle)
-	if err != nil {
-		return s, fmt.Errorf("reading the lifecycle rules: %w", err)
-	}
-	s = archive.LifecycleState{Paused: d.Paused, Rules: len(d.Rules.Rules), By: set.By}
-	if stated != (archive.FactID{}) {
-		s.Stated = stated.Time()
-	}
+	s = archive.LifecycleState{Rules: len(d.Rules.Rules), By: d.Stated.By, Stated: d.Stated.At,
+		Paused: d.Paused, PausedBy: d.PausedBy.By, PausedAt: d.PausedBy.At}
+	k.o.Record.tell(&s, k.o.Now())
 	s.Pending, err = k.Pending(ctx)
 	return s, err
 }

@@ -53,10 +53,7 @@ func (k *Keeper) once(ctx context.Context, within func(context.Context, func(con
 	}
 	err = within(ctx, func(ctx context.Context) error {
 		done, err := k.Round(ctx)
-		vain = done.Looked == 0
-		if done.Moved+done.Deleted > 0 {
-			k.o.Slog.Info("carried out lifecycle rules", "looked", done.Looked, "settled", done.Settled, "moved", done.Moved, "bytes", done.Bytes, "deleted", done.Deleted)
-		}
+		vain = done.Looked+done.Removed == 0
 		return err
 	})
 	return vain, err

@@ -35,7 +35,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
 		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
-		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
+		Counters: &n.lifecycle.counters, Record: n.lifecycle.record(a.Tenant), Now: n.o.Now, Slog: a.slog}
 	return lifecycle.New(o)
 }
 
@@ -43,18 +43,18 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
-func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (lifecycle.Settled, error) {
 	r, err := s.a.Settle.Settle(ctx, study)
 	if err == nil {
 		err = s.a.LockPacks(ctx, study)
 	}
-	return r.Next, err
+	return lifecycle.Settled{Stated: r.Settled, Dropped: int64(r.Dropped), DroppedBytes: r.DroppedBytes, Drop: r.Next}, err
 }
 
 // Sweep implements [lifecycle.Settler].
-func (s ruleSettler) Sweep(ctx context.Context) (bool, error) {
+func (s ruleSettler) Sweep(ctx context.Context) (lifecycle.Swept, error) {
 	w, err := s.a.Settle.Sweep(ctx, 0)
-	return w.More, err
+	return lifecycle.Swept{Objects: int64(w.Objects), Bytes: w.Bytes, More: w.More}, err
 }
 
 // ruleMover moves as rules have it: what is moved is locked where it comes to lie.
@@ -70,7 +70,25 @@ func (m ruleMover) Move(ctx context.Context, t archive.Tenant, study archive.Ref
 }
 
 // lifecycled is what the lifecycle of all tenants has in common.
-type lifecycled struct{ counters lifecycle.Counters }
+type lifecycled struct {
+	counters lifecycle.Counters
+
+	mu      sync.Mutex
+	records map[archive.Tenant]*lifecycle.Record
+}
+
+// record is what is remembered of a tenant's lifecycle.
+func (l *lifecycled) record(t archive.Tenant) *lifecycle.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.records == nil {
+		l.records = map[archive.Tenant]*lifecycle.Record{}
+	}
+	if l.records[t] == nil {
+		l.records[t] = new(lifecycle.Record)
+	}
+	return l.records[t]
+}
 
 // disk tells the room of the hot tier, where that is a disk of this machine.
 func (n *Node) disk() (free, capacity int64, err error) {

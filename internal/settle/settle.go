@@ -41,6 +41,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -106,7 +107,7 @@ type Options struct {
 	// Tiers is nil where there is the hot tier alone, which is Bucket.
 	Tiers      Tiers
 	Thumbnails Thumbnails // nil where none are kept
-	// Held, if set, reports whether a legal hold forbids to let go of anything of the study.
+	// Held, if set, reports whether anything, a legal hold or a period, forbids to let go of anything of the study.
 	Held func(ctx context.Context, study archive.Ref) (bool, error)
 	// Pace, if set, waits until n more bytes may be copied.
 	Pace func(ctx context.Context, n int) error
@@ -139,6 +140,9 @@ type Settler struct {
 	o     Options
 	z     codec
 	apart storage.Apart // the stores of tiers
+
+	mu     sync.Mutex
+	behind [2]int64 // what a sweep of those let go of, and of those moved, goes on behind
 }
 
 // New returns a Settler.
@@ -199,5 +203,5 @@ func (s *Settler) frozen(t archive.TierName) bool {
 var (
 	errChanged = fault.New(fault.Conflict, "the study changed while it was being settled; it is settled later")
 	errSlow    = fault.New(fault.Timeout, "settling took too long to be safe; it is tried again later")
-	errClock   = fault.New(fault.Unavailable, "another node's clock is ahead; the study is settled when this one has caught up")
+	errClock   = fault.New(fault.Conflict, "another node's clock is ahead; the study is settled when this one has caught up")
 )
