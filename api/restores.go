@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,19 +27,19 @@ type Restores interface {
 	Watch(ctx context.Context, t archive.Tenant, id string, f func(archive.RestoreStatus) error) error
 }
 
-// byOperator is who asks for a restore by the API.
-const byOperator = "an operator"
+// asker is who asks for a restore by the API.
+func asker(ctx context.Context) string { return cmp.Or(person(ctx), nobody) }
 
-func requestOf(b *RestoreRequest) archive.RestoreRequest {
+func requestOf(ctx context.Context, b *RestoreRequest) archive.RestoreRequest {
 	q := archive.RestoreRequest{Studies: or(b.Studies, nil), PatientID: or(b.PatientId, ""), Issuer: or(b.IssuerOfPatientId, ""), Query: or(b.Query, ""),
-		Priority: archive.Priority(or(b.Priority, "")), For: time.Duration(or(b.Days, 0)) * 24 * time.Hour, By: byOperator, Webhook: or(b.Webhook, "")}
+		Priority: archive.Priority(or(b.Priority, "")), For: time.Duration(or(b.Days, 0)) * 24 * time.Hour, By: asker(ctx), Webhook: or(b.Webhook, "")}
 	q.First.Series = or(b.Series, "")
 	return q
 }
 
 // asking is what the body asks for.
-func asking(b *RestoreRequest) (archive.RestoreRequest, error) {
-	q := requestOf(b)
+func asking(ctx context.Context, b *RestoreRequest) (archive.RestoreRequest, error) {
+	q := requestOf(ctx, b)
 	if q.First.Series != "" && len(q.Studies) != 1 {
 		return q, fault.New(fault.Invalid, "a series goes with one study")
 	}
@@ -46,7 +47,7 @@ func asking(b *RestoreRequest) (archive.RestoreRequest, error) {
 }
 
 func (s *server) StartRestore(ctx context.Context, r StartRestoreRequestObject) (StartRestoreResponseObject, error) {
-	q, err := asking(r.Body)
+	q, err := asking(ctx, r.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (s *server) StartRestore(ctx context.Context, r StartRestoreRequestObject) 
 func restorePath(tenant, id string) string { return Root + "/tenants/" + tenant + "/restores/" + id }
 
 func (s *server) EstimateRestore(ctx context.Context, r EstimateRestoreRequestObject) (EstimateRestoreResponseObject, error) {
-	q, err := asking(r.Body)
+	q, err := asking(ctx, r.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (s *server) Prefetch(ctx context.Context, r PrefetchRequestObject) (Prefetc
 	list := each(r.Body.Appointments, func(a Appointment) archive.Appointment {
 		return archive.Appointment{PatientID: a.PatientId, Issuer: or(a.IssuerOfPatientId, ""), At: a.At, Modality: or(a.Modality, ""), BodyPart: or(a.BodyPart, ""), Priors: or(a.Priors, 0)}
 	})
-	p, err := s.o.Restores.Prefetch(ctx, archive.Tenant(r.Tenant), list, byOperator, or(r.Body.Webhook, ""))
+	p, err := s.o.Restores.Prefetch(ctx, archive.Tenant(r.Tenant), list, asker(ctx), or(r.Body.Webhook, ""))
 	if err != nil {
 		return nil, err
 	}

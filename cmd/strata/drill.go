@@ -62,7 +62,6 @@ knows them. --last shows the last drill, and when one last succeeded.`, cobra.Ma
 	f.BoolVar(&q.noRestore, "no-restore", false, "leave out studies that would have to be restored first")
 	f.BoolVar(&q.fromLog, "from-log", false, "draw from the log, and ask the index nothing")
 	f.BoolVar(&q.last, "last", false, "show the last drill instead, and when one last succeeded")
-	flagSettings(f, "drill-scratch")
 	return cmd
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/keys/localkeys"
 	"github.com/strata-pacs/strata/internal/node"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
 	"github.com/strata-pacs/strata/internal/testservers"
 )
@@ -44,6 +45,7 @@ type house struct {
 func newHouse(t *testing.T, environ ...string) *house {
 	t.Helper()
 	dir := t.TempDir()
+	sandboxtest.Warm(t, "", filepath.Join(dir, "data"))
 	key, tokens := filepath.Join(dir, "kek"), filepath.Join(dir, "tokens")
 	if err := localkeys.Create(key, nil); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -17,6 +16,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/retrieve/retrievetest"
+	"github.com/strata-pacs/strata/internal/testservers"
 )
 
 func TestMain(m *testing.M) {
@@ -34,15 +34,14 @@ func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			port, err := testservers.Port()
 			if err != nil {
 				return err
 			}
-			defer l.Close()
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home/config")
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/home/data")
-			e.Setenv("ADDR", l.Addr().String())
+			e.Setenv("ADDR", fmt.Sprintf("127.0.0.1:%d", port))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

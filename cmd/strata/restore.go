@@ -39,6 +39,9 @@ already is joined. The copies go by themselves; the studies stay where they are.
 With --as-of it brings back what was deleted or replaced since a moment, of one
 study or of the whole tenant.`,
 		cobra.ArbitraryArgs, func(ctx context.Context, s *session, args []string) error {
+			if back.dry && back.asOf == "" {
+				return fault.New(fault.Invalid, "--dry-run goes with --as-of; --estimate tells what a restore would take, and starts nothing")
+			}
 			if back.asOf != "" {
 				if len(args) > 1 {
 					return fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
@@ -76,8 +79,10 @@ study or of the whole tenant.`,
 	f.BoolVar(&r.wait, "wait", false, "wait until everything can be read")
 	back.moments(cmd)
 	cmd.MarkFlagsMutuallyExclusive("estimate", "wait")
-	cmd.MarkFlagsMutuallyExclusive("as-of", "patient", "query", "list")
 	cmd.MarkFlagsMutuallyExclusive("patient", "query", "list")
+	for _, name := range []string{"patient", "issuer", "query", "list", "series", "priority", "days", "webhook", "estimate", "wait"} {
+		cmd.MarkFlagsMutuallyExclusive("as-of", name)
+	}
 	return cmd
 }
 
@@ -156,6 +161,9 @@ func (s *session) showEstimate(e api.RestoreEstimate, err error) error {
 	if err != nil {
 		return err
 	}
+	if e.Studies == 0 {
+		return fault.New(fault.NotFound, "no study was found: nothing would be restored")
+	}
 	return s.show(e, func(w io.Writer) {
 		fmt.Fprintf(w, "studies\t%d\n", e.Studies)
 		if e.Objects == 0 {
@@ -193,6 +201,9 @@ func span(seconds int64) string {
 func (s *session) showRestore(r api.Restore, err error) error {
 	if err != nil {
 		return err
+	}
+	if r.Studies == 0 {
+		return fault.New(fault.NotFound, "no study was found: nothing is restored")
 	}
 	return s.show(r, func(w io.Writer) {
 		if r.Id == nil && r.Objects == 0 && r.State == api.RestoreStateDone {

@@ -112,7 +112,7 @@ func (d *admin) retentionSet() *cobra.Command {
 	cmd := d.command("set [TENANT]", "State what is demanded of a tenant", `States all of it: what is left out is not demanded any more. A file has JSON with
 the members set, edition and rules; each rule has a name, and years (after the last
 examination) or age and under, and modalities. Rules can only lengthen what the set
-demands. retention show --json shows what holds now.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
+demands. The rules that retention show --json shows can be taken as they are.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		var body api.RetentionDocument
 		if file != "" {
 			b, err := os.ReadFile(file)

@@ -48,8 +48,8 @@ type StudyLife struct {
 	Mark LifeMark
 }
 
-// LifeMark is where a StudyLife stands among those that are due, and which state of the study
-// it tells. It is opaque: the index reads it back from a [NextDue].
+// LifeMark says which state of the study a StudyLife tells, and by which rules it is judged. It is
+// opaque: the index reads it back from a [NextDue].
 type LifeMark struct {
 	Judged     int64   // the generation of rules that Due was set under; 0: facts set it
 	Generation int64   // the tenant's, when the life was read
@@ -63,6 +63,29 @@ type NextDue struct {
 	At    time.Time
 	Mark  LifeMark // of what was looked at: if the study changed since, At does not hold
 }
+
+// Stays reports whether the study, of which this is the state that was looked at, is to be looked at next when
+// it was due anyway. Of an outdated one that need not be noted.
+func (l *StudyLife) Stays(at time.Time) bool { return l.Due.UnixMilli() == at.UnixMilli() }
+
+// DuePlace is a place among the studies that are due, in their order; zero is before the first. It is opaque.
+type DuePlace struct {
+	Stage      DueStage
+	Generation int64 // of the rules, when the page was read
+	Due, ID    int64 // of the last before the place
+	// Swept is up to where studies are judged by these rules once all before the place are; 0: nothing new.
+	Swept int64
+}
+
+// DueStage is why studies are due, in the order in which they are looked at.
+type DueStage uint8
+
+// Stages.
+const (
+	DueByFact  DueStage = iota // a fact about the study came, and it has been quiet since
+	DueByRules                 // the rules changed
+	DueByTime                  // the last look at it said so
+)
 
 // Next returns the NextDue of the study, of which this is the state that was looked at.
 func (l *StudyLife) Next(at time.Time) NextDue {

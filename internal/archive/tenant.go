@@ -50,4 +50,5 @@ type TenantInfo struct {
 	Tenant Tenant
 	TenantSettings
 	Created, Changed time.Time
+	Stated           FactID // the fact that states the settings
 }

@@ -15,11 +15,14 @@ import (
 	"github.com/strata-pacs/strata/internal/dicom"
 )
 
-// benchEngine is SQLite, or the PostgreSQL database of the address STRATA_BENCH_DSN.
+// benchEngine is SQLite, or the PostgreSQL database of the address STRATA_BENCH_DSN; "new": one that is made for the run.
 func benchEngine() engine {
 	dsn := os.Getenv("STRATA_BENCH_DSN")
-	if dsn == "" {
+	switch dsn {
+	case "":
 		return onSQLite
+	case "new":
+		return onPostgres
 	}
 	return func(testing.TB) Options {
 		o := baseOptions()

@@ -30,7 +30,7 @@ func (b *batch) change(t *tenant, a action, instance int64) error {
 	b.grew[t] = true
 	k.feedTime = max(k.feedTime, b.at) // never back, so that a time can be searched for
 	k.sequence++
-	return b.c.insert(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
+	return b.c.many(&intoChanges, t.id<<sequenceBits|k.sequence, k.feedTime, int64(a), instance)
 }
 
 // lastChange asks for the number and the time, in ms, of a feed's last entry; both stay as they are when there is none.

@@ -16,7 +16,7 @@ func (b *batch) putChunk(t *tenant, id int64, c *archive.Chunk) (err error) {
 	if b.sealed, err = t.seal.seal(b.sealed[:0], b.plain, inChunks, id); err != nil {
 		return err
 	}
-	return b.c.insert(&intoChunks, id, b.sealed)
+	return b.c.many(&intoChunks, id, b.sealed)
 }
 
 // Chunks yields the metadata chunks of the given identities (InstanceRow.ChunkID)

@@ -17,8 +17,8 @@ type link interface {
 	// exec runs a statement. In a transaction of PostgreSQL it may wait for the next query
 	// or the commit, which then has its error. Arguments are int64, string, []byte, bool or nil.
 	exec(q string, args ...driver.Value) error
-	// insert is exec of an insertion.
-	insert(in *insertion, args ...driver.Value) error
+	// many is exec of a rowStatement.
+	many(in *rowStatement, args ...driver.Value) error
 	// query calls row for each row. The slice is used again, and bytes are valid in the call
 	// alone; row must not use the link. The context interrupts the query where it takes long; a
 	// caller whose query is short passes context.Background(), which costs nothing.
@@ -50,18 +50,22 @@ func numberOf(n *int64, q string, args ...driver.Value) question {
 	return question{q, args, func(v []driver.Value) error { *n = integer(v[0]); return nil }}
 }
 
-// insertion adds a row to a table that gets many in a transaction and where none goes. On PostgreSQL
+// rowStatement adds or changes one row, of many in a transaction: it adds to a table where none goes, or
+// changes what no other statement of the transaction does. On PostgreSQL
 // rows wait for each other and go out as arrays, ahead of other statements.
-type insertion struct{ one, many string }
+type rowStatement struct{ one, many string }
 
 var (
-	intoInstances = insertion{`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`,
+	intoInstances = rowStatement{`INSERT INTO instances (id, sop, state, sealed) VALUES (?, ?, ?, ?)`,
 		`INSERT INTO instances (id, sop, state, sealed) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bytea[])`}
-	intoChunks = insertion{`INSERT INTO chunks (id, sealed) VALUES (?, ?)`,
+	intoChunks = rowStatement{`INSERT INTO chunks (id, sealed) VALUES (?, ?)`,
 		`INSERT INTO chunks (id, sealed) SELECT * FROM unnest(?::bigint[], ?::bytea[])`}
-	intoChanges = insertion{`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
+	intoChanges = rowStatement{`INSERT INTO changes (id, time, action, instance) VALUES (?, ?, ?, ?)`,
 		`INSERT INTO changes (id, time, action, instance) SELECT * FROM unnest(?::bigint[], ?::bigint[], ?::smallint[], ?::bigint[])`}
-	insertions = [...]*insertion{&intoInstances, &intoChunks, &intoChanges}
+	ofDue = rowStatement{`UPDATE lives SET judged = ?, due = ? WHERE tenant = ? AND id = ? AND substr(sealed, 1, 8) = ?`,
+		`UPDATE lives SET judged = u.judged, due = u.due FROM unnest(?::bigint[], ?::bigint[], ?::integer[], ?::bigint[], ?::bytea[]) AS u (judged, due, tenant, id, seen)
+			WHERE lives.tenant = u.tenant AND lives.id = u.id AND substr(lives.sealed, 1, 8) = u.seen`}
+	rowStatements = [...]*rowStatement{&intoInstances, &intoChunks, &intoChanges, &ofDue}
 )
 
 // conn is a link with what is made of it.

@@ -133,7 +133,7 @@ func (b *batch) insert(t *tenant, r *row, sop int64) error {
 		return err
 	}
 	delete(b.fresh.sops, sop)
-	return b.c.insert(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
+	return b.c.many(&intoInstances, r.ID, sop, int64(r.state), b.sealed)
 }
 
 // rewrite writes a row again whose object's name is whole.

@@ -3,7 +3,6 @@ package index
 import (
 	"database/sql/driver"
 	"encoding/binary"
-	"math"
 	"strings"
 	"time"
 
@@ -218,7 +217,7 @@ func dayText(day int64) string {
 const lifeColumns = `id, judged, due, accessed, sealed`
 
 // openLife turns a row of lives into what callers see.
-func (t *tenant) openLife(v []driver.Value, generation int64) (archive.StudyLife, error) {
+func (t *tenant) openLife(v []driver.Value, g generation) (archive.StudyLife, error) {
 	id, sealed := integer(v[0]), blob(v[4])
 	plain, err := t.seal.open(sealed, inLives, id)
 	if err != nil {
@@ -229,9 +228,9 @@ func (t *tenant) openLife(v []driver.Value, generation int64) (archive.StudyLife
 		return archive.StudyLife{}, err
 	}
 	r.ID = id
-	r.Mark = archive.LifeMark{Judged: integer(v[1]), Generation: generation}
+	r.Mark = archive.LifeMark{Judged: integer(v[1]), Generation: g.number}
 	copy(r.Mark.Seen[:], sealed) // the beginning of a nonce: facts write the row under a new one
-	r.Outdated = r.Mark.Judged != 0 && r.Mark.Judged < generation
+	r.Outdated = r.Mark.Judged != 0 && r.Mark.Judged < g.number && id > g.swept
 	if due := integer(v[2]); due < never {
 		r.Due = time.UnixMilli(due).UTC()
 	}
@@ -275,13 +274,20 @@ func (b *batch) storeCounts() error {
 // allDue has every study of the tenant looked at anew.
 func (b *batch) allDue(t *tenant) error {
 	return b.c.exec(`INSERT INTO generations (tenant, generation, studies) VALUES (?, 2, 0)
-		ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1`, t.id)
+		ON CONFLICT (tenant) DO UPDATE SET generation = generations.generation + 1, swept = 0`, t.id)
 }
 
-// generation returns the generation of the tenant's rules.
-func (t *tenant) generation(c *conn) (int64, error) {
-	n, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, t.id)
-	return max(n, 1), err
-}
+// generation is that of a tenant's rules, and up to which row all studies are judged by it.
+type generation struct{ number, swept int64 }
 
-const endOfTime = math.MaxInt64
+// whole reports whether there is nothing to look at because of the rules.
+func (g generation) whole() bool { return g.number <= 1 || g.swept >= never }
+
+func generationOf(c *conn, tenant int64) (g generation, err error) {
+	_, err = c.one(`SELECT generation, swept FROM generations WHERE tenant = ?`, func(v []driver.Value) error {
+		g = generation{integer(v[0]), integer(v[1])}
+		return nil
+	}, tenant)
+	g.number = max(g.number, 1)
+	return g, err
+}

@@ -2,6 +2,10 @@ package index
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,46 +16,125 @@ import (
 // swept has nothing to settle or to sweep.
 type swept struct{}
 
-func (swept) Settle(context.Context, archive.Ref) (time.Time, error) { return time.Time{}, nil }
-func (swept) Sweep(context.Context) (bool, error)                    { return false, nil }
+func (swept) Settle(context.Context, archive.Ref) (lifecycle.Settled, error) {
+	return lifecycle.Settled{}, nil
+}
+func (swept) Sweep(context.Context) (lifecycle.Swept, error) { return lifecycle.Swept{}, nil }
 
-// BenchmarkLifecycleRound looks at every study after a change of rules: reads it, evaluates, and notes when it is next due.
-// Nothing is to be done to any.
-func BenchmarkLifecycleRound(b *testing.B) {
-	x := benchIndex(b, studyCount())
-	now := time.Date(2045, 1, 1, 0, 0, 0, 0, time.UTC)
-	apply(b, x, rules(1<<40, archive.RulesLifecycle, `{"rules":[
+// benchRules are rules by which nothing is to be done to any study before so many years are over since its date, or
+// its receipt (since: age, received); then it is due again.
+func benchRules(since string, years int) string {
+	return fmt.Sprintf(`{"rules":[
 		{"name":"teaching","when":{"tag":["teaching"]},"action":"move","to":"hot"},
 		{"name":"back","when":{"tier":["cold"],"accessed":{"under":"30d"}},"action":"move","to":"hot"},
-		{"name":"old","when":{"any":[{"age":{"over":"90y"}},{"all":[{"size":{"over":"900TB"}},{"age":{"over":"1y"}}]}],"not":{"modality":["MG"]}},"action":"move","to":"cold"},
-		{"name":"others","action":"keep"}]}`))
-	k := lifecycle.New(lifecycle.Options{Tenant: hospital, Index: x, Settler: swept{}, Tiers: []archive.Tier{{Name: "hot"}, {Name: "cold"}}, Now: func() time.Time { return now }})
-	ctx := context.Background()
-	looked := int64(0)
-	for b.Loop() {
-		if err := x.AllDue(ctx, hospital); err != nil {
-			b.Fatal(err)
-		}
-		done, err := k.Round(ctx)
-		if err != nil || done.Looked < int64(studyCount()) {
-			b.Fatalf("%+v, %v", done, err)
-		}
-		looked += done.Looked
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(looked), "ns/study")
+		{"name":"old","when":{"any":[{"%s":{"over":"%dy"}},{"all":[{"size":{"over":"900TB"}},{"age":{"over":"1y"}}]}],"not":{"modality":["MG"]}},"action":"move","to":"cold"},
+		{"name":"others","action":"keep"}]}`, since, years)
 }
 
-// BenchmarkLifecyclePlan plans for every study, with the forecast.
-func BenchmarkLifecyclePlan(b *testing.B) {
-	x := benchIndex(b, studyCount())
-	k := lifecycle.New(lifecycle.Options{Tenant: hospital, Index: x, Settler: swept{}, Tiers: []archive.Tier{{Name: "hot"}, {Name: "cold", Store: "s3://b"}},
-		Now: func() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }})
-	ask := archive.LifecycleQuestion{Rules: []byte(`{"rules":[{"when":{"age":{"over":"1y"},"not":{"modality":["MG"]}},"action":"move","to":"cold"}]}`)}
-	for b.Loop() {
-		p, err := k.Plan(context.Background(), ask)
-		if err != nil || p.Studies < int64(studyCount()) {
-			b.Fatalf("%d studies, %v", p.Studies, err)
+// BenchmarkLifecycle measures rounds in which nothing is to be done to any study: the first one; after other rules,
+// by which each is due at another time, some time after it came or, which is harder, after its date, which is random; after
+// rules by which each is due when it was; that of a day, for a hundredth of the studies; then plans. For a million studies:
+//
+//	STRATA_BENCH_STUDIES=1000000 STRATA_BENCH_INSTANCES=1 [STRATA_BENCH_DSN=new] go test ./internal/index -run '^$' -bench Lifecycle -benchtime 3x -timeout 30m
+func BenchmarkLifecycle(b *testing.B) {
+	total := studyCount()
+	loading := time.Now()
+	x := benchIndex(b, total)
+	b.Logf("loaded in %v", time.Since(loading))
+	ctx := context.Background()
+	now := time.Date(2045, 1, 1, 0, 0, 0, 0, time.UTC)
+	k := lifecycle.New(lifecycle.Options{Tenant: hospital, Index: x, Settler: swept{}, Tiers: []archive.Tier{{Name: "hot"}, {Name: "cold", Store: "s3://b"}}, Now: func() time.Time { return now }})
+	stated, years := uint64(time.Now().UnixNano()), 90
+	state := func(b *testing.B, since string) {
+		stated, years = stated+1, 90+(years+1)%10
+		if _, err := x.Apply(ctx, hospital, rules(stated, archive.RulesLifecycle, benchRules(since, years))); err != nil {
+			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(studyCount()), "ns/study")
+	round := func(b *testing.B, want int) {
+		done, err := k.Round(ctx)
+		if err != nil || done.Looked != int64(want) {
+			b.Fatalf("%+v, %v", done, err)
+		}
+	}
+	measured := func(name string, studies int, f func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			resetPeak()
+			f(b)
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/op")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(studies), "ns/study")
+			if m := peak(); m > 0 {
+				b.ReportMetric(m, "peak-RSS-MiB")
+			}
+		})
+	}
+	if l, ok, err := x.Life(ctx, hospital, benchStudy(1, 1).Fact.Study); err != nil || !ok {
+		b.Fatal(ok, err)
+	} else if l.Mark.Judged == 0 {
+		start := time.Now()
+		state(b, "received")
+		round(b, total)
+		b.Logf("first round: %v", time.Since(start))
+	}
+	for _, since := range []string{"received", "age"} {
+		measured("other-rules/"+since, total, func(b *testing.B) {
+			for b.Loop() {
+				state(b, since)
+				round(b, total)
+			}
+		})
+	}
+	measured("same-times", total, func(b *testing.B) {
+		for b.Loop() {
+			if err := x.AllDue(ctx, hospital); err != nil {
+				b.Fatal(err)
+			}
+			round(b, total)
+		}
+	})
+	measured("day", total/100, func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			due := make([]archive.NextDue, 0, total/100)
+			for after := int64(0); len(due) < total/100; {
+				ls, err := x.Lives(ctx, hospital, after, 5000)
+				if err != nil || len(ls) == 0 {
+					b.Fatal(len(ls), err)
+				}
+				for i := 0; i < len(ls) && len(due) < total/100; i += 100 {
+					due = append(due, ls[i].Next(now.Add(-time.Duration(len(due))*time.Millisecond)))
+				}
+				after = ls[len(ls)-1].ID
+			}
+			if err := x.SetDue(ctx, hospital, due...); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+			round(b, len(due))
+		}
+	})
+	now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, years := range []int{1, 10, 30} {
+		measured(fmt.Sprintf("plan/years=%d", years), total, func(b *testing.B) {
+			ask := archive.LifecycleQuestion{Years: years, Rules: []byte(`{"rules":[{"when":{"age":{"over":"1y"},"not":{"modality":["MG"]}},"action":"move","to":"cold"}]}`)}
+			for b.Loop() {
+				p, err := k.Plan(ctx, ask)
+				if err != nil || p.Studies != int64(total) {
+					b.Fatalf("%d studies, %v", p.Studies, err)
+				}
+			}
+		})
+	}
+}
+
+// resetPeak begins anew to note the most memory that the process had; Linux does.
+func resetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
+
+// peak is that in MiB, 0 where it is not known.
+func peak() float64 {
+	b, _ := os.ReadFile("/proc/self/status")
+	_, b2, _ := strings.Cut(string(b), "VmHWM:")
+	kib, _, _ := strings.Cut(strings.TrimSpace(b2), " ")
+	n, _ := strconv.ParseFloat(kib, 64)
+	return n / 1024
 }

@@ -119,7 +119,7 @@ func (c *lite) ping(ctx context.Context) error {
 	return c.query(ctx, `SELECT 1`, func([]driver.Value) error { return nil })
 }
 
-func (c *lite) insert(in *insertion, args ...driver.Value) error { return c.exec(in.one, args...) }
+func (c *lite) many(in *rowStatement, args ...driver.Value) error { return c.exec(in.one, args...) }
 
 // once runs a statement that is not kept: schema changes and settings.
 func (c *lite) once(q string) error {

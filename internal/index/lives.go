@@ -2,7 +2,6 @@ package index
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"slices"
@@ -17,13 +16,13 @@ func (x *Index) Life(ctx context.Context, name archive.Tenant, study archive.Ref
 		return l, false, err
 	}
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		generation, err := t.generation(c)
+		g, err := generationOf(c, t.id)
 		if err != nil {
 			return err
 		}
 		ok, err = c.one(`SELECT `+lifeColumns+` FROM lives WHERE tenant = ? AND id = (SELECT id FROM studies WHERE tenant = ? AND ref = ?)`,
 			func(v []driver.Value) (err error) {
-				l, err = t.openLife(v, generation)
+				l, err = t.openLife(v, g)
 				return err
 			}, t.id, t.id, study[:])
 		return err
@@ -37,55 +36,15 @@ func (x *Index) Lives(ctx context.Context, name archive.Tenant, after int64, lim
 		return nil, err
 	}
 	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		generation, err := t.generation(c)
+		g, err := generationOf(c, t.id)
 		if err != nil {
 			return err
 		}
 		return c.query(ctx, `SELECT `+lifeColumns+` FROM lives WHERE tenant = ? AND id > ? ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
-			l, err := t.openLife(v, generation)
+			l, err := t.openLife(v, g)
 			out = append(out, l)
 			return err
 		}, t.id, after, int64(limit))
-	})
-	return out, err
-}
-
-// Due returns up to limit studies that are due now: those that facts made due, then those that were judged by
-// rules that have changed since, then those whose time has come; the longest due first. after is the last of the page
-// before, nil for the first page. Who evaluates rules reads them after the page and not before it: else
-// rules that change in between may count as those that the page was judged by.
-func (x *Index) Due(ctx context.Context, name archive.Tenant, now time.Time, after *archive.StudyLife, limit int) (out []archive.StudyLife, err error) {
-	if err := x.completeLives(ctx, name); err != nil {
-		return nil, err
-	}
-	err = x.read(ctx, name, func(c *conn, t *tenant) error {
-		generation, err := t.generation(c)
-		if err != nil {
-			return err
-		}
-		var judged, due, id int64
-		if after != nil {
-			judged, due, id = after.Mark.Judged, dueNumber(after.Due), after.ID
-		}
-		for {
-			until := now.UnixMilli()
-			if judged != 0 && judged < generation {
-				until = endOfTime
-			}
-			err := c.query(ctx, `SELECT `+lifeColumns+` FROM lives WHERE tenant = ? AND judged = ? AND (due, id) > (?, ?) AND due <= ?
-				ORDER BY due, id LIMIT (?+0)`, func(v []driver.Value) error {
-				l, err := t.openLife(v, generation)
-				out = append(out, l)
-				return err
-			}, t.id, judged, due, id, until, int64(limit-len(out)))
-			if err != nil || len(out) >= limit {
-				return err
-			}
-			if judged, err = c.integer(`SELECT judged FROM lives WHERE tenant = ? AND judged > ? AND judged <= ? ORDER BY judged LIMIT 1`, t.id, judged, generation); err != nil || judged == 0 {
-				return err
-			}
-			due, id = 0, 0
-		}
 	})
 	return out, err
 }
@@ -111,29 +70,6 @@ func (x *Index) keyless(ctx context.Context, name archive.Tenant, f func(c *conn
 	})
 }
 
-// SetDue says when studies that were looked at are to be looked at again; never, until a fact comes, at the
-// zero time. It leaves alone a study about which a fact came since it was read.
-func (x *Index) SetDue(ctx context.Context, name archive.Tenant, next ...archive.NextDue) error {
-	next = slices.Clone(next)
-	slices.SortFunc(next, func(a, b archive.NextDue) int { return cmp.Compare(a.ID, b.ID) })
-	return x.inPages(ctx, name, len(next), func(b *batch, t *tenant, from, to int) error {
-		for i := range next[from:to] {
-			n := &next[from+i]
-			err := b.c.exec(`UPDATE lives SET judged = ?, due = ? WHERE tenant = ? AND id = ? AND substr(sealed, 1, 8) = ?`,
-				max(1, n.Mark.Generation), dueNumber(n.At), t.id, n.ID, n.Mark.Seen[:])
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// AllDue makes every study of the tenant due: what they are judged by has changed. It costs the same however many there are.
-func (x *Index) AllDue(ctx context.Context, name archive.Tenant) error {
-	return x.update(ctx, name, func(b *batch, t *tenant) error { return b.allDue(t) })
-}
-
 // Accessed notes the day (UTC) on which pixels of the studies were asked for, where it is newer than the one that is
 // known. Studies that the index does not have are passed over.
 func (x *Index) Accessed(ctx context.Context, name archive.Tenant, day time.Time, studies ...archive.Ref) error {
@@ -154,7 +90,7 @@ func (x *Index) Accessed(ctx context.Context, name archive.Tenant, day time.Time
 
 // inPages calls f for parts of n things, each in a transaction of its own.
 func (x *Index) inPages(ctx context.Context, name archive.Tenant, n int, f func(b *batch, t *tenant, from, to int) error) error {
-	const page = 4096
+	const page = 8192
 	for from := 0; from < n; from += page {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -207,7 +143,7 @@ func (x *Index) completeLives(ctx context.Context, name archive.Tenant) error {
 			if done = t.complete.Load(); done {
 				return nil
 			}
-			err := c.query(ctx, `SELECT id FROM lives WHERE tenant = ? AND judged = 0 AND due = 0 ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
+			err := c.query(ctx, `SELECT id FROM lives INDEXED BY lives_new WHERE tenant = ? AND judged = 0 AND due = 0 ORDER BY id LIMIT (?+0)`, func(v []driver.Value) error {
 				ids = append(ids, integer(v[0]))
 				return nil
 			}, t.id, int64(page))

@@ -57,19 +57,18 @@ func (x *Index) Places(ctx context.Context, name archive.Tenant, studies ...arch
 // moved before another. It needs no key of the tenant.
 func (x *Index) Pending(ctx context.Context, name archive.Tenant, now, letGo, moved time.Time) (pending bool, err error) {
 	err = x.keyless(ctx, name, func(c *conn, id int64) error {
-		generation, err := c.integer(`SELECT generation FROM generations WHERE tenant = ?`, id)
-		if err != nil {
+		g, err := generationOf(c, id)
+		if pending = !g.whole(); err != nil || pending {
 			return err
 		}
-		generation = max(generation, 1)
 		some := func([]driver.Value) error { return nil }
-		for _, judged := range []int64{0, generation} {
-			if pending, err = c.one(`SELECT 1 FROM lives WHERE tenant = ? AND judged = ? AND due <= ? ORDER BY due LIMIT 1`, some, id, judged, now.UnixMilli()); err != nil || pending {
+		for _, q := range [...]string{
+			`SELECT 1 FROM lives INDEXED BY lives_new WHERE tenant = ? AND judged = 0 AND due <= ? ORDER BY due LIMIT 1`,
+			`SELECT 1 FROM lives INDEXED BY lives_due WHERE tenant = ? AND judged > 0 AND due <= ? ORDER BY due LIMIT 1`,
+		} {
+			if pending, err = c.one(q, some, id, now.UnixMilli()); err != nil || pending {
 				return err
 			}
-		}
-		if pending, err = c.one(`SELECT 1 FROM lives WHERE tenant = ? AND judged > 0 AND judged < ? ORDER BY judged LIMIT 1`, some, id, generation); err != nil || pending {
-			return err
 		}
 		for i, before := range []time.Time{letGo, moved} {
 			pending, err = c.one(`SELECT 1 FROM (SELECT since FROM doomed WHERE tenant = ? AND moved = ? ORDER BY id LIMIT 1) AS d WHERE since <= ?`, some, id, i == 1, before.UnixMilli())

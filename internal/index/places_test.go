@@ -87,8 +87,15 @@ func TestPending(t *testing.T) {
 			t.Fatal(err)
 		}
 		pending("the rules changed", time.UnixMilli(1), time.Time{}, true)
-		life = lifeOf(t, x, "1.2.3")
-		setDue(t, x, life.Next(long))
+		lives, all, err := x.Due(ctx, hospital, time.UnixMilli(1), archive.DuePlace{}, 9)
+		if err != nil || len(lives) != 1 {
+			t.Fatal(lives, err)
+		}
+		setDue(t, x, lives[0].Next(long))
+		pending("not all are judged", time.UnixMilli(1), time.Time{}, true)
+		if err := x.Judged(ctx, hospital, all); err != nil {
+			t.Fatal(err)
+		}
 		pending("due later", long.Add(-time.Hour), time.Time{}, false)
 		pending("due now", long, time.Time{}, true)
 

@@ -290,8 +290,9 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	check(x.SetDue(ctx, hospital, lives[0].Next(day), lives[1].Next(day)))
 	check(x.AllDue(ctx, hospital))
-	due, err := x.Due(ctx, hospital, day, &lives[2], 1000)
+	due, place, err := x.Due(ctx, hospital, day, archive.DuePlace{}, 1000)
 	check(err)
+	check(x.Judged(ctx, hospital, place))
 	if len(due) < 10 {
 		t.Fatalf("%d studies are due", len(due))
 	}

@@ -24,10 +24,10 @@ type postgres struct {
 	sql    map[string]string // queries are constants, so this is bounded
 	dest   []driver.Value
 
-	later *pgx.Batch           // statements that were not sent
-	rows  map[*insertion][]any // columns of rows that were not, []int64 or [][]byte each
-	count int                  // of both
-	bytes int                  // of their arguments
+	later *pgx.Batch              // statements that were not sent
+	rows  map[*rowStatement][]any // columns of rows that were not, []int64 or [][]byte each
+	count int                     // of both
+	bytes int                     // of their arguments
 	inTx  bool
 	doubt bool
 
@@ -110,7 +110,7 @@ func (c *postgres) full() error {
 	return err
 }
 
-func (c *postgres) insert(in *insertion, args ...driver.Value) error {
+func (c *postgres) many(in *rowStatement, args ...driver.Value) error {
 	columns := c.rows[in]
 	if columns == nil {
 		columns = make([]any, len(args))
@@ -136,7 +136,7 @@ func (c *postgres) take() *pgx.Batch {
 	b := c.later
 	if len(c.rows) > 0 {
 		b = &pgx.Batch{}
-		for _, in := range insertions {
+		for _, in := range rowStatements {
 			if columns := c.rows[in]; columns != nil {
 				b.Queue(c.statement(in.many), columns...)
 			}
@@ -148,7 +148,7 @@ func (c *postgres) take() *pgx.Batch {
 }
 
 func (c *postgres) drop() {
-	c.later, c.rows, c.count, c.bytes = &pgx.Batch{}, map[*insertion][]any{}, 0, 0
+	c.later, c.rows, c.count, c.bytes = &pgx.Batch{}, map[*rowStatement][]any{}, 0, 0
 }
 
 // send sends what was kept, whose last are the queries. It reports whether a row was handed out.

@@ -38,7 +38,7 @@ func (b *batch) settings(t *tenant, f *archive.Fact) error {
 		f.ID[:], created, at, string(text), t.id)
 }
 
-const selectSettings = `SELECT t.name, s.created, s.changed, s.settings FROM tenants t JOIN tenant_settings s ON s.tenant = t.id `
+const selectSettings = `SELECT t.name, s.created, s.changed, s.settings, s.fact FROM tenants t JOIN tenant_settings s ON s.tenant = t.id `
 
 // Tenant returns what the newest tenant fact states, without the tenant's
 // keys; fault.NotFound when there is none.
@@ -72,6 +72,7 @@ func scanTenant(v []driver.Value, info *archive.TenantInfo) error {
 	if err := json.Unmarshal([]byte(text(v[3])), &info.TenantSettings); err != nil {
 		return fault.Wrap(fault.Corrupt, err, "the index database is damaged; rebuild it (strata rebuild)")
 	}
+	copy(info.Stated[:], blob(v[4]))
 	return nil
 }
 

@@ -20,7 +20,7 @@ func settingsEntry(n uint64, state archive.TenantState) archive.Entry {
 // the settings are read without the tenant's keys.
 func TestTenantSettings(t *testing.T) {
 	facts := []archive.Entry{settingsEntry(1, archive.TenantActive), settingsEntry(2, archive.TenantSuspended), settingsEntry(3, archive.TenantRevoked)}
-	want := archive.TenantInfo{Tenant: hospital, TenantSettings: *facts[2].Fact.Settings, Created: factID(1).Time(), Changed: factID(3).Time()}
+	want := archive.TenantInfo{Tenant: hospital, TenantSettings: *facts[2].Fact.Settings, Created: factID(1).Time(), Changed: factID(3).Time(), Stated: factID(3)}
 	both(t, func(t *testing.T, on engine) {
 		for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {0, 2, 1}} {
 			testTenantSettings(t, openTest(t, on), facts, order, want)

@@ -49,4 +49,21 @@ func (l *Log) NewFactID() archive.FactID {
 	return id
 }
 
+// NewFactIDAfter returns an identity for a fact that is to hold in the place of another one, of which the larger
+// identity holds: it is larger than that of the other one also when the clock of the node that stated it is ahead. Those
+// that follow are by this node's own clock again. Two nodes that ask at once get two.
+func (l *Log) NewFactIDAfter(other archive.FactID) archive.FactID {
+	id := l.NewFactID()
+	if before(other, id) {
+		return id
+	}
+	for i := 5; i >= 0; i-- { // a millisecond more, and what is random of its own
+		if other[i]++; other[i] != 0 {
+			break
+		}
+	}
+	copy(other[6:], id[6:])
+	return other
+}
+
 func before(a, b archive.FactID) bool { return string(a[:]) < string(b[:]) }

@@ -381,6 +381,17 @@ func TestFactIDs(t *testing.T) {
 	if id := l.NewFactID(); id != (archive.FactID{5: 2}) {
 		t.Errorf("a full millisecond is followed by %v", id)
 	}
+	// In the place of facts of nodes whose clocks are behind and ahead.
+	if id := l.NewFactIDAfter(archive.FactID{5: 1}); id != (archive.FactID{5: 2, 15: 1}) {
+		t.Errorf("after an earlier one comes %v", id)
+	}
+	a, b := l.NewFactIDAfter(archive.FactID{3: 1, 4: 255, 5: 255, 6: 7}), l.NewFactIDAfter(archive.FactID{3: 1, 4: 255, 5: 255, 6: 7})
+	if a != (archive.FactID{3: 2, 15: 2}) || b != (archive.FactID{3: 2, 15: 3}) {
+		t.Errorf("after a later one come %v and %v", a, b)
+	}
+	if id := l.NewFactID(); id != (archive.FactID{5: 2, 15: 4}) {
+		t.Errorf("then comes %v", id)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -46,18 +46,24 @@ func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan ar
 	if err != nil {
 		return plan, err
 	}
-	for after := int64(0); ; {
-		lives, err := k.o.Index.Lives(ctx, k.o.Tenant, after, planPage)
+	read := func(after int64) func() ([]archive.StudyLife, error) {
+		return ahead(func() ([]archive.StudyLife, error) { return k.o.Index.Lives(ctx, k.o.Tenant, after, planPage) })
+	}
+	for next := read(0); next != nil; {
+		lives, err := next()
 		if err != nil {
 			return plan, fmt.Errorf("reading what rules look at: %w", err)
 		}
+		next = nil
+		if len(lives) == planPage {
+			next = read(lives[len(lives)-1].ID)
+		}
 		if err := k.planned(ctx, p, lives); err != nil {
+			if next != nil {
+				_, _ = next()
+			}
 			return plan, err
 		}
-		if len(lives) < planPage {
-			break
-		}
-		after = lives[len(lives)-1].ID
 	}
 	plan, err = p.Plan(ctx)
 	plan.Currency = k.o.Currency

@@ -112,10 +112,11 @@ func (k *Keeper) SetPaused(ctx context.Context, paused bool, by string) error {
 }
 
 // change states what edit makes of the document; of one that cannot be read only if all of its rules are replaced, and
-// then the lifecycle stays paused, since it may have been. Of two changes at the same moment the later one holds.
+// then the lifecycle stays paused, since it may have been. Of two changes at the same moment the later one holds;
+// of one after another the second, also when it is made on a node whose clock is behind.
 func (k *Keeper) change(ctx context.Context, all bool, by string, edit func(d *Document, now Change)) error {
 	now := Change{by, k.o.Now().UTC().Truncate(time.Millisecond)}
-	d, _, err := k.current(ctx)
+	d, before, err := k.current(ctx)
 	if all && fault.Is(err, fault.Conflict) {
 		d, err = Document{Paused: true, PausedBy: now}, nil
 	}
@@ -130,7 +131,7 @@ func (k *Keeper) change(ctx context.Context, all bool, by string, edit func(d *D
 	if len(b) > archive.MaxRules {
 		return fault.New(fault.TooLarge, "the rules are longer than %d KiB; write fewer or shorter ones", archive.MaxRules>>10)
 	}
-	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, Document: b, By: by}}
+	f := &archive.Fact{ID: k.o.Log.NewFactIDAfter(before), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, Document: b, By: by}}
 	entry, err := k.o.Log.Append(ctx, f, nil)
 	if err != nil {
 		return fmt.Errorf("stating the lifecycle rules: %w", err)

@@ -134,19 +134,17 @@ func (w *world) Lives(_ context.Context, _ archive.Tenant, after int64, limit in
 	return out[:min(len(out), limit)], w.broken
 }
 
-func (w *world) Due(ctx context.Context, t archive.Tenant, now time.Time, after *archive.StudyLife, limit int) (out []archive.StudyLife, err error) {
-	behind := int64(0)
-	if after != nil {
-		behind = after.ID
-	}
-	all, err := w.Lives(ctx, t, behind, 1<<20)
+func (w *world) Due(ctx context.Context, t archive.Tenant, now time.Time, from archive.DuePlace, limit int) (out []archive.StudyLife, end archive.DuePlace, err error) {
+	all, err := w.Lives(ctx, t, from.ID, 1<<20)
 	for _, l := range all {
 		if !l.Due.IsZero() && !l.Due.After(now) && len(out) < limit {
-			out = append(out, l)
+			out, end.ID = append(out, l), l.ID
 		}
 	}
-	return out, err
+	return out, end, err
 }
+
+func (w *world) Judged(context.Context, archive.Tenant, archive.DuePlace) error { return w.broken }
 
 func (w *world) SetDue(_ context.Context, _ archive.Tenant, next ...archive.NextDue) error {
 	w.mu.Lock()
@@ -169,7 +167,7 @@ func (w *world) Places(_ context.Context, _ archive.Tenant, studies ...archive.R
 }
 
 func (w *world) Pending(ctx context.Context, t archive.Tenant, now, _, _ time.Time) (bool, error) {
-	due, err := w.Due(ctx, t, now, nil, 1)
+	due, _, err := w.Due(ctx, t, now, archive.DuePlace{}, 1)
 	return len(due) > 0 || w.sweeping != nil, err
 }
 
@@ -189,7 +187,7 @@ func (w *world) RuleSet(context.Context, archive.Tenant, string) (archive.RuleSe
 	return w.set, w.stated, w.broken
 }
 
-func (w *world) NewFactID() archive.FactID {
+func (w *world) NewFactIDAfter(archive.FactID) archive.FactID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.facts++

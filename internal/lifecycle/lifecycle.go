@@ -34,10 +34,12 @@ type Index interface {
 	// Life returns what rules look at of one study, Lives of up to limit by row identity above after.
 	Life(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.StudyLife, bool, error)
 	Lives(ctx context.Context, t archive.Tenant, after int64, limit int) ([]archive.StudyLife, error)
-	// Due returns up to limit studies that are due now, behind the last of the page before.
-	Due(ctx context.Context, t archive.Tenant, now time.Time, after *archive.StudyLife, limit int) ([]archive.StudyLife, error)
-	// SetDue notes when to look again; a study about which a fact came since stays due.
+	// Due returns up to limit studies that are due now, behind a place, and the place behind them.
+	Due(ctx context.Context, t archive.Tenant, now time.Time, from archive.DuePlace, limit int) ([]archive.StudyLife, archive.DuePlace, error)
+	// SetDue notes when to look again; a study about which a fact came since, and all when the rules changed since, stay due.
 	SetDue(ctx context.Context, t archive.Tenant, next ...archive.NextDue) error
+	// Judged notes that all studies before a place that Due returned have been looked at.
+	Judged(ctx context.Context, t archive.Tenant, all archive.DuePlace) error
 	// Places returns where the studies are, in their order.
 	Places(ctx context.Context, t archive.Tenant, studies ...archive.Ref) ([]archive.StudyPlace, error)
 	// Pending reports whether anything is due, or an object was let go of before a time, or moved before another, without the
@@ -54,7 +56,7 @@ type Index interface {
 
 // Log is what stating rules needs of the tenant's log.
 type Log interface {
-	NewFactID() archive.FactID
+	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
 }
 
@@ -152,6 +154,8 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
+	pageSize int
+
 	rounds chan struct{} // holds who does a round: one at a time
 
 	mu       sync.Mutex // guards what follows
@@ -179,7 +183,7 @@ func New(o Options) *Keeper {
 	if o.Record == nil {
 		o.Record = new(Record)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, rounds: make(chan struct{}, 1)}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, rounds: make(chan struct{}, 1), pageSize: pageSize}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

@@ -9,66 +9,70 @@ import (
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
-const page = 1000 // studies that are looked at together
+// pageSize is how many studies are looked at together, and noted in one transaction, for which others wait.
+const pageSize = 8192
 
+// duePage is a page of studies that are due, and the place behind it.
+type duePage struct {
+	lives []archive.StudyLife
+	end   archive.DuePlace
+}
+
+// pages looks at what is due page by page, and then removes what was let go of. The next page is read while
+// one is judged and noted.
 func (k *Keeper) pages(ctx context.Context, t *tally) error {
 	until := k.o.Now() // what becomes due meanwhile is for the next round
-	for after := (*archive.StudyLife)(nil); ; {
-		if err := t.over(); err != nil {
+	read := func(from archive.DuePlace) (p duePage, err error) {
+		if p.lives, p.end, err = k.o.Index.Due(ctx, k.o.Tenant, until, from, k.pageSize); err != nil {
+			return p, fmt.Errorf("asking which studies are due: %w", err)
+		}
+		return p, nil
+	}
+	p, err := read(archive.DuePlace{})
+	for {
+		if err != nil {
 			return err
 		}
-		lives, err := k.o.Index.Due(ctx, k.o.Tenant, until, after, page)
-		if err != nil {
-			return fmt.Errorf("asking which studies are due: %w", err)
+		if err := t.over(); err != nil {
+			return err
 		}
 		// The rules after the page: see [Index.Due].
 		rules, err := k.still(ctx, t)
 		if err != nil {
 			return err
 		}
-		if len(lives) == 0 {
-			break
+		full := len(p.lives) == k.pageSize
+		next := func() (n duePage, err error) { return n, nil }
+		if full {
+			next = ahead(func() (duePage, error) { return read(p.end) })
 		}
-		if err := k.page(ctx, lives, rules, t); err != nil {
+		worked, err := k.page(ctx, p, rules, t)
+		n, nextErr := next()
+		switch {
+		case err != nil:
 			return err
+		case !full:
+			return k.sweep(ctx, t)
+		case worked: // it took its time, and what was read before it is old
+			n, nextErr = read(p.end)
 		}
-		if len(lives) < page {
-			break
-		}
-		after = &lives[len(lives)-1]
+		p, err = n, nextErr
 	}
-	return k.sweep(ctx, t)
 }
 
-// placeOf is where a study is, as the row says that was read of it.
-func placeOf(l *archive.StudyLife) archive.StudyPlace {
-	return archive.StudyPlace{Tiers: l.Tiers, Settled: l.Loose == 0}
-}
-
-// page looks at studies: those of which nothing is to be done are noted together,
-// the others are worked on one by one, several at once.
-func (k *Keeper) page(ctx context.Context, lives []archive.StudyLife, rules rule.Set, t *tally) error {
-	env, err := k.environment(ctx, rules)
-	if err != nil {
-		return err
+// ahead begins to read; what it returns waits for that, and is to be called.
+func ahead[T any](read func() (T, error)) func() (T, error) {
+	var v T
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v, err = read()
+	}()
+	return func() (T, error) {
+		<-done
+		return v, err
 	}
-	now := k.o.Now()
-	var next []archive.NextDue
-	var work []judged
-	for i := range lives {
-		if j := k.judge(lives[i], placeOf(&lives[i]), rules, now, env); j.idle() {
-			next = append(next, j.life.Next(j.decision.Next))
-			k.o.Record.succeeded(j.life.Study)
-		} else {
-			work = append(work, j)
-		}
-	}
-	t.looked.Add(int64(len(lives)))
-	k.o.Counters.Looked.Add(int64(len(lives)))
-	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
-		return fmt.Errorf("noting when studies are due: %w", err)
-	}
-	return k.workOn(ctx, work, &basis{rules: rules, env: env}, t)
 }
 
 // sweep removes what was let go of. An object that cannot be removed is no reason not to look at studies: it is logged, and met
@@ -99,4 +103,45 @@ func (k *Keeper) sweep(ctx context.Context, t *tally) error {
 		k.o.Slog.Warn("objects that were let go of cannot be removed; it is tried again", "error", first)
 	}
 	return nil
+}
+
+// placeOf is where a study is, as the row says that was read of it.
+func placeOf(l *archive.StudyLife) archive.StudyPlace {
+	return archive.StudyPlace{Tiers: l.Tiers, Settled: l.Loose == 0}
+}
+
+// page looks at studies: those of which nothing is to be done are noted together,
+// the others are worked on one by one, several at once. Worked: there were such.
+func (k *Keeper) page(ctx context.Context, p duePage, rules rule.Set, t *tally) (worked bool, err error) {
+	env, err := k.environment(ctx, rules)
+	if err != nil {
+		return false, err
+	}
+	now := k.o.Now()
+	var next []archive.NextDue
+	var work []judged
+	for i := range p.lives {
+		l := &p.lives[i]
+		j := k.judge(*l, placeOf(l), rules, now, env)
+		if !j.idle() {
+			work = append(work, j)
+			continue
+		}
+		k.o.Record.succeeded(l.Study)
+		if !l.Outdated || !l.Stays(j.decision.Next) {
+			next = append(next, l.Next(j.decision.Next))
+		}
+	}
+	t.looked.Add(int64(len(p.lives)))
+	k.o.Counters.Looked.Add(int64(len(p.lives)))
+	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
+		return false, fmt.Errorf("noting when studies are due: %w", err)
+	}
+	if err := k.workOn(ctx, work, &basis{rules: rules, env: env}, t); err != nil {
+		return true, err
+	}
+	if err := k.o.Index.Judged(ctx, k.o.Tenant, p.end); err != nil {
+		return true, fmt.Errorf("noting which studies were looked at: %w", err)
+	}
+	return len(work) > 0, nil
 }

@@ -87,7 +87,7 @@ func (k *Keeper) again(ctx context.Context, j *judged, b *basis, done *tally) (b
 	if _, err := k.still(ctx, done); err != nil {
 		return false, err
 	}
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, j)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -97,6 +97,13 @@ func (k *Keeper) again(ctx context.Context, j *judged, b *basis, done *tally) (b
 	}
 	*j = k.judge(l, places[0], b.rules, k.o.Now(), b.env)
 	return true, nil
+}
+
+// life reads a study anew. It counts as judged by the rules that the first look at it was about, which are those in hand.
+func (k *Keeper) life(ctx context.Context, j *judged) (archive.StudyLife, bool, error) {
+	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l.Mark.Generation = j.life.Mark.Generation
+	return l, ok, err
 }
 
 // act does what was decided.

@@ -102,7 +102,7 @@ func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, log
 
 // putOff notes when to look at a study again, as it is now.
 func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
-	l, ok, err := k.o.Index.Life(ctx, k.o.Tenant, j.life.Study)
+	l, ok, err := k.life(ctx, &j)
 	if err != nil || !ok {
 		return err
 	}

@@ -220,6 +220,36 @@ func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f
 	_ = n.Index.Leases().Release(end, lease) // it ends by itself
 }
 
+// alone runs f while no other node, and nobody else here, runs one of the same name: what is read and stated anew in it is not
+// stated in between. f's context ends when that can no longer be said. It waits for those before it until ctx ends.
+func (n *Node) alone(ctx context.Context, name string, f func(context.Context) error) error {
+	ttl := n.o.NodeLease
+	for {
+		asked := time.Now()
+		lease, ok, err := n.Index.Leases().Acquire(ctx, name, newID(n.o.Now()), ttl)
+		if err != nil {
+			return err
+		}
+		if ok {
+			within, cancel := context.WithDeadline(ctx, asked.Add(ttl))
+			defer cancel()
+			err := f(within)
+			end, stop := context.WithTimeout(context.WithoutCancel(ctx), ttl/4)
+			defer stop()
+			_ = n.Index.Leases().Release(end, lease) // it ends by itself
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(aloneEvery):
+		}
+	}
+}
+
+// aloneEvery is how often is asked whether another one has ended.
+const aloneEvery = 50 * time.Millisecond
+
 // reconcileOptions are those of a tenant; own are the logs that this process writes of
 // it, the one for what a reconciler writes first, or none.
 func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, own ...*ledger.Log) reconcile.Options {

@@ -312,6 +312,23 @@ func (v *Visit) Within(ctx context.Context) (context.Context, context.CancelFunc
 	}
 }
 
+// inArchive runs f in the tenant's archive. What ends because the archive is cut off fails with the cause of that: the
+// caller has not gone away.
+func (n *Node) inArchive(ctx context.Context, t archive.Tenant, f func(context.Context, *Archive) error) error {
+	v, err := n.Enter(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer v.Leave()
+	ctx, cancel := v.Within(ctx)
+	defer cancel()
+	err = f(ctx, v.Archive)
+	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
+		err = cause
+	}
+	return err
+}
+
 // OpenArchive opens a node and, for as long as it lives, the archive of its
 // default tenant.
 func OpenArchive(ctx context.Context, o Options) (*Node, *Archive, error) {

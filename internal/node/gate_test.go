@@ -260,3 +260,27 @@ func TestLimits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestInArchiveCut: what ends because the archive is cut off says why, and not that the caller has gone away.
+func TestInArchiveCut(t *testing.T) {
+	c := newClinic(t)
+	cause := fault.New(fault.Unavailable, "cut off")
+	for name, in := range map[string]func(f func(context.Context, *Archive) error) error{
+		"cut": func(f func(context.Context, *Archive) error) error { return c.inArchive(t.Context(), c.Tenant, f) },
+		"gone": func(f func(context.Context, *Archive) error) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			return c.inArchive(ctx, c.Tenant, func(ctx context.Context, a *Archive) error { cancel(); return f(ctx, a) })
+		},
+	} {
+		err := in(func(ctx context.Context, a *Archive) error {
+			if name == "cut" {
+				a.cut(cause)
+			}
+			<-ctx.Done()
+			return fault.Wrap(fault.Canceled, ctx.Err(), "asking")
+		})
+		if want := map[string]fault.Kind{"cut": fault.Unavailable, "gone": fault.Canceled}[name]; !fault.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -3,12 +3,10 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/lifecycle/move"
 	"github.com/strata-pacs/strata/storage/filestore"
@@ -240,18 +238,14 @@ func (n *Node) LifecycleCounters() *lifecycle.Counters { return &n.lifecycle.cou
 
 // visit runs f in the tenant's archive.
 func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
-	v, err := l.n.Enter(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	err = f(ctx, v.Lifecycle)
-	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && fault.KindOf(cause) != fault.Canceled {
-		err = cause
-	}
-	return err
+	return l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { return f(ctx, a.Lifecycle) })
+}
+
+// change is visit for what states the document anew: who pauses must not have that undone by who states rules elsewhere.
+func (l Lifecycle) change(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
+	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error {
+		return l.n.alone(ctx, "rules/"+string(t), func(ctx context.Context) error { return f(ctx, k) })
+	})
 }
 
 // State says how a tenant's lifecycle stands.
@@ -282,12 +276,12 @@ func (l Lifecycle) CheckRules(ctx context.Context, t archive.Tenant, rules []byt
 
 // SetRules states other rules; they are durable when it returns.
 func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetRules(ctx, rules, by) })
 }
 
 // Pause has nothing done to any study of the tenant, or ends that.
 func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
-	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
 }
 
 // Plan reckons what rules would do to a tenant's studies.

@@ -208,24 +208,22 @@ var errNoStudy = fault.New(fault.NotFound, "a study that was named is not in the
 
 // Find implements [restore.Catalog].
 func (c restoreCatalog) Find(ctx context.Context, t archive.Tenant, q archive.RestoreRequest, limit int) (out []restore.Study, err error) {
-	v, err := c.n.Enter(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	switch {
-	case q.PatientID != "":
-		rows, err := patientStudies(ctx, v.Archive, q.PatientID, q.Issuer, limit)
-		for _, s := range rows {
-			out = append(out, restore.Study{Ref: s.Ref})
+	err = c.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		switch {
+		case q.PatientID != "":
+			rows, err := patientStudies(ctx, a, q.PatientID, q.Issuer, limit)
+			for _, s := range rows {
+				out = append(out, restore.Study{Ref: s.Ref})
+			}
+			return err
+		case q.Query != "":
+			out, err = queryStudies(ctx, a, q.Query, limit)
+			return err
 		}
-		return out, err
-	case q.Query != "":
-		return queryStudies(ctx, v.Archive, q.Query, limit)
-	}
-	return namedStudies(ctx, v.Archive, q)
+		out, err = namedStudies(ctx, a, q)
+		return err
+	})
+	return out, err
 }
 
 func namedStudies(ctx context.Context, a *Archive, q archive.RestoreRequest) (out []restore.Study, err error) {
@@ -310,25 +308,22 @@ const maxPriors = 500
 
 // Priors implements [restore.Catalog]: those of the modality and the body part that is planned first, then
 // those of one of them, and the newest of each.
-func (c restoreCatalog) Priors(ctx context.Context, t archive.Tenant, ap archive.Appointment) ([]archive.Ref, error) {
-	v, err := c.n.Enter(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	rows, err := patientStudies(ctx, v.Archive, ap.PatientID, ap.Issuer, maxPriors)
-	if err != nil {
-		return nil, err
-	}
-	var ranks [3][]archive.Ref
-	for i := range rows {
-		likeness, err := likeness(ctx, v.Archive, &rows[i], ap)
+func (c restoreCatalog) Priors(ctx context.Context, t archive.Tenant, ap archive.Appointment) (out []archive.Ref, err error) {
+	err = c.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		rows, err := patientStudies(ctx, a, ap.PatientID, ap.Issuer, maxPriors)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		ranks[2-likeness] = append(ranks[2-likeness], rows[i].Ref)
-	}
-	return append(append(ranks[0], ranks[1]...), ranks[2]...), nil
+		var ranks [3][]archive.Ref
+		for i := range rows {
+			likeness, err := likeness(ctx, a, &rows[i], ap)
+			if err != nil {
+				return err
+			}
+			ranks[2-likeness] = append(ranks[2-likeness], rows[i].Ref)
+		}
+		out = append(append(ranks[0], ranks[1]...), ranks[2]...)
+		return nil
+	})
+	return out, err
 }

@@ -44,56 +44,44 @@ type Retention struct{ n *Node }
 // Retention returns what keeps.
 func (n *Node) Retention() Retention { return Retention{n} }
 
-// visit runs f in the tenant's archive.
-func (r Retention) visit(ctx context.Context, t archive.Tenant, f func(context.Context, *Archive) error) error {
-	v, err := r.n.Enter(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	return f(ctx, v.Archive)
-}
-
 // Policy returns what holds for a tenant now; see [retention.Keeper.Policy].
 func (r Retention) Policy(ctx context.Context, t archive.Tenant) (p retention.Policy, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.Policy(ctx); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.Policy(ctx); return err })
 	return p, err
 }
 
 // SetRules states a tenant's rules; see [retention.Keeper.SetRules].
 func (r Retention) SetRules(ctx context.Context, t archive.Tenant, document []byte, by string) (p retention.Policy, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.SetRules(ctx, document, by); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.SetRules(ctx, document, by); return err })
 	return p, err
 }
 
 // Check looks at a study; see [retention.Keeper.Check].
 func (r Retention) Check(ctx context.Context, t archive.Tenant, study string) (c retention.Check, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { c, err = a.Keep.Check(ctx, a.ring.Ref(study)); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { c, err = a.Keep.Check(ctx, a.ring.Ref(study)); return err })
 	return c, err
 }
 
 // Report returns a page of a report; see [retention.Keeper.Report].
 func (r Retention) Report(ctx context.Context, t archive.Tenant, ask retention.Report) (p retention.Page, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.Report(ctx, ask); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { p, err = a.Keep.Report(ctx, ask); return err })
 	return p, err
 }
 
 // Hold states a hold; see [retention.Keeper.Hold].
 func (r Retention) Hold(ctx context.Context, t archive.Tenant, target retention.HoldTarget, reason, by string) (h archive.Held, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { h, err = a.Keep.Hold(ctx, target, reason, by); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { h, err = a.Keep.Hold(ctx, target, reason, by); return err })
 	return h, err
 }
 
 // Release states that a person lets go of a hold; see [retention.Keeper.Release].
 func (r Retention) Release(ctx context.Context, t archive.Tenant, id archive.FactID, reason, by string) (h archive.Held, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { h, err = a.Keep.Release(ctx, id, reason, by); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { h, err = a.Keep.Release(ctx, id, reason, by); return err })
 	return h, err
 }
 
 // Holds returns holds; see [retention.Keeper.Holds].
 func (r Retention) Holds(ctx context.Context, t archive.Tenant, after archive.FactID, limit int) (hs []archive.Held, err error) {
-	err = r.visit(ctx, t, func(ctx context.Context, a *Archive) error { hs, err = a.Keep.Holds(ctx, after, limit); return err })
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { hs, err = a.Keep.Holds(ctx, after, limit); return err })
 	return hs, err
 }

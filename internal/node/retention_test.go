@@ -203,6 +203,13 @@ func TestReport(t *testing.T) {
 			t.Errorf("%+v: %s", tt.ask, got)
 		}
 	}
+	// Where nothing is demanded, no period ends: the list is no licence to delete.
+	if _, err := a.Keep.SetRules(t.Context(), []byte(`{"set":"none"}`), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if got := all(retention.Report{Limit: 9}); len(got) != 0 {
+		t.Errorf("due without a demand: %v", got)
+	}
 }
 
 // TestRetentionOfAPartialIndex: what is not known of a patient frees nothing.

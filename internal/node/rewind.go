@@ -15,16 +15,13 @@ type Rewinder struct{ n *Node }
 func (n *Node) Rewinder() Rewinder { return Rewinder{n} }
 
 // Rewind does a part of the work; see [remove.Remover.Rewind].
-func (r Rewinder) Rewind(ctx context.Context, t archive.Tenant, w remove.Rewind) (remove.Rewound, error) {
-	v, err := r.n.Enter(ctx, t)
-	if err != nil {
-		return remove.Rewound{}, err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	if v.Partial() {
-		return remove.Rewound{}, fault.New(fault.Unavailable, "the index is being filled; what was there at the moment is known when it is whole: try again later")
-	}
-	return v.Remove.Rewind(ctx, v.Index, t, w)
+func (r Rewinder) Rewind(ctx context.Context, t archive.Tenant, w remove.Rewind) (out remove.Rewound, err error) {
+	err = r.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		if a.Partial() {
+			return fault.New(fault.Unavailable, "the index is being filled; what was there at the moment is known when it is whole: try again later")
+		}
+		out, err = a.Remove.Rewind(ctx, a.Index, t, w)
+		return err
+	})
+	return out, err
 }

@@ -23,15 +23,9 @@ func (n *Node) Shredder() Shredder { return Shredder{n} }
 // Shred returns when the key-closed facts are durable and every copy of the keys
 // that can be reached is destroyed; see [shred.Shredder.Shred]. Other nodes find nothing of
 // it from then on, and drop the keys from memory when they next prove their leases.
-func (s Shredder) Shred(ctx context.Context, t archive.Tenant, target archive.ShredTarget) (archive.ShredStatus, error) {
-	v, err := s.n.Enter(ctx, t)
-	if err != nil {
-		return archive.ShredStatus{}, err
-	}
-	defer v.Leave()
-	ctx, cancel := v.Within(ctx)
-	defer cancel()
-	return v.Shred.Shred(ctx, target)
+func (s Shredder) Shred(ctx context.Context, t archive.Tenant, target archive.ShredTarget) (st archive.ShredStatus, err error) {
+	err = s.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error { st, err = a.Shred.Shred(ctx, target); return err })
+	return st, err
 }
 
 func (a *Archive) newShredder() *shred.Shredder {

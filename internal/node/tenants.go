@@ -49,7 +49,7 @@ func (ts Tenants) Create(ctx context.Context, t archive.Tenant, s archive.Tenant
 		return archive.TenantInfo{}, fmt.Errorf("making the tenant's root key: %w", err)
 	}
 	g := n.gateOf(t)
-	if err := g.state(ctx, &s); err != nil {
+	if err := g.state(ctx, &s, archive.FactID{}); err != nil {
 		return archive.TenantInfo{}, fmt.Errorf("creating a tenant: %w", err)
 	}
 	return n.Index.Tenant(ctx, t)
@@ -100,22 +100,27 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 	g := ts.n.gateOf(t)
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	before, err := ts.Get(ctx, t)
-	if err != nil {
-		return archive.TenantInfo{}, err
-	}
-	s := before.TenantSettings
-	if err := change(&s); err != nil {
-		return archive.TenantInfo{}, err
-	}
-	if err := checkSettings(&s); err != nil {
-		return archive.TenantInfo{}, err
-	}
-	if s == before.TenantSettings {
-		return before, nil
-	}
-	if err := g.state(ctx, &s); err != nil {
-		return archive.TenantInfo{}, fmt.Errorf("changing a tenant: %w", err)
+	var before archive.TenantInfo
+	var s archive.TenantSettings
+	// Another node may be about to revoke the key.
+	err := ts.n.alone(ctx, "settings/"+string(t), func(ctx context.Context) (err error) {
+		if before, err = ts.Get(ctx, t); err != nil {
+			return err
+		}
+		s = before.TenantSettings
+		if err := change(&s); err != nil {
+			return err
+		}
+		if err := checkSettings(&s); err != nil || s == before.TenantSettings {
+			return err
+		}
+		if err := g.state(ctx, &s, before.Stated); err != nil {
+			return fmt.Errorf("changing a tenant: %w", err)
+		}
+		return nil
+	})
+	if err != nil || s == before.TenantSettings {
+		return before, err
 	}
 	// Here it holds at once, on other nodes when they ask for their leases anew.
 	if err := usable(s); err != nil {
@@ -183,11 +188,11 @@ func (n *Node) othersNoticed(ctx context.Context) error {
 	}
 }
 
-// state writes the settings as a fact and applies it, also while the archive is
+// state writes the settings as a fact in the place of another one, and applies it, also while the archive is
 // closed by what they say: a revocation can be taken back.
-func (g *gate) state(ctx context.Context, s *archive.TenantSettings) error {
+func (g *gate) state(ctx context.Context, s *archive.TenantSettings, before archive.FactID) error {
 	return g.with(ctx, func(log *ledger.Log) error {
-		f := &archive.Fact{ID: log.NewFactID(), Kind: archive.FactTenant, Settings: s}
+		f := &archive.Fact{ID: log.NewFactIDAfter(before), Kind: archive.FactTenant, Settings: s}
 		entry, err := log.Append(ctx, f, nil)
 		if err != nil {
 			return err

@@ -48,6 +48,7 @@ type Index interface {
 // Log is what keeping needs of the tenant's log.
 type Log interface {
 	NewFactID() archive.FactID
+	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
 }
 
@@ -230,7 +231,11 @@ func (k *Keeper) SetRules(ctx context.Context, document []byte, by string) (Poli
 	if _, err := Parse(document); err != nil {
 		return Policy{}, err
 	}
-	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention, Document: document, By: by}}
+	_, before, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesRetention)
+	if err != nil {
+		return Policy{}, fmt.Errorf("reading the rules of retention: %w", err)
+	}
+	f := &archive.Fact{ID: k.o.Log.NewFactIDAfter(before), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention, Document: document, By: by}}
 	if err := k.state(ctx, f); err != nil {
 		return Policy{}, fmt.Errorf("stating the rules of retention: %w", err)
 	}

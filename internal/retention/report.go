@@ -53,7 +53,8 @@ func (k *Keeper) Report(ctx context.Context, r Report) (p Page, err error) {
 		if err != nil {
 			return p, err
 		}
-		if held := len(c.Holds) > 0; held != r.Held || !held && c.Verdict.Free().After(r.Before) {
+		due := !c.Verdict.Until.IsZero() && !c.Verdict.Free().After(r.Before)
+		if held := len(c.Holds) > 0; held != r.Held || !held && !due {
 			continue
 		}
 		p.Studies = append(p.Studies, c)

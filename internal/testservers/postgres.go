@@ -129,7 +129,7 @@ func (p *PostgresServer) folder() (attr *syscall.SysProcAttr, err error) {
 			return nil, err
 		}
 	}
-	p.Port, err = unusedPort()
+	p.Port, err = Port()
 	return attr, err
 }
 

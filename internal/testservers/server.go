@@ -2,7 +2,6 @@ package testservers
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,23 +11,14 @@ import (
 	"time"
 )
 
-// freePort returns a TCP port of loopback that nobody listened on just now.
+// freePort is Port, for a test.
 func freePort(t testing.TB) int {
 	t.Helper()
-	port, err := unusedPort()
+	port, err := Port()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return port
-}
-
-func unusedPort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // run starts the command and waits up to 30 s until ready returns nil. It is killed when the test ends.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
 
 // TestFull fills the one small file system with everything on it.
@@ -34,6 +36,7 @@ func TestFullIndex(t *testing.T) {
 // server runs and holds a little.
 func full(t *testing.T, p place, foreign string, shrink func()) {
 	w := newWorld(t)
+	sandboxtest.Warm(t, program, p.data) // room that the codecs take would be taken at any moment
 	s := start(t, p)
 	victims := []*study{w.study(), w.study(), w.study(), w.study()}
 	for _, st := range victims {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
 
 // TestKill kills the server at a random moment under load, again and again on
@@ -14,6 +16,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := newPlace(t, t.TempDir(), "")
+	sandboxtest.Warm(t, program, p.data)
 	n := rounds(t, 12, 1)
 	for round := range n {
 		if round%4 == 3 {

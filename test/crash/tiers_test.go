@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
 
 // Hours of a lifecycle in seconds.
@@ -34,6 +36,7 @@ func coldIn(dir string) map[string]any {
 func tieredPlace(t *testing.T, data string, second map[string]any) place {
 	t.Helper()
 	p := newPlace(t, data, "")
+	sandboxtest.Warm(t, program, data)
 	own := filepath.Dir(p.log)
 	p.config, p.token = filepath.Join(own, "strata.yaml"), strings.Repeat("t", 32)
 	tokens := filepath.Join(own, "token")

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,8 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/dicomweb"
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
+	"github.com/strata-pacs/strata/internal/testservers"
 	"github.com/strata-pacs/strata/test/stacktest"
 )
 
@@ -88,12 +89,12 @@ func alone(t *testing.T, program, dir string, settings map[string]any, env ...st
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testservers.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	sandboxtest.Warm(t, program, filepath.Join(dir, "data"))
 	all := map[string]any{"data": filepath.Join(dir, "data"), "listen": addr, "log": map[string]any{"level": "debug"},
 		"thumbnail-after": "500ms", "pixel-workers": 1, "key-grace": "4s"}
 	maps.Copy(all, settings)

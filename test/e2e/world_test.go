@@ -92,11 +92,16 @@ func (w *world) image(study string, size int) (archive.UIDs, []byte) {
 
 // do sends a request with the token and returns status and body.
 func (w *world) do(ctx context.Context, method, url, contentType, accept string, body []byte) (int, []byte, error) {
+	return w.doAs(ctx, w.Token, method, url, contentType, accept, body)
+}
+
+// doAs is do with the token of any operator.
+func (w *world) doAs(ctx context.Context, token, method, url, contentType, accept string, body []byte) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+w.Token)
+	req.Header.Set("Authorization", "Bearer "+token)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

@@ -46,8 +46,8 @@ func private(pid int) int64 {
 	return n
 }
 
-func resident(pid int) (n int64) {
-	for _, p := range family(pid) {
+func resident(pids []int) (n int64) {
+	for _, p := range pids {
 		n += private(p)
 	}
 	return n
@@ -78,22 +78,18 @@ type meter struct {
 }
 
 func watch(pid int) *meter {
-	m := &meter{pid: pid, from: resident(pid), done: make(chan struct{}), over: make(chan struct{})}
-	for _, p := range family(pid) {
+	all := family(pid)
+	m := &meter{pid: pid, from: resident(all), done: make(chan struct{}), over: make(chan struct{})}
+	for _, p := range all {
 		m.ticks += worked(p)
 	}
 	go func() {
 		defer close(m.over)
-		all := family(pid)
 		for i := 1; ; i++ {
 			if i%8 == 0 { // who is there costs more to know than how large it is
 				all = family(pid)
 			}
-			var n int64
-			for _, p := range all {
-				n += private(p)
-			}
-			m.most = max(m.most, n)
+			m.most = max(m.most, resident(all))
 			select {
 			case <-m.done:
 				return

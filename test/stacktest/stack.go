@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/strata-pacs/strata/internal/testservers"
 )
 
 // Options say what stack is wanted.
@@ -148,11 +149,13 @@ func (s *Stack) openServers(ctx context.Context, ports []int, known *secrets, re
 	return g.Wait()
 }
 
+func nodeName(i int) string { return fmt.Sprintf("node%d", i+1) }
+
 // openNodes starts the nodes, all at once, and the load balancer before them.
 func (s *Stack) openNodes(ctx context.Context, ports []int, o Options) error {
 	var addrs []string
 	for i := range o.Nodes {
-		name := fmt.Sprintf("node%d", i+1)
+		name := nodeName(i)
 		settings, env, err := s.sharing(ctx, i, s.path(name))
 		if err != nil {
 			return err
@@ -283,12 +286,11 @@ func choosePorts(first, n int) (ports []int, err error) {
 			ports = append(ports, first+i)
 			continue
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := testservers.Port()
 		if err != nil {
-			return nil, fmt.Errorf("looking for a free port: %w", err)
+			return nil, err
 		}
-		defer l.Close() // all at once, so that none is found twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports, nil
 }

@@ -5,7 +5,10 @@ package stacktest
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/strata-pacs/strata/internal/pixel/sandbox/sandboxtest"
 )
 
 // Start opens a stack for a test and closes it when the test ends; without a
@@ -22,6 +25,15 @@ func Start(t testing.TB, o Options) *Stack {
 			t.Fatal(err)
 		}
 		o.Program = program
+	}
+	route := o.Route
+	o.Route = func(s *Stack) {
+		for i := range o.Nodes {
+			sandboxtest.Warm(t, o.Program, filepath.Join(s.path(nodeName(i)), "data"))
+		}
+		if route != nil {
+			route(s)
+		}
 	}
 	s, err := Open(t.Context(), o)
 	var lacking missing

@@ -78,9 +78,7 @@ func preset(words, hot, currency string) ([]archive.Tier, error) {
 	if class != "" {
 		return nil, bad("tiers", "the address that follows %s must not name a class: the preset does", name)
 	}
-	if name != Default && currency != awsCurrency {
-		return nil, bad("tiers", "the prices of the preset %s are in %s, and currency is %s: write a list with prices of your own", name, awsCurrency, currency)
-	}
+	var list []archive.Tier
 	switch name {
 	case Default:
 		if address != "" {
@@ -94,18 +92,22 @@ func preset(words, hot, currency string) ([]archive.Tier, error) {
 		if address != "" && !strings.HasPrefix(address, "s3://") {
 			return nil, bad("tiers", "what follows the preset aws must be the address of a bucket, as s3://bucket?region=eu-central-1")
 		}
-		return []archive.Tier{awsTier(archive.HotTier, "", ""), awsTier("cold", address, "GLACIER_IR"), awsTier("archive", address, "DEEP_ARCHIVE")}, nil
+		list = []archive.Tier{awsTier(archive.HotTier, "", ""), awsTier("cold", address, "GLACIER_IR"), awsTier("archive", address, "DEEP_ARCHIVE")}
 	case "on-premises":
 		if !strings.HasPrefix(address, "s3://") {
 			return nil, bad("tiers", "the preset on-premises needs the address of a bucket, as in: on-premises s3://bucket?region=eu-central-1")
 		}
-		list := []archive.Tier{{Name: archive.HotTier}, awsTier("cold", address, "GLACIER_IR"), awsTier("archive", address, "DEEP_ARCHIVE")}
+		list = []archive.Tier{{Name: archive.HotTier}, awsTier("cold", address, "GLACIER_IR"), awsTier("archive", address, "DEEP_ARCHIVE")}
 		for i := range list[1:] {
 			list[i+1].Prices.EgressGB = awsEgress
 		}
-		return list, nil
+	default:
+		return nil, bad("tiers", "there is no preset %q: %s", name, Presets)
 	}
-	return nil, bad("tiers", "there is no preset %q: %s", name, Presets)
+	if currency != awsCurrency {
+		return nil, bad("tiers", "the prices of the preset %s are in %s, and currency is %s: write a list with prices of your own", name, awsCurrency, currency)
+	}
+	return list, nil
 }
 
 // splitClass takes the storage class out of a bucket's address, so that

@@ -213,6 +213,10 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 	if _, err := tiers.Read("aws", bucket, "EUR"); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "currency is EUR") {
 		t.Errorf("prices in another currency: %v", err)
 	}
+	// What is wrong at first is said first.
+	if _, err := tiers.Read("gcp", bucket, "EUR"); err == nil || !strings.Contains(err.Error(), `no preset "gcp"`) {
+		t.Errorf("an unknown preset: %v", err)
+	}
 }
 
 func FuzzRead(f *testing.F) {
