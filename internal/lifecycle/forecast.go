@@ -190,7 +190,7 @@ func (p *Planner) grow(ctx context.Context) error {
 	kept := map[int]time.Duration{} // how long a study of the sample must be kept
 	for i := range p.recent {
 		s := p.recent[i]
-		first := date(&s.Study)
+		first := s.Date(p.o.Now)
 		if first.After(p.o.Now) {
 			first = p.o.Now
 		}

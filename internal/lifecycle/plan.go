@@ -208,7 +208,7 @@ func (p *Planner) until(ctx context.Context, s *Subject) (time.Time, error) {
 	if s.Until == nil {
 		return time.Time{}, nil
 	}
-	from := date(&s.Study)
+	from := s.Date(p.o.Now)
 	if p.asked >= maxAsked {
 		return from.Add(p.longest), nil
 	}
@@ -223,7 +223,7 @@ func (p *Planner) until(ctx context.Context, s *Subject) (time.Time, error) {
 
 // sample keeps a study for those to come, each of the last year's with the same chance.
 func (p *Planner) sample(s Subject) {
-	if !p.history.add(date(&s.Study), s.Bytes) {
+	if !p.history.add(s.Date(p.o.Now), s.Bytes) {
 		return
 	}
 	p.came++
@@ -232,14 +232,6 @@ func (p *Planner) sample(s Subject) {
 	} else if i := p.rand.Int64N(p.came); i < cohort {
 		p.recent[i] = s
 	}
-}
-
-// date is the study date, or when the study was received where it has none.
-func date(s *rule.Study) time.Time {
-	if t, ok := rule.Date(s.StudyDate); ok {
-		return t
-	}
-	return s.Received
 }
 
 // Plan returns the plan for the studies that were added. It is to be called once.
