@@ -13,6 +13,10 @@ type LifecyclePlan struct {
 	Steps    []PlannedStep
 	// Circular counts the studies that rules would move in a circle: they stay where they are.
 	Circular int64
+	Circles  []PlannedCircle
+	// Sampled: when so many studies had been asked about until when they must be kept, the others were taken to be
+	// kept as long as the longest of those; 0: all were asked about.
+	Sampled  int64
 	Tiers    []PlannedTier // those of the configuration, in its order
 	Forecast Forecast
 }
@@ -31,6 +35,12 @@ type PlannedStep struct {
 	// with them meanwhile is another step.
 	Waiting bool
 	First   time.Time
+}
+
+// PlannedCircle is two rules of which one moves studies where the other moves them on, until they are where they were.
+type PlannedCircle struct {
+	Studies     int64
+	Moves, Back string // the names of the rules
 }
 
 // PlannedTier is what is in a tier, and will be when the plan is carried out.

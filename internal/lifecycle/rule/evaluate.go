@@ -37,7 +37,7 @@ func (s Set) Evaluate(study *Study, now time.Time, env Environment) Decision {
 			d.Next = next.Next
 			return d
 		case next.Action == Move && (next.To == study.Tier || hops == maxHops):
-			d = Decision{Rule: d.Rule, Circular: true, Next: next.Next}
+			d = Decision{Rule: d.Rule, Circular: true, Back: next.Rule, Next: next.Next}
 			if !study.Settled {
 				d.Action = Settle
 			}
@@ -76,12 +76,12 @@ func (s Set) first(l *looker) Decision {
 	return d
 }
 
-// endless is the year of an end that is no date, but a legal hold.
-const endless = 9999
+// Endless reports whether an end is no date, but a legal hold.
+func Endless(end time.Time) bool { return end.Year() >= 9999 }
 
 // kept is when to look again whether a study may be deleted. That a hold was lifted is told by nobody.
 func (l *looker) kept() time.Time {
-	if l.study.Kept.Year() >= endless {
+	if Endless(l.study.Kept) {
 		return l.revisit()
 	}
 	return l.study.Kept

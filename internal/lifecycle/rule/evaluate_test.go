@@ -153,14 +153,14 @@ func TestMovedOn(t *testing.T) {
   - { when: { tier: [cold], age: { over: 5y } }, action: delete }`, true, rule.Decision{Rule: 1, Action: rule.Delete}},
 		{"to and fro", `rules:
   - { when: { tier: [hot] }, action: move, to: cold }
-  - { when: { tier: [cold] }, action: move, to: hot }`, true, rule.Decision{Rule: 0, Circular: true}},
+  - { when: { tier: [cold] }, action: move, to: hot }`, true, rule.Decision{Rule: 0, Circular: true, Back: 1}},
 		{"to and fro, but settled first", `rules:
   - { when: { tier: [hot] }, action: move, to: cold }
-  - { when: { tier: [cold] }, action: move, to: hot }`, false, rule.Decision{Rule: 0, Action: rule.Settle, Circular: true}},
+  - { when: { tier: [cold] }, action: move, to: hot }`, false, rule.Decision{Rule: 0, Action: rule.Settle, Circular: true, Back: 1}},
 		{"in a circle that it is not in", `rules:
   - { when: { tier: [cold] }, action: move, to: ice }
   - { when: { tier: [ice] }, action: move, to: cold }
-  - { when: { tier: [hot], age: { over: 1y } }, action: move, to: cold }`, true, rule.Decision{Circular: true}},
+  - { when: { tier: [hot], age: { over: 1y } }, action: move, to: cold }`, true, rule.Decision{Circular: true, Back: 1}},
 	} {
 		study := old
 		study.Settled = c.settled

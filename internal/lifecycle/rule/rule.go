@@ -188,6 +188,7 @@ type Decision struct {
 	To     archive.TierName // Move
 	// Circular: the rules would move the study in a circle, so it stays where it is.
 	Circular bool
+	Back     int // which rule moves it on where the first one would move it, if Circular
 	// Next is when to look again if nothing else happens: after now, or zero for never.
 	Next time.Time
 }
