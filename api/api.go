@@ -149,6 +149,9 @@ type Lifecycle interface {
 	SetRules(ctx context.Context, t archive.Tenant, rules []byte, by string) error
 	// Pause returns when it is durable that nothing, or again something, is to be done.
 	Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error
+	// Tag adds tags to a study and takes others from it, and returns those that it has then. fault.NotFound for a
+	// study that is not there, fault.Invalid for tags that none may have.
+	Tag(ctx context.Context, t archive.Tenant, study string, add, remove []string) ([]string, error)
 	// Plan reckons what rules would do; fault.Invalid for rules or numbers that cannot be.
 	Plan(ctx context.Context, t archive.Tenant, q archive.LifecycleQuestion) (archive.LifecyclePlan, error)
 	// Apply does what the rules want done, for some seconds.

@@ -434,6 +434,26 @@ type ClientInterface interface {
 	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 	SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// TagStudyWithBody Add tags to a study and take others from it
+	//
+	// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+	// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+	TagStudyWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TagStudy Add tags to a study and take others from it
+	//
+	// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+	// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+	TagStudy(ctx context.Context, tenant TenantPath, body TagStudyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PrefetchWithBody Restore earlier studies of patients who are to come
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
@@ -1411,6 +1431,46 @@ func (c *Client) SetLifecycleRulesWithBody(ctx context.Context, tenant TenantPat
 // Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 func (c *Client) SetLifecycleRules(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetLifecycleRulesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TagStudyWithBody Add tags to a study and take others from it
+//
+// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+func (c *Client) TagStudyWithBody(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTagStudyRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TagStudy Add tags to a study and take others from it
+//
+// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+func (c *Client) TagStudy(ctx context.Context, tenant TenantPath, body TagStudyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTagStudyRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3159,6 +3219,53 @@ func NewSetLifecycleRulesRequestWithBody(server string, tenant TenantPath, conte
 	return req, nil
 }
 
+// NewTagStudyRequest calls the generic TagStudy builder with application/json body
+func NewTagStudyRequest(server string, tenant TenantPath, body TagStudyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTagStudyRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewTagStudyRequestWithBody constructs an http.Request for the TagStudy method, with any body, and a specified content type
+func NewTagStudyRequestWithBody(server string, tenant TenantPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tenants/%s/lifecycle/tags", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewPrefetchRequest calls the generic Prefetch builder with application/json body
 func NewPrefetchRequest(server string, tenant TenantPath, body PrefetchJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4461,6 +4568,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /tenants/{tenant}/lifecycle/rules (the `SetLifecycleRules` operationId).
 	SetLifecycleRulesWithResponse(ctx context.Context, tenant TenantPath, body SetLifecycleRulesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLifecycleRulesResponse, error)
+
+	// TagStudyWithBodyWithResponse Add tags to a study and take others from it
+	//
+	// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+	// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+	TagStudyWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TagStudyResponse, error)
+
+	// TagStudyWithResponse Add tags to a study and take others from it
+	//
+	// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+	// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+	TagStudyWithResponse(ctx context.Context, tenant TenantPath, body TagStudyJSONRequestBody, reqEditors ...RequestEditorFn) (*TagStudyResponse, error)
 
 	// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
 	//
@@ -6110,6 +6237,54 @@ func (r SetLifecycleRulesResponse) ContentType() string {
 	return ""
 }
 
+type TagStudyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StudyTags
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *ProblemAnswer
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TagStudyResponse) GetJSON200() *StudyTags {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TagStudyResponse) GetApplicationproblemJSONDefault() *ProblemAnswer {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TagStudyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TagStudyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TagStudyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TagStudyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // PrefetchResponse202Headers the declared response headers of an HTTP 202 response for Prefetch
 type PrefetchResponse202Headers struct {
 	Location string
@@ -7627,6 +7802,38 @@ func (c *ClientWithResponses) SetLifecycleRulesWithResponse(ctx context.Context,
 	return ParseSetLifecycleRulesResponse(rsp)
 }
 
+// TagStudyWithBodyWithResponse Add tags to a study and take others from it
+//
+// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+func (c *ClientWithResponses) TagStudyWithBodyWithResponse(ctx context.Context, tenant TenantPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TagStudyResponse, error) {
+	rsp, err := c.TagStudyWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTagStudyResponse(rsp)
+}
+
+// TagStudyWithResponse Add tags to a study and take others from it
+//
+// Rules can ask for tags. They are words of the archive and stand in no image; they stay when the study is deleted and comes back. What is both
+// added and removed is added. Without either, the tags are only told. Rules look at the study anew at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /tenants/{tenant}/lifecycle/tags (the `TagStudy` operationId).
+func (c *ClientWithResponses) TagStudyWithResponse(ctx context.Context, tenant TenantPath, body TagStudyJSONRequestBody, reqEditors ...RequestEditorFn) (*TagStudyResponse, error) {
+	rsp, err := c.TagStudy(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTagStudyResponse(rsp)
+}
+
 // PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
@@ -9008,6 +9215,39 @@ func ParseSetLifecycleRulesResponse(rsp *http.Response) (*SetLifecycleRulesRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest LifecycleAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest ProblemAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTagStudyResponse parses an HTTP response from a TagStudyWithResponse call
+func ParseTagStudyResponse(rsp *http.Response) (*TagStudyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TagStudyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StudyTags
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

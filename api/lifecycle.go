@@ -93,6 +93,14 @@ func doneOf(d archive.LifecycleDone) LifecycleDone {
 		Dropped: d.Dropped, DroppedBytes: d.DroppedBytes, Removed: d.Removed, RemovedBytes: d.RemovedBytes}
 }
 
+func (s *server) TagStudy(ctx context.Context, r TagStudyRequestObject) (TagStudyResponseObject, error) {
+	tags, err := s.o.Lifecycle.Tag(ctx, archive.Tenant(r.Tenant), r.Body.Study, or(r.Body.Add, nil), or(r.Body.Remove, nil))
+	if err != nil {
+		return nil, err
+	}
+	return TagStudy200JSONResponse{Tags: append(Tags{}, tags...)}, nil
+}
+
 func (s *server) PlanLifecycle(ctx context.Context, r PlanLifecycleRequestObject) (PlanLifecycleResponseObject, error) {
 	var q archive.LifecycleQuestion
 	if r.Body != nil {

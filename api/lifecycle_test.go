@@ -58,6 +58,20 @@ func TestLifecycle(t *testing.T) {
 			}
 		}
 	}
+	for body, want := range map[string]string{
+		`{"study":"1.2.3"}`: `{"tags":["kept"]}`,
+		`{"study":"1.2.3","add":["a","b"],"remove":["kept"]}`: `{"tags":["a","b"]}`,
+		`{"study":"1.2.3","remove":["kept"]}`:                 `{"tags":[]}`,
+	} {
+		if r := h.do("POST", "/tenants/alpha/lifecycle/tags", body); r.StatusCode != 200 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", body, r.StatusCode, r.body)
+		}
+	}
+	wantProblem(t, h.do("POST", "/tenants/alpha/lifecycle/tags", `{"study":"1.2.4"}`), 404, "not-found")
+	wantProblem(t, h.do("POST", "/tenants/nobody/lifecycle/tags", `{"study":"1.2.3"}`), 404, "not-found")
+	for _, body := range []string{`{}`, `{"study":"x"}`, `{"study":"1.2.3","add":[""]}`, `{"study":"1.2.3","set":["a"]}`} {
+		wantProblem(t, h.do("POST", "/tenants/alpha/lifecycle/tags", body), 400, "invalid")
+	}
 	for _, call := range []string{"GET ", "GET /rules", "POST /pause", "POST /resume", "POST /apply", "POST /plan"} {
 		method, path, _ := strings.Cut(call, " ")
 		wantProblem(t, h.do(method, "/tenants/nobody/lifecycle"+path, ""), 404, "not-found")

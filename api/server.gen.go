@@ -1197,6 +1197,23 @@ type StudyName struct {
 	Study UID `json:"study"`
 }
 
+// StudyTags defines model for StudyTags.
+type StudyTags struct {
+	Tags Tags `json:"tags"`
+}
+
+// TagChange defines model for TagChange.
+type TagChange struct {
+	Add    *Tags `json:"add,omitempty"`
+	Remove *Tags `json:"remove,omitempty"`
+
+	// Study Digits and dots, at most 64
+	Study UID `json:"study"`
+}
+
+// Tags defines model for Tags.
+type Tags = []string
+
 // Tenant defines model for Tenant.
 type Tenant struct {
 	Changed time.Time `json:"changed"`
@@ -1483,6 +1500,9 @@ type PlanLifecycleJSONRequestBody = LifecycleQuestion
 // SetLifecycleRulesJSONRequestBody defines body for SetLifecycleRules for application/json ContentType.
 type SetLifecycleRulesJSONRequestBody = LifecycleRules
 
+// TagStudyJSONRequestBody defines body for TagStudy for application/json ContentType.
+type TagStudyJSONRequestBody = TagChange
+
 // PrefetchJSONRequestBody defines body for Prefetch for application/json ContentType.
 type PrefetchJSONRequestBody = PrefetchRequest
 
@@ -1593,6 +1613,9 @@ type ServerInterface interface {
 	// SetLifecycleRules State other rules
 	// (PUT /tenants/{tenant}/lifecycle/rules)
 	SetLifecycleRules(ctx echo.Context, tenant TenantPath) error
+	// TagStudy Add tags to a study and take others from it
+	// (POST /tenants/{tenant}/lifecycle/tags)
+	TagStudy(ctx echo.Context, tenant TenantPath) error
 	// Prefetch Restore earlier studies of patients who are to come
 	// (POST /tenants/{tenant}/prefetch)
 	Prefetch(ctx echo.Context, tenant TenantPath) error
@@ -2153,6 +2176,22 @@ func (w *ServerInterfaceWrapper) SetLifecycleRules(ctx echo.Context) error {
 	return err
 }
 
+// TagStudy converts echo context to params.
+func (w *ServerInterfaceWrapper) TagStudy(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", ctx.Param("tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TagStudy(ctx, tenant)
+	return err
+}
+
 // Prefetch converts echo context to params.
 func (w *ServerInterfaceWrapper) Prefetch(ctx echo.Context) error {
 	var err error
@@ -2626,6 +2665,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/tenants/:tenant/lifecycle/rules", wrapper.SetLifecycleRules, options.OperationMiddlewares["setLifecycleRules"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/check", wrapper.CheckLifecycleRules, options.OperationMiddlewares["checkLifecycleRules"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/plan", wrapper.PlanLifecycle, options.OperationMiddlewares["planLifecycle"]...)
+	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/tags", wrapper.TagStudy, options.OperationMiddlewares["tagStudy"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/apply", wrapper.ApplyLifecycle, options.OperationMiddlewares["applyLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/pause", wrapper.PauseLifecycle, options.OperationMiddlewares["pauseLifecycle"]...)
 	router.POST(options.BaseURL+"/tenants/:tenant/lifecycle/resume", wrapper.ResumeLifecycle, options.OperationMiddlewares["resumeLifecycle"]...)
@@ -3826,6 +3866,46 @@ func (response SetLifecycleRulesdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type TagStudyRequestObject struct {
+	Tenant TenantPath `json:"tenant"`
+	Body   *TagStudyJSONRequestBody
+}
+
+type TagStudyResponseObject interface {
+	VisitTagStudyResponse(w http.ResponseWriter) error
+}
+
+type TagStudy200JSONResponse StudyTags
+
+func (response TagStudy200JSONResponse) VisitTagStudyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TagStudydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TagStudydefaultApplicationProblemPlusJSONResponse) VisitTagStudyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PrefetchRequestObject struct {
 	Tenant TenantPath `json:"tenant"`
 	Body   *PrefetchJSONRequestBody
@@ -4704,6 +4784,9 @@ type StrictServerInterface interface {
 	// SetLifecycleRules State other rules
 	// (PUT /tenants/{tenant}/lifecycle/rules)
 	SetLifecycleRules(ctx context.Context, request SetLifecycleRulesRequestObject) (SetLifecycleRulesResponseObject, error)
+	// TagStudy Add tags to a study and take others from it
+	// (POST /tenants/{tenant}/lifecycle/tags)
+	TagStudy(ctx context.Context, request TagStudyRequestObject) (TagStudyResponseObject, error)
 	// Prefetch Restore earlier studies of patients who are to come
 	// (POST /tenants/{tenant}/prefetch)
 	Prefetch(ctx context.Context, request PrefetchRequestObject) (PrefetchResponseObject, error)
@@ -5817,6 +5900,54 @@ func (sh *strictHandler) SetLifecycleRules(ctx echo.Context, tenant TenantPath) 
 		return err
 	} else if validResponse, ok := response.(SetLifecycleRulesResponseObject); ok {
 		return validResponse.VisitSetLifecycleRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TagStudy operation middleware
+func (sh *strictHandler) TagStudy(ctx echo.Context, tenant TenantPath) error {
+	var request TagStudyRequestObject
+
+	request.Tenant = tenant
+
+	var body TagStudyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TagStudy(ctx.Request().Context(), request.(TagStudyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TagStudy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TagStudyResponseObject); ok {
+		return validResponse.VisitTagStudyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

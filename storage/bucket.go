@@ -299,6 +299,9 @@ func (b *Bucket) Lock(ctx context.Context, key string, until time.Time) error {
 	return nil
 }
 
+// Locks reports whether the store was told to lock objects.
+func (b *Bucket) Locks() bool { return b.can.Locker != nil && b.can.Locker.Locks() }
+
 // Thaw asks for a readable copy of an archived object and does not wait for it:
 // Stat tells its state. It fails with fault.Invalid where the store has no archive.
 func (b *Bucket) Thaw(ctx context.Context, key string, o ThawOptions) error {

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,19 @@ func (l Lifecycle) Pause(_ context.Context, t archive.Tenant, paused bool, _ str
 		l.m.Paused[t] = paused
 	}
 	return err
+}
+
+// Tag is of api.Lifecycle. Study 1.2.3 is there, with the tag "kept", and remembers nothing.
+func (l Lifecycle) Tag(_ context.Context, t archive.Tenant, study string, add, remove []string) ([]string, error) {
+	unlock, err := l.enter(t)
+	defer unlock()
+	if err == nil && study != "1.2.3" {
+		err = fault.New(fault.NotFound, "this study is not in the archive")
+	}
+	if slices.Contains(remove, "kept") {
+		return add, err
+	}
+	return append([]string{"kept"}, add...), err
 }
 
 // Plan is of api.Lifecycle.

@@ -62,7 +62,7 @@ beforehand what they would do.`, cobra.RangeArgs(1, 2), func(ctx context.Context
 			state, err := read[api.LifecycleState](s.SetLifecycleRules(ctx, tenant, r))
 			return s.showLifecycle(state, err)
 		}))
-	root.AddCommand(rules, d.planLifecycle(), d.applyLifecycle(),
+	root.AddCommand(rules, d.planLifecycle(), d.applyLifecycle(), d.tagLifecycle(),
 		d.command("status [TENANT]", "Show how many rules there are, and whether they are carried out", "", cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 			state, err := read[api.LifecycleState](s.GetLifecycle(ctx, s.tenantOf(args)))
 			return s.showLifecycle(state, err)

@@ -62,7 +62,7 @@ func content(d *Dataset, indent string, lines []string) []string {
 // back, and compares data sets and frames.
 func TestConvertFiles(t *testing.T) {
 	for _, m := range testdata.Files(t, "ok", "ok-derived", "missing-uid") {
-		if !Uncompressed(m.Syntax) || m.Size > 1<<20 {
+		if !Uncompressed(m.Syntax) || m.Size > 1<<20 || testing.Short() && m.Size > 20<<10 {
 			continue
 		}
 		t.Run(m.Name, func(t *testing.T) {
@@ -114,6 +114,9 @@ func someFrame(t *testing.T, b []byte, f *File) []byte {
 
 // TestConvertSecondOpinion lets dcmtk read what was converted.
 func TestConvertSecondOpinion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short leaves out every file against another tool")
+	}
 	var paths, names []string
 	var want [][]string
 	for _, m := range testdata.Files(t, "ok") {

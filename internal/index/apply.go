@@ -177,7 +177,9 @@ func (b *batch) apply(t *tenant, e *archive.Entry) (Applied, error) {
 			err = b.moved(t, e.Fact)
 		}
 	case archive.FactDeleted:
-		err = b.deleted(t, e.Fact)
+		if err = b.deletedAt(t, e); err == nil {
+			err = b.deleted(t, e.Fact)
+		}
 	case archive.FactUndeleted:
 		err = b.undeleted(t, e.Fact)
 	case archive.FactCheckpoint:

@@ -369,7 +369,7 @@ type fatal interface{ Fatal(...any) }
 func TestOrderDoesNotMatter(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		dir := t.TempDir()
-		empty := emptyIndex(t, dir)
+		empty := emptyIndex(t)
 		run := 0
 		testOrder(t, func(rt *rapid.T) ([]*Index, archive.Tenant, func()) {
 			run++
@@ -494,20 +494,3 @@ func inTenant(es []archive.Entry, name archive.Tenant) []archive.Entry {
 	return out
 }
 
-// emptyIndex returns the file of an index with nothing in it.
-func emptyIndex(t *testing.T, dir string) []byte {
-	o := baseOptions()
-	o.Path = dir + "/empty.db"
-	x, err := Open(context.Background(), o)
-	if err == nil {
-		err = x.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(o.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}

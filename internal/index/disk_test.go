@@ -93,6 +93,12 @@ func TestNoRoomForReal(t *testing.T) {
 	if !fault.Is(full, fault.Full) {
 		t.Fatalf("after %d stores: %v", n, full)
 	}
+	// What frees room begins with an intent.
+	for i := range uint64(300) {
+		if err := x.Intend(ctx, hospital, archive.Intent{Study: archive.Ref{1}, Session: "s", N: i}); err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+	}
 	there := studies(t, x, archive.StudyFilter{})
 	if len(there) != int(n-1) {
 		t.Errorf("%d of %d studies are there", len(there), n-1)

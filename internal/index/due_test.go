@@ -17,8 +17,8 @@ type dueWorld struct {
 	now time.Time
 }
 
-func newDueWorld(t *testing.T, e engine, studies int) *dueWorld {
-	w := &dueWorld{t: t, x: openTest(t, e), now: factID(1).Time().Add(time.Hour)}
+func newDueWorld(t *testing.T, x *Index, studies int) *dueWorld {
+	w := &dueWorld{t: t, x: x, now: factID(1).Time().Add(time.Hour)}
 	for i := range studies {
 		s := ctSpec
 		s.study = fmt.Sprintf("5.%d", i)
@@ -81,7 +81,7 @@ func (w *dueWorld) is(what string, got []string, want ...string) {
 // written, and who comes after a crash goes on where the other stopped.
 func TestOtherRules(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {
-		w := newDueWorld(t, e, 7)
+		w := newDueWorld(t, openTest(t, e), 7)
 		w.otherRules()
 		uids, to := w.look(archive.DuePlace{}, 2, stay)
 		w.is("the first page", uids, "5.0", "5.1")
@@ -112,7 +112,7 @@ func TestOtherRules(t *testing.T) {
 // TestOtherRulesOnTime: a study that is due anyway is in one page of a round alone, noted or not.
 func TestOtherRulesOnTime(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {
-		w := newDueWorld(t, e, 3)
+		w := newDueWorld(t, openTest(t, e), 3)
 		w.now = w.now.Add(2 * time.Hour)
 		w.otherRules()
 		_, first, to := w.page(archive.DuePlace{}, 2)
@@ -125,7 +125,7 @@ func TestOtherRulesOnTime(t *testing.T) {
 // TestStoredMeanwhile: a fact that comes while studies are gone through is not lost, wherever its study is.
 func TestStoredMeanwhile(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {
-		w := newDueWorld(t, e, 5)
+		w := newDueWorld(t, openTest(t, e), 5)
 		w.otherRules()
 		lives, _, to := w.page(archive.DuePlace{}, 3)
 		for i, uid := range []string{"5.1", "5.2", "5.3", "6.0"} { // read and noted, read and staying, not read, new
@@ -146,7 +146,7 @@ func TestStoredMeanwhile(t *testing.T) {
 // TestRulesAgain: what was judged by rules that no longer hold does not count, whoever notes it and when.
 func TestRulesAgain(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {
-		w := newDueWorld(t, e, 4)
+		w := newDueWorld(t, openTest(t, e), 4)
 		w.otherRules()
 		uids, old := w.look(archive.DuePlace{}, 1, stay)
 		w.is("by the first rules", uids, "5.0")
@@ -167,5 +167,37 @@ func TestRulesAgain(t *testing.T) {
 		w.judged(old) // late, and behind what is noted
 		_, uids, _ = w.page(archive.DuePlace{}, 9)
 		w.is("all are judged", uids)
+	})
+}
+
+// TestOtherRulesOfOlderVersion: after an upgrade it is due what was, and where nothing was, nothing is pending.
+func TestOtherRulesOfOlderVersion(t *testing.T) {
+	both(t, func(t *testing.T, e engine) {
+		o := e(t)
+		w := newDueWorld(t, openWith(t, o), 3)
+		upgraded := func() {
+			t.Helper()
+			if err := w.x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			downTo(t, o, 7)
+			w.x = openWith(t, o)
+		}
+		pending := func(want bool) {
+			t.Helper()
+			if got, err := w.x.Pending(context.Background(), hospital, w.now, time.Time{}, time.Time{}); err != nil || got != want {
+				t.Errorf("pending: %v, %v", got, err)
+			}
+		}
+		w.otherRules()
+		w.look(archive.DuePlace{}, 2, func(*archive.StudyLife) time.Time { return w.now.Add(3 * time.Hour) })
+		upgraded()
+		pending(true)
+		uids, _ := w.look(archive.DuePlace{}, 9, func(*archive.StudyLife) time.Time { return w.now.Add(4 * time.Hour) })
+		w.is("after an upgrade", uids, "5.2")
+		upgraded()
+		pending(false)
+		_, uids, _ = w.page(archive.DuePlace{}, 9)
+		w.is("when all were judged", uids)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,10 +25,43 @@ func both(t *testing.T, f func(*testing.T, engine)) {
 }
 
 func onSQLite(t testing.TB) Options {
+	t.Helper()
 	o := baseOptions()
 	o.Path = t.TempDir() + "/index.db"
+	if err := os.WriteFile(o.Path, emptyIndex(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return o
 }
+
+// emptyIndex is the file of an index with nothing in it, made once: under the race detector the migrations
+// take longer than most tests.
+func emptyIndex(t testing.TB) []byte {
+	t.Helper()
+	b, err := emptyOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var emptyOnce = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "index")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	o := baseOptions()
+	o.Path = filepath.Join(dir, "empty.db")
+	x, err := Open(context.Background(), o)
+	if err == nil {
+		err = x.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(o.Path)
+})
 
 // onPostgres gives a schema in a cluster that all tests share.
 func onPostgres(t testing.TB) Options {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // Life returns what lifecycle rules look at of a study, and whether the index has any of it.
@@ -90,7 +91,7 @@ func (x *Index) Accessed(ctx context.Context, name archive.Tenant, day time.Time
 
 // inPages calls f for parts of n things, each in a transaction of its own.
 func (x *Index) inPages(ctx context.Context, name archive.Tenant, n int, f func(b *batch, t *tenant, from, to int) error) error {
-	const page = 8192
+	const page = 8192 // others wait for one
 	for from := 0; from < n; from += page {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -130,7 +131,11 @@ func (x *Index) inWriter(ctx context.Context, name archive.Tenant, f func(*batch
 	if err != nil {
 		return err
 	}
-	return w.step(func(b *batch) error { return f(b, t) })
+	err = w.step(func(b *batch) error { return f(b, t) })
+	if fault.Is(err, fault.Full) && x.ballast.release() { // nothing here stores instances, and some of it frees room
+		err = w.step(func(b *batch) error { return f(b, t) })
+	}
+	return err
 }
 
 // completeLives makes the rows that an upgrade left to be made, a part of them in a transaction.

@@ -93,12 +93,29 @@ func TestLife(t *testing.T) {
 		compare("a hidden version")
 
 		// Newest tags hold, whatever came first, also before anything of the study.
+		said := func(study string) string {
+			t.Helper()
+			tags, stated, err := x.TagsOf(context.Background(), hospital, fakeKeys(hospital).Ref(study))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(tags, stated == archive.FactID{}, stated == factID(21), stated == factID(30))
+		}
+		if got := said("1.2.3"); got != "[] true false false" {
+			t.Error("before tags:", got)
+		}
 		apply(t, x, tags(21, "1.2.3", "a", "b"), tags(20, "1.2.3", "c"))
+		if got := said("1.2.3"); got != "[a b] false true false" {
+			t.Error("tags:", got)
+		}
 		want.Tags = []string{"a", "b"}
 		compare("tagged")
 		apply(t, x, tags(22, "1.2.3"), tags(30, "1.9", "early"))
 		want.Tags = nil
 		compare("tags taken away")
+		if got := said("1.9"); got != "[early] false false true" {
+			t.Error("tags of what is not there yet:", got)
+		}
 		other := ctSpec
 		other.study, other.series, other.instance, other.date, other.id = "1.9", "1.9.1", "1.9.1.1", "2024", ""
 		apply(t, x, stored(31, other))
@@ -340,34 +357,10 @@ func TestLivesOfOlderVersion(t *testing.T) {
 		if err := x.Close(); err != nil {
 			t.Fatal(err)
 		}
-		engine := goose.DialectSQLite3
-		var db *sql.DB
-		var err error
-		if o.DSN == "" {
-			db, err = poolLite(dsn(o.Path, 1024, false))
-		} else {
-			engine = goose.DialectPostgres
-			var s *server
-			if s, err = newServer(o.DSN, 0); err == nil {
-				db = s.pool(2)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		p, err := provider(db, engine)
-		if err == nil {
-			_, err = p.DownTo(ctx, 5)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		db.Close()
-
+		downTo(t, o, 5)
 		x = openWith(t, o)
 		n := int64(0)
-		err = x.read(ctx, hospital, func(c *conn, t *tenant) (err error) {
+		err := x.read(ctx, hospital, func(c *conn, t *tenant) (err error) {
 			n, err = c.integer(`SELECT count(*) FROM lives WHERE tenant = ? AND due = 0`, t.id)
 			return err
 		})
@@ -403,6 +396,34 @@ func TestLivesOfOlderVersion(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	})
+}
+
+// downTo takes the schema of a closed index back to an older version.
+func downTo(t *testing.T, o Options, version int64) {
+	t.Helper()
+	engine := goose.DialectSQLite3
+	var db *sql.DB
+	var err error
+	if o.DSN == "" {
+		db, err = poolLite(dsn(o.Path, 1024, false))
+	} else {
+		engine = goose.DialectPostgres
+		var s *server
+		if s, err = newServer(o.DSN, 0); err == nil {
+			db = s.pool(2)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	p, err := provider(db, engine)
+	if err == nil {
+		_, err = p.DownTo(context.Background(), version)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func blobsOf(t *testing.T, x *Index, study string) []archive.BlobID {

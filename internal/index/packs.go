@@ -80,7 +80,13 @@ func (b *batch) placePack(t *tenant, study archive.Ref, k archive.PackPlace, fac
 		p.place.Tier, p.place.Size = k.Tier, k.Size
 		b.tally(t, k.Tier, 1, k.Size)
 	}
-	if p.refs += refs; p.gone && p.refs > 0 { // it is needed after all
+	if p.refs += refs; !p.found && p.refs == 0 { // moved, and named by nothing any more, unless that is still to come
+		p.gone = true
+		if err := b.doom(t, k.Object, p.place.Tier, p.place.Size, at, false, false); err != nil {
+			return err
+		}
+	}
+	if p.gone && p.refs > 0 { // it is needed after all
 		p.gone = false
 		if err := b.spare(t, k.Object, p.place.Tier, false); err != nil {
 			return err
@@ -139,8 +145,8 @@ func (b *batch) storePack(t *tenant, study archive.Ref, p *packRow, moved bool) 
 		digest = nil
 	}
 	if !p.found {
-		return b.c.exec(`INSERT INTO packs (tenant, name, study, tier, fact, size, digest, refs, gone, restored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, FALSE, 0)`,
-			t.id, p.place.Object, study[:], string(p.place.Tier), nonNil(fact), p.place.Size, nonNil(digest), p.refs)
+		return b.c.exec(`INSERT INTO packs (tenant, name, study, tier, fact, size, digest, refs, gone, restored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+			t.id, p.place.Object, study[:], string(p.place.Tier), nonNil(fact), p.place.Size, nonNil(digest), p.refs, p.gone)
 	}
 	forget := int64(0)
 	if moved {

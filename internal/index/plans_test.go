@@ -307,7 +307,18 @@ func useAll(t *testing.T, x *Index) {
 	}))
 	check(x.completeLives(ctx, hospital))
 	apply(t, x, holds(70, "6.0", "alice"), holdsPatient(71, "P1", "alice"), releases(72, 70, "bob"), releases(73, 70, "carol"), rules(74, archive.RulesRetention, "{}"))
+	_, _, err = x.TagsOf(ctx, hospital, archive.Ref{1})
+	check(err)
 	_, _, err = x.RuleSet(ctx, hospital, archive.RulesRetention)
+	check(err)
+	intent := archive.Intent{Study: fakeKeys(hospital).Ref("6.0"), Session: "s", N: 1}
+	check(x.Intend(ctx, hospital, intent))
+	for _, study := range []archive.Ref{intent.Study, {}} {
+		_, err = x.Intents(ctx, hospital, study)
+		check(err)
+	}
+	check(x.Desist(ctx, hospital, intent))
+	_, err = x.DeletedAt(ctx, hospital, factID(1))
 	check(err)
 	_, err = x.Holds(ctx, hospital, archive.FactID{}, 5)
 	check(err)

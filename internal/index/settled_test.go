@@ -228,6 +228,42 @@ func TestSettledAlone(t *testing.T) {
 	})
 }
 
+// TestMovedAlone: a move that a settled fact did not know of, of a pack that went with that fact, counts nothing and loses nothing,
+// whatever comes first.
+func TestMovedAlone(t *testing.T) {
+	both(t, func(t *testing.T, e engine) {
+		es := three("1.2")
+		first := settles(20, es...)
+		more := ctSpec
+		more.study, more.series, more.instance = "1.2", "1.2.1", "1.2.1.9"
+		late := sealedUnder(stored(40, more), keyNamed("1.2", "a"))
+		again := settles(50, first, late)
+		move := moves(30, es[0].Fact.Study, "hot", "cold", first.Fact.Packs[0].Object)
+		for _, order := range [][]archive.Entry{{first, move, late, again}, {again, move}, {move, again}, {move, first, late, again}, {late, again, move}, {first, again, move}} {
+			x := openTest(t, e)
+			apply(t, x, order...)
+			sweep(t, x)
+			// The settled fact, the move, and the pack that there is.
+			if u := usage(t, x); u["hot"] != [2]int64{3, 3050} || len(u) != 1 {
+				t.Errorf("%d facts, the first of kind %d: usage %v", len(order), order[0].Fact.Kind, u)
+			}
+			if n := count(t, x, "packs"); n != 1 {
+				t.Errorf("%d packs", n)
+			}
+		}
+		// Its own fact comes last: it is needed, and lies where the move says.
+		x := openTest(t, e)
+		apply(t, x, move)
+		apply(t, x, first)
+		if got := names(doomed(t, x)); len(got) != 1 || got[0] != "pack/20 hot 1000 true" {
+			t.Errorf("doomed: %q", got)
+		}
+		if u := usage(t, x); u["cold"] != [2]int64{1, 1020} {
+			t.Errorf("usage %v", u)
+		}
+	})
+}
+
 // TestDropped: what a settled fact drops is gone, and never comes back; deletions and their undoing work on what was settled.
 func TestDropped(t *testing.T) {
 	both(t, func(t *testing.T, e engine) {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"context"
 	"database/sql/driver"
 	"encoding/binary"
 
@@ -43,8 +44,24 @@ func (b *batch) tagsOf(t *tenant, study archive.Ref) (tags []string, err error) 
 	if !b.w.known[t.id].tags {
 		return nil, nil
 	}
-	_, err = b.c.one(`SELECT sealed FROM tags WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
-		plain, err := t.seal.open(blob(v[0]), inTags, tagsRow(study))
+	tags, _, err = t.tagsOf(b.c, study)
+	return tags, err
+}
+
+// TagsOf returns the tags of a study and the fact that states them, which is zero when none does.
+func (x *Index) TagsOf(ctx context.Context, name archive.Tenant, study archive.Ref) (tags []string, stated archive.FactID, err error) {
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		tags, stated, err = t.tagsOf(c, study)
+		return err
+	})
+	return tags, stated, err
+}
+
+// tagsOf is TagsOf over a connection.
+func (t *tenant) tagsOf(c *conn, study archive.Ref) (tags []string, stated archive.FactID, err error) {
+	_, err = c.one(`SELECT fact, sealed FROM tags WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
+		copy(stated[:], blob(v[0]))
+		plain, err := t.seal.open(blob(v[1]), inTags, tagsRow(study))
 		if err != nil {
 			return err
 		}
@@ -52,7 +69,7 @@ func (b *batch) tagsOf(t *tenant, study archive.Ref) (tags []string, err error) 
 		tags = d.strings()
 		return d.err()
 	}, t.id, study[:])
-	return tags, err
+	return tags, stated, err
 }
 
 // tagsRow stands for a row identity in the associated data.

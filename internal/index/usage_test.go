@@ -94,7 +94,7 @@ func (s stock) swept(t *rapid.T, x *Index, name archive.Tenant, lost bool) {
 // has gone, and in an index that is made anew of what is left.
 func TestUsageIsARecount(t *testing.T) {
 	dir := t.TempDir()
-	empty := emptyIndex(t, dir)
+	empty := emptyIndex(t)
 	run := 0
 	open := func(rt *rapid.T) (x *Index, done func()) {
 		run++

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,6 +354,42 @@ func TestConcurrentNewStudy(t *testing.T) {
 	}
 	if len(ids) != 1 {
 		t.Errorf("%d keys", len(ids))
+	}
+}
+
+// late is an index whose first answer about a study arrives when another request has stored it.
+type late struct {
+	*rows
+	asked atomic.Bool
+	store func()
+}
+
+func (x *late) StudyKey(ctx context.Context, t archive.Tenant, ref archive.Ref) (archive.KeyID, bool, error) {
+	id, ok, err := x.rows.StudyKey(ctx, t, ref)
+	if !x.asked.Swap(true) {
+		x.store()
+	}
+	return id, ok, err
+}
+
+// TestStoredSinceAsked: a study that another request stored from beginning to end after the
+// index was asked for it has that request's key, not one more.
+func TestStoredSinceAsked(t *testing.T) {
+	x := &late{}
+	b := newBench(t, func(o *Options) {
+		x.rows = o.Index.(*rows)
+		o.Index = x
+	})
+	x.store = func() {
+		if r := b.store(t, RequestOptions{}, instance(1, 1, 1000, "A"))[0]; r.Outcome != Stored {
+			t.Errorf("%+v", r)
+		}
+	}
+	if r := b.store(t, RequestOptions{}, instance(1, 2, 1000, "A"))[0]; r.Outcome != Stored {
+		t.Errorf("%+v", r)
+	}
+	if len(x.entries) != 2 || x.entries[0].Fact.Key != x.entries[1].Fact.Key {
+		t.Errorf("%d facts, or not under one key", len(x.entries))
 	}
 }
 

@@ -18,8 +18,9 @@ type studyKeys struct {
 	o  Options
 	wg sync.WaitGroup
 
-	mu  sync.Mutex
-	new map[archive.Ref]*studyKey // keys the index may not know yet
+	mu     sync.Mutex
+	new    map[archive.Ref]*studyKey // keys the index may not know yet
+	passed int                       // how many have left new
 }
 
 // studyKey is a study's key in use.
@@ -32,6 +33,10 @@ type studyKey struct {
 	err     error         // read after durable is closed
 }
 
+// maxAsked is how often the index is asked for a study that it does not know while keys
+// of whatever studies become known to it. After that a study has one key more than it needs.
+const maxAsked = 4
+
 // maxNewKeys bounds the map of new keys; the oldest durable ones go first.
 const maxNewKeys = 4096
 
@@ -40,17 +45,22 @@ func newStudyKeys(o Options) *studyKeys {
 }
 
 func (k *studyKeys) get(ctx context.Context, ref archive.Ref) (*studyKey, error) {
-	if sk := k.fresh(ref); sk != nil {
-		return sk, nil
-	}
 	var gone archive.KeyID // destroyed while it was asked for
-	for {
+	for asked := 1; ; asked++ {
+		sk, passed := k.fresh(ref)
+		if sk != nil {
+			return sk, nil
+		}
 		id, known, err := k.o.Index.StudyKey(ctx, k.o.Tenant, ref)
 		if err != nil {
 			return nil, err
 		}
 		if !known {
-			return k.make(ctx, ref)
+			sk, err := k.make(ctx, ref, func() bool { return k.passed == passed || asked == maxAsked })
+			if sk == nil && err == nil {
+				continue // the index may know the study since it was asked
+			}
+			return sk, err
 		}
 		secret, err := k.o.Keys.Secret(ctx, id)
 		if errors.Is(err, keys.ErrAbsent) && id != gone {
@@ -61,13 +71,14 @@ func (k *studyKeys) get(ctx context.Context, ref archive.Ref) (*studyKey, error)
 	}
 }
 
-func (k *studyKeys) fresh(ref archive.Ref) *studyKey {
+func (k *studyKeys) fresh(ref archive.Ref) (sk *studyKey, passed int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.new[ref]
+	return k.new[ref], k.passed
 }
 
-func (k *studyKeys) make(ctx context.Context, ref archive.Ref) (*studyKey, error) {
+// make makes a key for the study unless another request has; nil if not still, which is asked under the lock.
+func (k *studyKeys) make(ctx context.Context, ref archive.Ref, still func() bool) (*studyKey, error) {
 	id, secret, object, err := k.o.Keys.NewStudyKey(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -77,6 +88,10 @@ func (k *studyKeys) make(ctx context.Context, ref archive.Ref) (*studyKey, error
 	if sk := k.new[ref]; sk != nil { // another request was faster
 		secret.Wipe()
 		return sk, nil
+	}
+	if !still() {
+		secret.Wipe()
+		return nil, nil
 	}
 	sk := &studyKey{id: id, secret: secret, made: k.o.Now(), durable: make(chan struct{})}
 	k.evict()
@@ -104,6 +119,7 @@ func (k *studyKeys) evict() {
 			}
 		}
 		delete(k.new, oldest)
+		k.passed++
 	}
 }
 
@@ -113,6 +129,7 @@ func (k *studyKeys) forget(ref archive.Ref, sk *studyKey) {
 	defer k.mu.Unlock()
 	if k.new[ref] == sk {
 		delete(k.new, ref)
+		k.passed++
 	}
 }
 

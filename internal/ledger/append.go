@@ -77,10 +77,7 @@ func (l *Log) append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		e, err := l.write(ctx, d, l.o.Session, n)
 		if err == nil {
 			l.wrote(n)
-			f.ID = d.fact.ID
-			f.Instances, f.Sessions = e.Fact.Instances, e.Fact.Sessions
-			e.Fact = f
-			return e, nil
+			return d.written(f, e), nil
 		}
 		if !fault.Is(err, fault.Exists) {
 			l.giveBack(n)
@@ -88,6 +85,14 @@ func (l *Log) append(ctx context.Context, f *archive.Fact, body *pack.Body) (arc
 		}
 	}
 	return archive.Entry{}, fault.New(fault.Conflict, "something else writes this process's session of the log; restart the server")
+}
+
+// written has the caller's fact say what was written of it.
+func (d *draft) written(f *archive.Fact, e archive.Entry) archive.Entry {
+	f.ID = d.fact.ID
+	f.Instances, f.Sessions = e.Fact.Instances, e.Fact.Sessions
+	e.Fact = f
+	return e
 }
 
 // take returns the smallest number that is not written.

@@ -43,7 +43,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: noon, lives: map[archive.Ref]*archive.StudyLife{}, instances: map[archive.Ref][]int{}, deleted: map[archive.Ref][]int{},
 		until: map[archive.Ref]time.Time{}, free: 100}
-	w.o = Options{Tenant: "t", Index: w, Log: w, Settler: w, Mover: w, Remover: w, Retention: w, Thumbnails: w, AtOnce: 1, Now: w.clock,
+	w.o = Options{Tenant: "t", Index: w, Log: w, Instances: w, Settler: w, Mover: w, Remover: w, Retention: w, Thumbnails: w, AtOnce: 1, Now: w.clock,
 		Tiers: []archive.Tier{{Name: "hot"}, {Name: "cold"}, {Name: "ice", Restore: true}}, Counters: new(Counters), Record: new(Record)}
 	return w
 }
@@ -185,6 +185,10 @@ func (w *world) RuleSet(context.Context, archive.Tenant, string) (archive.RuleSe
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.set, w.stated, w.broken
+}
+
+func (w *world) TagsOf(context.Context, archive.Tenant, archive.Ref) ([]string, archive.FactID, error) {
+	return nil, archive.FactID{}, w.broken
 }
 
 func (w *world) NewFactIDAfter(archive.FactID) archive.FactID {

@@ -6,7 +6,7 @@
 // done is done (merging its objects, moving it, deleting it, letting go of what was
 // deleted long ago), and when to look again is noted. The due column of the index is all that
 // is remembered, so a [Keeper] may be stopped at any moment and another goes on; two at
-// once are harmless, and a lease keeps them from doing the work twice.
+// once are harmless, and a lease keeps them from doing the work twice, whoever asked for it.
 //
 // What a study is judged by when its page is read is only a first look: before anything is done to it, it is looked
 // at again, and so are the rules. A deletion hides what was there at that look, and nothing that came after it.
@@ -51,10 +51,12 @@ type Index interface {
 	LetGo(ctx context.Context, t archive.Tenant, tier archive.TierName) (int64, error)
 	// RuleSet returns the newest rules of a name, and the fact that stated them; zero: there are none.
 	RuleSet(ctx context.Context, t archive.Tenant, name string) (archive.RuleSet, archive.FactID, error)
+	// TagsOf returns the tags of a study, and the fact that stated them; zero: none did.
+	TagsOf(ctx context.Context, t archive.Tenant, study archive.Ref) ([]string, archive.FactID, error)
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 }
 
-// Log is what stating rules needs of the tenant's log.
+// Log is what stating rules and tags needs of a log of the tenant.
 type Log interface {
 	NewFactIDAfter(other archive.FactID) archive.FactID
 	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
@@ -107,11 +109,12 @@ type Retention interface {
 	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
 }
 
-// Options are the parts of a Keeper. Tenant, Index, Log, Settler, Mover, Remover, Retention, Thumbnails and Tiers are required.
+// Options are the parts of a Keeper. Tenant, Index, Log, Instances, Settler, Mover, Remover, Retention, Thumbnails and Tiers are required.
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
-	Log       Log
+	Log       Log // of rules
+	Instances Log // of tags, which stand beside the instances that they are about
 	Settler   Settler
 	Mover     Mover
 	Remover   Remover
@@ -121,6 +124,12 @@ type Options struct {
 	// Whole reports whether the index has all of the log; nil: always. While it has not, tags, instances and moves are
 	// missing by which rules decide, and nothing is done.
 	Whole func() bool
+	// Alone runs f while no other node is at the tenant's lifecycle, and waits for that; where until comes first it returns fault.Busy. f's
+	// context ends where another node takes over. nil: there is no other node.
+	Alone func(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error
+	// Lock has the stores lock what they have of a study for as long as it must be kept by now, which may be longer than before. It is called of
+	// every study that is due; again does no harm. nil: no store locks.
+	Lock func(ctx context.Context, study archive.Ref) error
 	// Disk returns the free bytes and the capacity of the hot tier's disk; nil where it has none.
 	Disk func() (free, capacity int64, err error)
 
@@ -154,7 +163,7 @@ type Keeper struct {
 	// restores are the tiers of which reading takes a restore.
 	restores map[archive.TierName]bool
 
-	pageSize int
+	pageSize, mostWork int
 
 	rounds chan struct{} // holds who does a round: one at a time
 
@@ -177,13 +186,16 @@ func New(o Options) *Keeper {
 	if o.Slog == nil {
 		o.Slog = slog.New(slog.DiscardHandler)
 	}
+	if o.Alone == nil {
+		o.Alone = func(ctx context.Context, _ <-chan time.Time, f func(context.Context) error) error { return f(ctx) }
+	}
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
 	if o.Record == nil {
 		o.Record = new(Record)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, rounds: make(chan struct{}, 1), pageSize: pageSize}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

@@ -9,8 +9,12 @@ import (
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
-// pageSize is how many studies are looked at together, and noted in one transaction, for which others wait.
-const pageSize = 8192
+const (
+	// pageSize is how many studies are looked at together.
+	pageSize = 16384
+	// mostWork is how many are worked on before it is asked again how much room there is, which they may have made.
+	mostWork = 1000
+)
 
 // duePage is a page of studies that are due, and the place behind it.
 type duePage struct {
@@ -113,17 +117,39 @@ func placeOf(l *archive.StudyLife) archive.StudyPlace {
 // page looks at studies: those of which nothing is to be done are noted together,
 // the others are worked on one by one, several at once. Worked: there were such.
 func (k *Keeper) page(ctx context.Context, p duePage, rules rule.Set, t *tally) (worked bool, err error) {
-	env, err := k.environment(ctx, rules)
-	if err != nil {
-		return false, err
+	t.looked.Add(int64(len(p.lives)))
+	k.o.Counters.Looked.Add(int64(len(p.lives)))
+	for lives := p.lives; len(lives) > 0; {
+		env, err := k.environment(ctx, rules)
+		if err != nil {
+			return false, err
+		}
+		next, work := k.judgeAll(lives, rules, env)
+		if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
+			return false, fmt.Errorf("noting when studies are due: %w", err)
+		}
+		n := min(len(work), k.mostWork)
+		if err := k.workOn(ctx, work[:n], &basis{rules: rules, env: env}, t); err != nil {
+			return true, err
+		}
+		worked, lives = worked || n > 0, nil
+		for _, j := range work[n:] {
+			lives = append(lives, j.life)
+		}
 	}
+	if err := k.o.Index.Judged(ctx, k.o.Tenant, p.end); err != nil {
+		return worked, fmt.Errorf("noting which studies were looked at: %w", err)
+	}
+	return worked, nil
+}
+
+// judgeAll returns what is to be noted of studies of which nothing is to be done, and the others: all of them, where stores lock.
+func (k *Keeper) judgeAll(lives []archive.StudyLife, rules rule.Set, env rule.Environment) (next []archive.NextDue, work []judged) {
 	now := k.o.Now()
-	var next []archive.NextDue
-	var work []judged
-	for i := range p.lives {
-		l := &p.lives[i]
+	for i := range lives {
+		l := &lives[i]
 		j := k.judge(*l, placeOf(l), rules, now, env)
-		if !j.idle() {
+		if !j.idle() || k.o.Lock != nil {
 			work = append(work, j)
 			continue
 		}
@@ -132,16 +158,5 @@ func (k *Keeper) page(ctx context.Context, p duePage, rules rule.Set, t *tally) 
 			next = append(next, l.Next(j.decision.Next))
 		}
 	}
-	t.looked.Add(int64(len(p.lives)))
-	k.o.Counters.Looked.Add(int64(len(p.lives)))
-	if err := k.o.Index.SetDue(ctx, k.o.Tenant, next...); err != nil {
-		return false, fmt.Errorf("noting when studies are due: %w", err)
-	}
-	if err := k.workOn(ctx, work, &basis{rules: rules, env: env}, t); err != nil {
-		return true, err
-	}
-	if err := k.o.Index.Judged(ctx, k.o.Tenant, p.end); err != nil {
-		return true, fmt.Errorf("noting which studies were looked at: %w", err)
-	}
-	return len(work) > 0, nil
+	return next, work
 }

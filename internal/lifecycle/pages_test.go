@@ -279,3 +279,17 @@ func (s statesRules) Settle(ctx context.Context, study archive.Ref) (Settled, er
 	s.keeps(500)
 	return s.paged.Settle(ctx, study)
 }
+
+// TestRoomInPage: how much room there is, is asked for again when some of a page was moved, and what is left of the page is judged by it.
+func TestRoomInPage(t *testing.T) {
+	p := newPaged(t)
+	p.apply(&archive.Fact{Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesLifecycle, By: "test",
+		Document: []byte(`{"rules":[{"when":{"free":{"under":"50%"}},"action":"settle"},{"action":"keep"}]}`)}})
+	k := New(Options{Tenant: "t", Index: p, Settler: p, Tiers: []archive.Tier{{Name: "hot"}}, AtOnce: 1, Now: func() time.Time { return p.clock },
+		Disk: func() (int64, int64, error) { return 40 + 5*int64(len(p.settled)), 100, nil }})
+	k.mostWork = 2
+	done, err := k.Round(t.Context())
+	if err != nil || done.Looked != pagedStudies || len(p.settled) != 2 {
+		t.Errorf("%+v, %d were settled, %v", done, len(p.settled), err)
+	}
+}

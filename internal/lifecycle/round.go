@@ -82,30 +82,46 @@ func (k *Keeper) Round(ctx context.Context) (done archive.LifecycleDone, err err
 }
 
 // Apply is a Round that begins nothing new when the time is over; then there is more. While
-// another round is under way it waits for that, and no longer.
-func (k *Keeper) Apply(ctx context.Context, most time.Duration) (archive.LifecycleDone, error) {
+// another round is under way, here or on another node, it waits for that, and no longer.
+func (k *Keeper) Apply(ctx context.Context, most time.Duration) (done archive.LifecycleDone, err error) {
 	over := time.NewTimer(most)
 	defer over.Stop()
-	select {
-	case k.rounds <- struct{}{}:
-		defer func() { <-k.rounds }()
-		return k.round(ctx, over.C)
-	case <-over.C:
+	err = k.alone(ctx, over.C, func(ctx context.Context) error {
+		done, err = k.round(ctx, over.C)
+		return err
+	})
+	if errors.Is(err, errRound) {
 		return archive.LifecycleDone{More: true}, nil
-	case <-ctx.Done():
-		return archive.LifecycleDone{}, ctx.Err()
 	}
+	return done, err
 }
 
-// Alone runs f while no round is under way here, whoever asked for it.
+// Alone runs f while no round is under way, here or on another node, whoever asked for it.
 func (k *Keeper) Alone(ctx context.Context, f func(context.Context) error) error {
+	return k.alone(ctx, nil, f)
+}
+
+// errRound says that another round was under way for too long.
+var errRound = errors.New("another round is under way")
+
+func (k *Keeper) alone(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error {
 	select {
 	case k.rounds <- struct{}{}:
+	case <-until:
+		return errRound
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-k.rounds }()
-	return f(ctx)
+	began := false
+	err := k.o.Alone(ctx, until, func(ctx context.Context) error {
+		began = true
+		return f(ctx)
+	})
+	if !began && fault.Is(err, fault.Busy) {
+		return errRound
+	}
+	return err
 }
 
 var (

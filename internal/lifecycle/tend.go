@@ -33,9 +33,29 @@ func (k *Keeper) judge(l archive.StudyLife, p archive.StudyPlace, rules rule.Set
 // store, a change of rules or the tier it came to asks for then.
 const maxActs = 4
 
-// tend does to a study what is to be done now, and notes when to look again. It is looked at anew before anything is
-// done: what it was judged by with its page may be hours old.
+// tend does to a study what is to be done now, and notes when to look again. What a store does not lock is settled and moved all the same.
 func (k *Keeper) tend(ctx context.Context, j judged, b *basis, done *tally) error {
+	var unlocked error
+	if k.o.Lock != nil {
+		if unlocked = k.o.Lock(ctx, j.life.Study); unlocked != nil {
+			unlocked = lockError{unlocked}
+		}
+	}
+	var err error
+	if j.idle() {
+		err = k.o.Index.SetDue(ctx, k.o.Tenant, j.life.Next(j.decision.Next))
+	} else {
+		err = k.work(ctx, j, b, done)
+	}
+	if err == nil {
+		err = unlocked
+	}
+	return err
+}
+
+// work does to a study what is to be done now, and notes when to look again. It is looked at anew before anything is
+// done: what it was judged by with its page may be hours old.
+func (k *Keeper) work(ctx context.Context, j judged, b *basis, done *tally) error {
 	var drop, kept time.Time // when more of what was deleted can go, and until when it must be kept
 	dropped, merged, waits := false, false, false
 	for acts := 0; ; acts++ {
@@ -157,6 +177,12 @@ type moveError struct{ err error }
 
 func (m moveError) Error() string { return "moving a study: " + m.err.Error() }
 func (m moveError) Unwrap() error { return m.err }
+
+// lockError is what kept a study from being locked.
+type lockError struct{ err error }
+
+func (l lockError) Error() string { return "locking what a store has of a study: " + l.err.Error() }
+func (l lockError) Unwrap() error { return l.err }
 
 // maxUnmoved ends the moves of a round: a store that refuses so many is asked again later.
 const maxUnmoved = 8

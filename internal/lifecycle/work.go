@@ -113,7 +113,8 @@ func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
 // refuses is: while that does not answer, studies are settled all the same.
 func concernsAll(err error) bool {
 	var m moveError
-	if errors.As(err, &m) {
+	var l lockError
+	if errors.As(err, &m) || errors.As(err, &l) {
 		return fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.KeyUnreachable) || fault.Is(err, fault.Canceled)
 	}
 	switch fault.KindOf(err) {

@@ -64,6 +64,8 @@ type Archive struct {
 	limits   *limiter
 	closed   closings
 	partial  partial
+	clock    storeClock
+	caught   catches
 	admitted bool // has one of the node's places
 
 	ctx context.Context // ends, with the cause, when the archive is cut off
@@ -174,10 +176,11 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 		return err
 	}
 	a.Search = search.New(search.Options{Catalog: n.Index, Metadata: a.Retrieve.JSON})
-	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now,
-		Whole: func() bool { return !a.Partial() }})
-	a.Remove = remove.New(remove.Options{Index: n.Index, Log: a.controls, Refs: a.ring, Keep: a.Keep, Hold: n.o.Settling.undoable(), Now: n.o.Now})
 	a.Reconcile = reconcile.New(n.reconcileOptions(a.Tenant, a.ring, a.controls, a.log))
+	protect := a.guard(a.controls).Protect
+	a.Keep = retention.New(retention.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Set: n.o.Retention, Now: n.o.Now,
+		StoreTime: a.storeTime, Protect: protect, Whole: func() bool { return !a.Partial() }})
+	a.Remove = remove.New(remove.Options{Index: n.Index, Log: a.controls, Refs: a.ring, Keep: a.Keep, Hold: n.o.Settling.undoable(), Protect: protect, StoreTime: a.storeTime, Now: n.o.Now})
 	a.Shred = a.newShredder()
 	a.Move = move.New(move.Options{Index: n.Index, Log: a.log, Tiers: n.tiers, Pace: n.paceMoves})
 	if a.Settle, err = a.newSettler(); err != nil {

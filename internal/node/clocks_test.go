@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/fault"
 )
 
 // TestClockBehind: what a node states whose clock is behind holds, in the place of what one stated before whose clock is ahead.
@@ -67,10 +68,10 @@ func TestChangesAtOnce(t *testing.T) {
 		case err := <-done:
 			t.Errorf("%s did not wait: %v", what, err)
 			done <- err
-		case <-time.After(4 * aloneEvery):
+		case <-time.After(4 * turnEvery):
 		}
 	}
-	if err := one.alone(ctx, "rules/"+string(tenant), func(context.Context) error {
+	if err := one.inTurn(ctx, "rules/"+string(tenant), func(context.Context) error {
 		go func() { done <- two.Lifecycle().Pause(ctx, tenant, true, "alice") }()
 		wait("a pause")
 		return nil
@@ -98,11 +99,18 @@ func TestChangesAtOnce(t *testing.T) {
 	if info, err := one.Tenants().Get(ctx, tenant); err != nil || info.State != archive.TenantRevoked || info.Title != "clinic" {
 		t.Errorf("%+v, %v", info, err)
 	}
+	// Who is so slow that others may begin is told so; it is not the client that waited too short.
+	lease := one.o.NodeLease
+	one.o.NodeLease = 2 * turnEvery
+	err = one.inTurn(ctx, "it", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if one.o.NodeLease = lease; !fault.Is(err, fault.Unavailable) {
+		t.Errorf("slow: %v", err)
+	}
 	// Who has come late does not wait for ever.
-	late, cancel := context.WithTimeout(ctx, 3*aloneEvery)
+	late, cancel := context.WithTimeout(ctx, 3*turnEvery)
 	defer cancel()
-	err = one.alone(ctx, "it", func(context.Context) error {
-		return two.alone(late, "it", func(context.Context) error { t.Error("two at once"); return nil })
+	err = one.inTurn(ctx, "it", func(context.Context) error {
+		return two.inTurn(late, "it", func(context.Context) error { t.Error("two at once"); return nil })
 	})
 	if late.Err() == nil || err == nil {
 		t.Errorf("it did not wait: %v", err)

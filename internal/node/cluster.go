@@ -188,6 +188,40 @@ func (n *Node) whileHeld(ctx context.Context, name string, f func(context.Contex
 	}
 }
 
+// aloneEvery is how often a lease is asked for that another node has.
+const aloneEvery = 500 * time.Millisecond
+
+// alone runs f once while this node has the lease of the name, and waits for it; where until comes first it returns fault.Busy.
+func (n *Node) alone(ctx context.Context, name string, until <-chan time.Time, f func(context.Context) error) error {
+	if !n.shared() {
+		return f(ctx)
+	}
+	for {
+		lease, ok, err := n.Index.Leases().Acquire(ctx, name, newID(n.o.Now()), n.o.NodeLease)
+		if err != nil {
+			return err
+		}
+		if ok {
+			lost := false
+			n.hold(ctx, lease, n.o.NodeLease, func(held context.Context) {
+				err = f(held)
+				lost = held.Err() != nil && ctx.Err() == nil
+			})
+			if lost && err != nil {
+				err = fault.Wrap(fault.Unavailable, err, "this node has lost touch with the database, and another may go on with the work; try again")
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-until:
+			return fault.New(fault.Busy, "another node is at it; try again")
+		case <-time.After(aloneEvery):
+		}
+	}
+}
+
 // hold runs f and keeps the lease; f's context ends when it is lost.
 func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -220,9 +254,9 @@ func (n *Node) hold(ctx context.Context, lease index.Lease, ttl time.Duration, f
 	_ = n.Index.Leases().Release(end, lease) // it ends by itself
 }
 
-// alone runs f while no other node, and nobody else here, runs one of the same name: what is read and stated anew in it is not
+// inTurn runs f while no other node, and nobody else here, runs one of the same name: what is read and stated anew in it is not
 // stated in between. f's context ends when that can no longer be said. It waits for those before it until ctx ends.
-func (n *Node) alone(ctx context.Context, name string, f func(context.Context) error) error {
+func (n *Node) inTurn(ctx context.Context, name string, f func(context.Context) error) error {
 	ttl := n.o.NodeLease
 	for {
 		asked := time.Now()
@@ -234,6 +268,9 @@ func (n *Node) alone(ctx context.Context, name string, f func(context.Context) e
 			within, cancel := context.WithDeadline(ctx, asked.Add(ttl))
 			defer cancel()
 			err := f(within)
+			if err != nil && within.Err() != nil && ctx.Err() == nil {
+				err = fault.Wrap(fault.Unavailable, err, "this took so long that others may have changed it; look what holds, and try again")
+			}
 			end, stop := context.WithTimeout(context.WithoutCancel(ctx), ttl/4)
 			defer stop()
 			_ = n.Index.Leases().Release(end, lease) // it ends by itself
@@ -242,13 +279,13 @@ func (n *Node) alone(ctx context.Context, name string, f func(context.Context) e
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(aloneEvery):
+		case <-time.After(turnEvery):
 		}
 	}
 }
 
-// aloneEvery is how often is asked whether another one has ended.
-const aloneEvery = 50 * time.Millisecond
+// turnEvery is how often is asked whether another one has ended.
+const turnEvery = 50 * time.Millisecond
 
 // reconcileOptions are those of a tenant; own are the logs that this process writes of
 // it, the one for what a reconciler writes first, or none.

@@ -256,3 +256,48 @@ func TestAnotherStore(t *testing.T) {
 		t.Errorf("an empty database: %+v, %v", r, err)
 	}
 }
+
+// TestApplyElsewhere: a node that is asked to apply rules does not do so while another is at it, and says that there is more.
+func TestApplyElsewhere(t *testing.T) {
+	h := newHouse(t)
+	h.o.Lifecycle.Quiet = time.Nanosecond
+	n, a := h.open(t)
+	_, other := h.open(t)
+	_, file := image(1, 1)
+	store(t, a, file)
+	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		ended <- other.Lifecycle.Alone(context.Background(), func(context.Context) error {
+			close(begun)
+			<-end
+			return nil
+		})
+	}()
+	<-begun
+	done, err := a.Lifecycle.Apply(t.Context(), 50*time.Millisecond)
+	if err != nil || !done.More || done.Looked != 0 {
+		t.Errorf("beside another node: %+v, %v", done, err)
+	}
+	close(end)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if done, err = n.Lifecycle().Apply(t.Context(), n.Tenant); err != nil || done.More || done.Settled != 1 {
+		t.Errorf("afterwards: %+v, %v", done, err)
+	}
+	// Whose lease is lost ends, and another may begin.
+	err = a.Lifecycle.Alone(t.Context(), func(ctx context.Context) error {
+		lease, held, err := n.Index.Leases().Holder(ctx, "round/"+string(n.Tenant))
+		if err != nil || !held {
+			t.Errorf("nobody holds the lease: %v", err)
+			return err
+		}
+		return n.Index.Leases().Release(ctx, lease)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if done, err = other.Lifecycle.Apply(t.Context(), time.Minute); err != nil || done.More {
+		t.Errorf("on the other node: %+v, %v", done, err)
+	}
+}

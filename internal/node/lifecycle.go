@@ -30,11 +30,20 @@ const applyFor = 5 * time.Second
 func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	n := a.n
 	l := n.o.Lifecycle
-	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
-		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() },
+	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Instances: a.log, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
+		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() }, Alone: a.roundAlone,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
 		Counters: &n.lifecycle.counters, Record: n.lifecycle.record(a.Tenant), Now: n.o.Now, Slog: a.slog}
+	if n.locks() {
+		o.Lock = a.LockPacks
+	}
 	return lifecycle.New(o)
+}
+
+// roundAlone runs f while no other node does a round of the tenant: whoever is asked to apply the rules may be another than the one that carries
+// them out in the background.
+func (a *Archive) roundAlone(ctx context.Context, until <-chan time.Time, f func(context.Context) error) error {
+	return a.n.alone(ctx, "round/"+string(a.Tenant), until, f)
 }
 
 // ruleSettler settles as rules use it: new packs are locked where the store can.
@@ -42,6 +51,11 @@ type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
 func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (lifecycle.Settled, error) {
+	if s.a.n.locks() {
+		if err := s.a.lockOthers(ctx, study); err != nil {
+			return lifecycle.Settled{}, err
+		}
+	}
 	r, err := s.a.Settle.Settle(ctx, study)
 	if err == nil {
 		err = s.a.LockPacks(ctx, study)
@@ -244,7 +258,7 @@ func (l Lifecycle) visit(ctx context.Context, t archive.Tenant, f func(context.C
 // change is visit for what states the document anew: who pauses must not have that undone by who states rules elsewhere.
 func (l Lifecycle) change(ctx context.Context, t archive.Tenant, f func(context.Context, *lifecycle.Keeper) error) error {
 	return l.visit(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error {
-		return l.n.alone(ctx, "rules/"+string(t), func(ctx context.Context) error { return f(ctx, k) })
+		return l.n.inTurn(ctx, "rules/"+string(t), func(ctx context.Context) error { return f(ctx, k) })
 	})
 }
 
@@ -282,6 +296,18 @@ func (l Lifecycle) SetRules(ctx context.Context, t archive.Tenant, rules []byte,
 // Pause has nothing done to any study of the tenant, or ends that.
 func (l Lifecycle) Pause(ctx context.Context, t archive.Tenant, paused bool, by string) error {
 	return l.change(ctx, t, func(ctx context.Context, k *lifecycle.Keeper) error { return k.SetPaused(ctx, paused, by) })
+}
+
+// Tag adds tags to a study of the tenant and takes others from it, and returns those that it has then.
+func (l Lifecycle) Tag(ctx context.Context, t archive.Tenant, study string, add, remove []string) (tags []string, err error) {
+	err = l.n.inArchive(ctx, t, func(ctx context.Context, a *Archive) error {
+		// Who changes them elsewhere must not undo it.
+		return l.n.inTurn(ctx, "tags/"+string(t), func(ctx context.Context) error {
+			tags, err = a.Lifecycle.Tag(ctx, a.ring.Ref(study), add, remove)
+			return err
+		})
+	})
+	return tags, err
 }
 
 // Plan reckons what rules would do to a tenant's studies.

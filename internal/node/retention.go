@@ -16,7 +16,13 @@ func (a *Archive) kept(ctx context.Context, study archive.Ref) (bool, error) {
 }
 
 // LockPacks has the stores that lock objects keep the packs of a study, each where it lies, as long as the study must be
-// kept by what is known of it now. It is for after a study was settled or moved; again does no harm.
+// kept by what is known of it now. It is for after a study was settled or moved, and for whenever it may have to be kept longer than
+// before; again does no harm.
+//
+// A legal hold is no lock of the store. S3 has one without an end, but it is of one version of one object: what a hold is of is merged into other
+// objects by settling and copied by moves, and may be of a patient and so of studies to come. A superseded pack would be kept under
+// it with nothing in the index naming it, to be found again in every tier on the day that two persons lift the hold, or it would stay for ever. So a
+// hold is a fact, which Strata asks before it lets go of anything.
 func (a *Archive) LockPacks(ctx context.Context, study archive.Ref) error {
 	until, err := a.Keep.LockUntil(ctx, a.Tenant, study)
 	if err != nil || until.IsZero() {
@@ -33,6 +39,36 @@ func (a *Archive) LockPacks(ctx context.Context, study archive.Ref) error {
 		}
 		if err := b.Lock(ctx, p.Object, until); err != nil {
 			return fmt.Errorf("locking a study's packs: %w", err)
+		}
+	}
+	return nil
+}
+
+// locks reports whether any store was told to lock objects.
+func (n *Node) locks() bool {
+	for _, t := range n.tiers.All() {
+		if b, _, ok := n.tiers.Tier(t.Name); ok && b.Locks() {
+			return true
+		}
+	}
+	return false
+}
+
+// lockOthers has the lifecycle look at the other studies of the patients of one that is new, or has more than before: they may have to be kept longer
+// since, so what is locked of them has to be locked longer. It is for before the study is settled, so that it is done again until that is.
+func (a *Archive) lockOthers(ctx context.Context, study archive.Ref) error {
+	others, err := a.Keep.Others(ctx, study)
+	if err != nil {
+		return err
+	}
+	now := a.n.o.Now()
+	for _, ref := range others {
+		l, ok, err := a.Index.Life(ctx, a.Tenant, ref)
+		if err == nil && ok && !l.Outdated && (l.Due.IsZero() || l.Due.After(now)) {
+			err = a.Index.SetDue(ctx, a.Tenant, l.Next(now))
+		}
+		if err != nil {
+			return fmt.Errorf("having a patient's other studies looked at: %w", err)
 		}
 	}
 	return nil

@@ -27,6 +27,8 @@ func (l *locks) Lock(_ context.Context, key string, until time.Time) error {
 	return nil
 }
 
+func (l *locks) Locks() bool { return true }
+
 // TestPacksAreLocked: the packs of a settled study, and nothing else, for as long as the study must be kept.
 func TestPacksAreLocked(t *testing.T) {
 	l := &locks{until: map[string]time.Time{}}

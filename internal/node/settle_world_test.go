@@ -26,6 +26,7 @@ type quiet struct {
 	mem    driver.Driver
 	faults *faultstore.Store
 	ahead  atomic.Int64
+	behind atomic.Int64 // the store's clock, of the node's
 	want   map[archive.UIDs][]byte
 }
 
@@ -33,10 +34,11 @@ const quietStudy = "1.2.7"
 
 func newQuiet(t *testing.T, o Settling) *quiet {
 	t.Helper()
-	q := &quiet{place: newPlace(t), mem: memstore.New(memstore.Options{}), want: map[archive.UIDs][]byte{}}
+	q := &quiet{place: newPlace(t), want: map[archive.UIDs][]byte{}}
+	q.o.Now = func() time.Time { return time.Now().Add(time.Duration(q.ahead.Load())) }
+	q.mem = memstore.New(memstore.Options{Now: func() time.Time { return q.o.Now().Add(-time.Duration(q.behind.Load())) }})
 	q.faults = faultstore.New(q.mem, nil)
 	q.o.Driver, q.o.ReconcileEvery, q.o.Settling = q.faults.Driver, time.Hour, o
-	q.o.Now = func() time.Time { return time.Now().Add(time.Duration(q.ahead.Load())) }
 	q.a = q.open()
 	return q
 }

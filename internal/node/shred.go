@@ -31,7 +31,7 @@ func (s Shredder) Shred(ctx context.Context, t archive.Tenant, target archive.Sh
 func (a *Archive) newShredder() *shred.Shredder {
 	n := a.n
 	return shred.New(shred.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Refs: a.ring, Keys: studyKeys{n.Bucket, a.Tenant},
-		Caches: caches{a}, Catchup: a.catchUpForShredding, Holds: a.Keep, Versions: n.keyVersions(), Lifetime: n.o.KeyBackups, Now: n.o.Now, Slog: a.slog})
+		Destroy: a.guard(a.controls).Destroy, Caches: caches{a}, Catchup: a.catchUpForShredding, Holds: a.Keep, Versions: n.keyVersions(), Lifetime: n.o.KeyBackups, Now: n.o.Now, Slog: a.slog})
 }
 
 // keyVersions is who knows which versions of KEKs are retired.

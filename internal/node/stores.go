@@ -62,7 +62,7 @@ func (n *Node) hotStore() (driver.Driver, error) {
 	}
 	d := n.o.Driver
 	if d == nil {
-		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{})
+		fs, err := filestore.New(filepath.Join(n.o.Data, "objects"), filestore.Options{Now: n.o.Now})
 		if err != nil {
 			return nil, fmt.Errorf("opening the object store: %w", err)
 		}

@@ -103,7 +103,7 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 	var before archive.TenantInfo
 	var s archive.TenantSettings
 	// Another node may be about to revoke the key.
-	err := ts.n.alone(ctx, "settings/"+string(t), func(ctx context.Context) (err error) {
+	err := ts.n.inTurn(ctx, "settings/"+string(t), func(ctx context.Context) (err error) {
 		if before, err = ts.Get(ctx, t); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 // have one. Catchup runs between the listing and the decision, so that facts that were
 // not indexed yet count. One that was in use until lately is left to whoever reads it for another grace period.
 func (r *Reconciler) Reap(ctx context.Context) (int, error) {
-	now, err := r.storeTime(ctx)
+	now, err := r.StoreTime(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -87,13 +87,13 @@ func (r *Reconciler) forget(ctx context.Context, doomed []archive.Doomed) error 
 	return nil
 }
 
-// storeTime asks the store what time it is, by writing something. What could
+// StoreTime asks the store what time it is, by writing something. What could
 // not be removed again, by whichever session, goes after the grace period.
-func (r *Reconciler) storeTime(ctx context.Context) (time.Time, error) {
+func (r *Reconciler) StoreTime(ctx context.Context) (time.Time, error) {
 	clocks := string(r.o.Tenant) + "/clock/"
 	// A name of its own each time: nothing is ever rewritten.
 	key := fmt.Sprintf("%s%s-%d", clocks, r.o.Log.Session(), r.clocks.Add(1))
-	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true})
+	attrs, err := r.o.Bucket.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true, Reserved: true})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
 	}

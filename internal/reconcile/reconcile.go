@@ -11,7 +11,7 @@
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
 // void stands in its place; voids are only written into sessions that ended
-// without saying so (a crash), by the first Catchup after it. From then on a
+// without saying so (a crash), by the first Catchup after it, and at numbers at which something was about to be destroyed ([Reconciler.Fence]). From then on a
 // checkpoint names the session's last number, and whatever is missing below it is a gap. What a
 // settled fact supersedes is explained, wherever in the log that fact is: its object may be gone.
 //
@@ -280,35 +280,11 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		if p.Has(place.N) {
 			continue
 		}
-		entry, err := ledger.ReadPlace(ctx, r.o.Bucket, r.o.Tenant, place, r.o.Keys.Secret, ledger.All)
-		if u, ok := keyless(err); ok {
-			closed, err := r.o.Index.Closed(ctx, r.o.Tenant, u.Fact.Key)
-			if err != nil {
-				return end, fmt.Errorf("asking whether a key was destroyed: %w", err)
-			}
-			if !closed {
-				// Its key was never written: nobody was told that it is stored. Or it was
-				// destroyed, by a fact that is still to be indexed: the next run knows.
-				done.Uncommitted++
-				continue
-			}
-			if pending = append(pending, shredded(place, r.o.Tenant, u)); len(pending) >= batch {
-				if err := flush(); err != nil {
-					return end, err
-				}
-			}
-			continue
-		}
-		if fault.Is(err, fault.NotFound) {
-			done.Uncommitted++ // it went meanwhile
-			continue
-		}
+		entry, counts, err := r.entry(ctx, place)
 		if err != nil {
-			return end, fmt.Errorf("reading fact %d: %w", place.N, err)
-		}
-		if ok, err := r.committed(ctx, &entry); err != nil {
 			return end, err
-		} else if !ok {
+		}
+		if !counts {
 			done.Uncommitted++
 			continue
 		}
@@ -329,6 +305,29 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		end.holes = holes
 	}
 	return end, nil
+}
+
+// entry reads what is at a place, and reports whether it counts: its key and its packs are there, or it is known that its key
+// was destroyed.
+func (r *Reconciler) entry(ctx context.Context, place ledger.Place) (_ archive.Entry, counts bool, err error) {
+	entry, err := ledger.ReadPlace(ctx, r.o.Bucket, r.o.Tenant, place, r.o.Keys.Secret, ledger.All)
+	if u, ok := keyless(err); ok {
+		// Where it is not closed, its key was never written: nobody was told that it is stored. Or it was
+		// destroyed, by a fact that is still to be indexed: the next run knows.
+		closed, err := r.o.Index.Closed(ctx, r.o.Tenant, u.Fact.Key)
+		if err != nil {
+			return entry, false, fmt.Errorf("asking whether a key was destroyed: %w", err)
+		}
+		return shredded(place, r.o.Tenant, u), closed, nil
+	}
+	if fault.Is(err, fault.NotFound) {
+		return entry, false, nil // it went meanwhile
+	}
+	if err != nil {
+		return entry, false, fmt.Errorf("reading fact %d: %w", place.N, err)
+	}
+	counts, err = r.committed(ctx, &entry)
+	return entry, counts, err
 }
 
 // keyless reports whether a fact could not be read for want of its key's object.
@@ -387,11 +386,7 @@ func (r *Reconciler) void(ctx context.Context, session string, holes []uint64, d
 		if err != nil {
 			return fmt.Errorf("voiding a number that was never used: %w", err)
 		}
-		entry, err := ledger.Read(ctx, r.o.Bucket, r.o.Tenant, session, n, r.o.Keys.Secret, ledger.Index)
-		if err != nil {
-			return fmt.Errorf("reading a void back: %w", err)
-		}
-		if _, err := r.o.Index.Apply(ctx, r.o.Tenant, entry); err != nil {
+		if err := r.one(ctx, session, n); err != nil {
 			return fmt.Errorf("indexing a void: %w", err)
 		}
 		done.Voided++

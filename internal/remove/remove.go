@@ -48,7 +48,12 @@ type Options struct {
 	// Hold is how long a deletion can be undone; 0: for ever. What is older may be about to be
 	// dropped with its bytes: who was told that it is back must not lose it to that.
 	Hold time.Duration
-	Now  func() time.Time // time.Now when nil
+	// Protect, if set, has what is about to be destroyed of a study, or with a zero reference of any, not be destroyed any more
+	// unless it may be: it is called when an undeletion is in the index, before that is acknowledged.
+	Protect func(ctx context.Context, study archive.Ref) error
+	// StoreTime asks the store for its time; nil: its clock is Now. A deletion can be undone while either clock says so.
+	StoreTime func(ctx context.Context) (time.Time, error)
+	Now       func() time.Time // time.Now when nil
 }
 
 // Remover hides and shows again. It is safe for concurrent use.
@@ -59,6 +64,9 @@ type Remover struct {
 	keep  Keeper
 	hold  time.Duration
 	now   func() time.Time
+
+	protect func(ctx context.Context, study archive.Ref) error
+	store   func(ctx context.Context) (time.Time, error)
 }
 
 // New returns a Remover.
@@ -66,7 +74,10 @@ func New(o Options) *Remover {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now}
+	if o.Protect == nil {
+		o.Protect = func(context.Context, archive.Ref) error { return nil }
+	}
+	return &Remover{o.Index, o.Log, o.Refs, o.Keep, o.Hold, o.Now, o.Protect, o.StoreTime}
 }
 
 // undoes reports whether a deletion of a study at a moment can be undone: not when it was too
@@ -74,6 +85,13 @@ func New(o Options) *Remover {
 func (r *Remover) undoes(ctx context.Context, t archive.Tenant, study archive.Ref, at time.Time) (bool, error) {
 	if r.hold <= 0 || !at.Before(r.now().Add(-r.hold)) {
 		return true, nil
+	}
+	if r.store != nil {
+		if now, err := r.store(ctx); err != nil {
+			return false, fmt.Errorf("asking the store how long ago something was deleted: %w", err)
+		} else if !at.Before(now.Add(-r.hold)) {
+			return true, nil
+		}
 	}
 	reason, err := r.kept(ctx, t, study)
 	return reason != "", err
@@ -131,7 +149,8 @@ func (r *Remover) DeleteIf(ctx context.Context, t archive.Tenant, scope archive.
 
 // Undelete shows again every deleted instance of the scope. It returns how many
 // blobs are shown, fault.NotFound when none was hidden, and fault.Conflict when
-// one was longer ago than a deletion can be undone: then nothing is shown.
+// one was longer ago than a deletion can be undone: then nothing is shown. What it counts as shown
+// is not dropped any more, whatever was under way.
 func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.UIDs) (int, error) {
 	deletions, err := r.index.Deletions(ctx, t, scope)
 	if err != nil {
@@ -150,7 +169,7 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 		if ok, err := r.undoes(ctx, t, r.refs.Ref(scope.Study), last); err != nil {
 			return 0, err
 		} else if !ok {
-			return 0, fault.New(fault.Conflict, "this was deleted longer ago than a deletion can be undone (delete-hold)")
+			return 0, errTooLate
 		}
 	}
 	for rest := deletions; len(rest) > 0; {
@@ -171,7 +190,34 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 		}
 		rest = rest[n:]
 	}
-	return len(deletions), nil
+	return r.returned(ctx, t, scope, deletions)
+}
+
+var errTooLate = fault.New(fault.Conflict, "this was deleted longer ago than a deletion can be undone (delete-hold)")
+
+// returned keeps what was shown again from being dropped, and counts what is there: some may have been dropped just before.
+func (r *Remover) returned(ctx context.Context, t archive.Tenant, scope archive.UIDs, deletions []archive.Deletion) (int, error) {
+	if err := r.protect(ctx, r.refs.Ref(scope.Study)); err != nil {
+		return 0, fmt.Errorf("undeleting: it is stated, but something may be about to be dropped all the same; undelete again: %w", err)
+	}
+	live, err := r.index.Blobs(ctx, t, scope)
+	if err != nil {
+		return 0, fmt.Errorf("looking up what is shown again: %w", err)
+	}
+	there := make(map[archive.BlobID]bool, len(live))
+	for _, b := range live {
+		there[b] = true
+	}
+	n := 0
+	for _, d := range deletions {
+		if there[d.Blob] {
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, errTooLate
+	}
+	return n, nil
 }
 
 // state makes the fact durable, then visible.

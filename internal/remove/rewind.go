@@ -117,7 +117,11 @@ func (r *Remover) rewindDeletions(ctx context.Context, h History, t archive.Tena
 		facts = append(facts, &archive.Fact{Kind: archive.FactUndeleted, Study: d.Study, Blobs: d.Blobs, Undoes: []archive.FactID{d.Fact}})
 	}
 	if !w.DryRun {
-		if err := r.stateAll(ctx, t, facts); err != nil {
+		err := r.stateAll(ctx, t, facts)
+		if err == nil && len(facts) > 0 {
+			err = r.protect(ctx, ref)
+		}
+		if err != nil {
 			return fmt.Errorf("bringing back what was deleted: %w", err)
 		}
 	}

@@ -37,11 +37,6 @@ func received(at, now time.Time) time.Time {
 	return archive.ReceiptDay(at)
 }
 
-// examined is the day of an examination; see [archive.Examined].
-func examined(stated string, by time.Time) (day time.Time, known bool) {
-	return archive.Examined(stated, by, by)
-}
-
 // exam is one of a patient's examinations, for what comes last.
 type exam struct {
 	day        time.Time
@@ -53,7 +48,7 @@ func evaluate(rules []Rule, s *archive.KeptStudy, others []archive.Exam, now tim
 	by := received(s.Received, now)
 	var later []exam
 	for _, o := range others {
-		day, _ := examined(o.StudyDate, received(o.Received, now))
+		day, _ := archive.Examined(o.StudyDate, received(o.Received, now), now)
 		later = append(later, exam{day, o.Modalities})
 	}
 	persons := s.Persons
@@ -62,7 +57,7 @@ func evaluate(rules []Rule, s *archive.KeptStudy, others []archive.Exam, now tim
 	}
 	for i := range persons {
 		for r := range rules {
-			if c := rules[r].apply(&persons[i], s.Modalities, later, by); c.Until.After(v.Until) {
+			if c := rules[r].apply(&persons[i], s.Modalities, later, by, now); c.Until.After(v.Until) {
 				v = c
 			}
 		}
@@ -76,11 +71,11 @@ func (r *Rule) about(modalities []string) bool {
 }
 
 // apply returns what the rule demands of a study; a zero verdict when it is about others.
-func (r *Rule) apply(p *archive.KeptPerson, modalities []string, others []exam, by time.Time) Verdict {
+func (r *Rule) apply(p *archive.KeptPerson, modalities []string, others []exam, by, now time.Time) Verdict {
 	if !r.about(modalities) {
 		return Verdict{}
 	}
-	day, known := examined(p.StudyDate, by)
+	day, known := archive.Examined(p.StudyDate, by, now)
 	birth, born := archive.Date(p.BirthDate)
 	if born && birth.After(day) { // one of the two is wrong: neither is believed
 		day, known, born = by, false, false

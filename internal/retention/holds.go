@@ -16,7 +16,8 @@ type HoldTarget struct {
 	PatientID, Issuer string
 }
 
-// Hold states a legal hold by a person. What is held need not be there yet.
+// Hold states a legal hold by a person. What is held need not be there yet. What is there when it returns is not destroyed
+// from then on, whatever was under way.
 func (k *Keeper) Hold(ctx context.Context, target HoldTarget, reason, by string) (archive.Held, error) {
 	h := &archive.Hold{Reason: strings.TrimSpace(reason), By: by}
 	switch {
@@ -36,7 +37,7 @@ func (k *Keeper) Hold(ctx context.Context, target HoldTarget, reason, by string)
 		return archive.Held{}, fault.New(fault.Forbidden, "a hold needs somebody who orders it")
 	}
 	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactHeld, Study: h.Study, Hold: h}
-	if err := k.state(ctx, f); err != nil {
+	if err := k.protect(ctx, f); err != nil {
 		return archive.Held{}, fmt.Errorf("stating a hold: %w", err)
 	}
 	return k.o.Index.HoldOf(ctx, k.o.Tenant, f.ID)

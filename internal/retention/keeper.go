@@ -15,8 +15,15 @@
 //
 // # Where it is asked
 //
-// Deletions over DICOMweb, shredding, rules that delete, and the purge of bytes ask a [Keeper] first. Between its answer and the deletion
-// a hold may be stated: what was deleted then can be brought back, since the purge asks again.
+// Deletions over DICOMweb, shredding, rules that delete, and the purge of bytes ask a [Keeper] first. Between its answer and a deletion
+// a hold may be stated: what was deleted then can be brought back, since the purge asks again. Purge and shredding, which
+// cannot be undone, and holds and rules are stated as package intent has it: who was told that a hold or a rule stands loses nothing to
+// what is destroyed afterwards.
+//
+// # Whose clock
+//
+// A period is over when it is by the clock of this node and by that of the store, so that neither lets go of anything when it is ahead
+// alone. Where the day of receipt counts, it is what the fact says.
 package retention
 
 import (
@@ -35,6 +42,8 @@ type Index interface {
 	Kept(ctx context.Context, t archive.Tenant, study archive.Ref) (archive.KeptStudy, bool, error)
 	// KeptAfter returns the studies whose references follow one, ascending, up to limit.
 	KeptAfter(ctx context.Context, t archive.Tenant, after archive.Ref, limit int) ([]archive.KeptStudy, error)
+	// StudiesOf returns the studies of a Patient ID and, unless it is empty, its issuer.
+	StudiesOf(ctx context.Context, t archive.Tenant, patientID, issuer string) ([]archive.Ref, error)
 	// Exams returns up to limit examinations of a patient, the newest first by their stated dates.
 	Exams(ctx context.Context, t archive.Tenant, patientID, issuer string, limit int) ([]archive.Exam, error)
 	// HeldBy returns the holds that stand on a study or one of the patients.
@@ -55,7 +64,7 @@ type Log interface {
 // Refs gives the keyed hash of a UID.
 type Refs interface{ Ref(uid string) archive.Ref }
 
-// Options are the parts of a Keeper. All are required, but Set and Whole.
+// Options are the parts of a Keeper. All are required, but for those that say otherwise.
 type Options struct {
 	Tenant archive.Tenant
 	Index  Index
@@ -63,6 +72,11 @@ type Options struct {
 	Refs   Refs
 	Set    string // for a tenant whose rules name none; empty is None
 	Now    func() time.Time
+	// StoreTime asks the store for its time; nil: its clock is Now.
+	StoreTime func(ctx context.Context) (time.Time, error)
+	// Protect, if set, has what is about to be destroyed of a study, or with a zero reference of any, not be destroyed any more
+	// unless it may be: it is called when a hold or rules are in the index, before that is acknowledged.
+	Protect func(ctx context.Context, study archive.Ref) error
 	// Whole reports whether the index has all of the log; nil: always. While it has not, the
 	// patient's later examinations may be missing, so nothing that has a period is free.
 	Whole func() bool
@@ -187,11 +201,28 @@ func (k *Keeper) Until(ctx context.Context, t archive.Tenant, study archive.Ref)
 	case len(c.Holds) > 0:
 		return Forever, "a legal hold stands on this; it can be deleted when two persons have released the hold (strata hold release)", nil
 	}
-	if free := c.Verdict.Free(); free.After(k.o.Now()) {
+	over, err := k.over(ctx, c.Verdict)
+	if err != nil {
+		return Forever, "", err
+	}
+	if free := c.Verdict.Free(); !over {
 		return free, fmt.Sprintf("this must be kept until %s (%s); it can be deleted from %s on",
 			c.Verdict.Until.Format(time.DateOnly), c.Verdict.Why, free.Format("2006-01-02 15:04Z")), nil
 	}
 	return time.Time{}, "", nil
+}
+
+// over reports whether what a verdict demands is over, by this node's clock and by the store's.
+func (k *Keeper) over(ctx context.Context, v Verdict) (bool, error) {
+	free := v.Free()
+	if free.IsZero() || free.After(k.o.Now()) || k.o.StoreTime == nil {
+		return !free.After(k.o.Now()), nil
+	}
+	now, err := k.o.StoreTime(ctx)
+	if err != nil {
+		return false, fmt.Errorf("asking the store whether a period is over: %w", err)
+	}
+	return !free.After(now), nil
 }
 
 // LockUntil returns until when the store should lock what it has of a study, where it can: until its period
@@ -207,10 +238,53 @@ func (k *Keeper) LockUntil(ctx context.Context, t archive.Tenant, study archive.
 	return c.Verdict.Free(), err
 }
 
+// Others returns the other studies of the patients of one, where the tenant's rules demand anything: how long they must be kept may depend on it.
+func (k *Keeper) Others(ctx context.Context, study archive.Ref) (others []archive.Ref, err error) {
+	p, err := k.Policy(ctx)
+	if err != nil || len(p.Set.Rules)+len(p.Rules) == 0 {
+		return nil, err
+	}
+	s, ok, err := k.o.Index.Kept(ctx, k.o.Tenant, study)
+	if err != nil || !ok {
+		return nil, err
+	}
+	seen := map[archive.Ref]bool{study: true}
+	asked := map[archive.KeptPerson]bool{}
+	for _, person := range s.Persons {
+		who := archive.KeptPerson{PatientID: person.PatientID, Issuer: person.Issuer}
+		if who.PatientID == "" || asked[who] {
+			continue
+		}
+		asked[who] = true
+		refs, err := k.o.Index.StudiesOf(ctx, k.o.Tenant, who.PatientID, who.Issuer)
+		if err != nil {
+			return nil, fmt.Errorf("looking up the studies of a patient: %w", err)
+		}
+		for _, ref := range refs {
+			if !seen[ref] {
+				seen[ref] = true
+				others = append(others, ref)
+			}
+		}
+	}
+	return others, nil
+}
+
 // Held returns why a study must not be destroyed, as a sentence for the user, and "" where it may.
 func (k *Keeper) Held(ctx context.Context, t archive.Tenant, study archive.Ref) (string, error) {
 	_, reason, err := k.Until(ctx, t, study)
 	return reason, err
+}
+
+// protect makes a fact durable, then known, and then keeps what it protects, a study or perhaps any, from being destroyed.
+func (k *Keeper) protect(ctx context.Context, f *archive.Fact) error {
+	err := k.state(ctx, f)
+	if err == nil && k.o.Protect != nil {
+		if err = k.o.Protect(ctx, f.Study); err != nil {
+			err = fmt.Errorf("it is stated, but something may be about to be destroyed all the same; state it again: %w", err)
+		}
+	}
+	return err
 }
 
 // state makes a fact durable, then known.
@@ -236,7 +310,7 @@ func (k *Keeper) SetRules(ctx context.Context, document []byte, by string) (Poli
 		return Policy{}, fmt.Errorf("reading the rules of retention: %w", err)
 	}
 	f := &archive.Fact{ID: k.o.Log.NewFactIDAfter(before), Kind: archive.FactRule, Rules: &archive.RuleSet{Name: archive.RulesRetention, Document: document, By: by}}
-	if err := k.state(ctx, f); err != nil {
+	if err := k.protect(ctx, f); err != nil {
 		return Policy{}, fmt.Errorf("stating the rules of retention: %w", err)
 	}
 	return k.Policy(ctx)

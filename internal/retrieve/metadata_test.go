@@ -169,7 +169,7 @@ func TestDamagedMetadata(t *testing.T) {
 func TestConversions(t *testing.T) {
 	targets := []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian, dicom.ExplicitVRBigEndian, dicom.DeflatedExplicitVRLittleEndian}
 	for _, f := range testdata.Files(t) {
-		if !f.Storable() || f.Size > 1<<20 || testing.Short() && f.Size > 100<<10 || !dicom.Uncompressed(f.Syntax) {
+		if !f.Storable() || f.Size > 1<<20 || testing.Short() && f.Size > 20<<10 || !dicom.Uncompressed(f.Syntax) {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {

@@ -71,7 +71,7 @@ func TestFindNothing(t *testing.T) {
 // frames and bulk values with what the file itself has.
 func TestRealFiles(t *testing.T) {
 	for _, f := range testdata.Files(t) {
-		if !f.Storable() {
+		if !f.Storable() || testing.Short() && f.Size > 20<<10 {
 			continue
 		}
 		t.Run(f.Name, func(t *testing.T) {

@@ -31,8 +31,15 @@
 // A deletion can be undone within the hold window. Until then deleted blobs are
 // carried along; later they are dropped: the fact names them as such, and their
 // bytes go with the objects that held them, but for packs that must not be read and
-// what a store keeps of deleted objects by rules of its own. A study of which
-// nothing is left becomes a settled fact without instances. Its keys stay, because
+// what a store keeps of deleted objects by rules of its own.
+//
+// Nothing is dropped on the word of one clock. The window has ended when it has by this node's clock and by the
+// store's, counted from the deletion's time and from when the store has had it: so a node
+// that is ahead ends no window, nor does a deletion that was stated by one that was behind. On a disk of the node's own the two
+// clocks are one. And nothing is dropped by an index that is behind the log ([Options.Fresh]), or while somebody
+// protects the study: such facts are stated as package intent has it.
+//
+// A study of which nothing is left becomes a settled fact without instances. Its keys stay, because
 // what comes of the study later is sealed under them; to destroy them is package shred's.
 package settle
 
@@ -62,6 +69,8 @@ type Index interface {
 	StudyInstances(ctx context.Context, t archive.Tenant, study archive.Ref, yield func(*archive.InstanceRow, archive.State) bool) error
 	// Deletions returns every deleted blob below sel, with the deletions that hold it.
 	Deletions(ctx context.Context, t archive.Tenant, sel archive.UIDs) ([]archive.Deletion, error)
+	// DeletedAt returns where deletions are in the log, of those that it knows of.
+	DeletedAt(ctx context.Context, t archive.Tenant, facts ...archive.FactID) (map[archive.FactID]archive.LogPlace, error)
 	// Apply indexes facts and returns after the commit, one Applied an entry.
 	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 
@@ -107,6 +116,12 @@ type Options struct {
 	// Tiers is nil where there is the hot tier alone, which is Bucket.
 	Tiers      Tiers
 	Thumbnails Thumbnails // nil where none are kept
+	// Destroy states a fact that drops something, as package intent has it, if check agrees. It is needed where anything is deleted.
+	Destroy func(ctx context.Context, study archive.Ref, f *archive.Fact, check func(context.Context) error) error
+	// StoreTime asks the hot tier's store for its time; nil: its clock is Now.
+	StoreTime func(ctx context.Context) (time.Time, error)
+	// Fresh, if set, brings the index up to the log before anything is dropped.
+	Fresh func(ctx context.Context) error
 	// Held, if set, reports whether anything, a legal hold or a period, forbids to let go of anything of the study.
 	Held func(ctx context.Context, study archive.Ref) (bool, error)
 	// Pace, if set, waits until n more bytes may be copied.
@@ -176,7 +191,7 @@ type Result struct {
 	Instances     int   // that the study has now, hidden versions and deleted ones included
 	Dropped       int   // deleted instances that are gone for good
 	DroppedBytes  int64 // of them, sealed
-	// Next is when more can be dropped: deletions can be undone until then. Zero: nothing is deleted.
+	// Next is when more may be dropped: deletions can be undone until then, or the study must be kept now. Zero: nothing is deleted.
 	Next time.Time
 }
 

@@ -222,33 +222,47 @@ func merge(all []archive.LogRange) []archive.LogRange {
 	return out
 }
 
-// state writes the fact and indexes it, if what it was made of still holds.
+// state writes the fact and indexes it, if what it was made of still holds. One that drops something is stated by way of an intent,
+// so that who protects the study at this moment is not too late.
 func (s *Settler) state(ctx context.Context, v *view, f *archive.Fact, began time.Time, kept int) error {
 	now := s.o.Now()
 	deadline := now.Add(s.o.ReadGrace / 2)
 	if !began.IsZero() {
 		deadline = earlier(deadline, began.Add(s.o.Grace/2))
 	}
-	err := s.holds(ctx, v)
-	if err == nil {
-		f.ID, err = s.factID(v)
-	}
-	left := deadline.Sub(s.o.Now())
-	if err == nil && left <= 0 {
-		err = errSlow
-	}
-	if err != nil {
-		s.discard(ctx, f.Packs[kept:])
+	unstated := true
+	check := func(ctx context.Context) error {
+		err := s.holds(ctx, v)
+		if err == nil {
+			f.ID, err = s.factID(v)
+		}
+		if err == nil && !s.o.Now().Before(deadline) {
+			err = errSlow
+		}
+		unstated = err != nil
 		return err
 	}
-	inTime, cancel := context.WithTimeout(ctx, left)
+	inTime, cancel := context.WithTimeout(ctx, deadline.Sub(now))
 	defer cancel()
-	// From here on the packs stay: the fact may have been written, whatever the error says.
-	e, err := s.o.Log.Append(inTime, f, nil)
+	var err error
+	if len(v.dropped) > 0 {
+		err = s.o.Destroy(inTime, v.study, f, check)
+	} else if err = check(inTime); err == nil {
+		err = s.append(inTime, f)
+	}
+	if unstated { // else the packs stay: the fact may have been written, whatever the error says
+		s.discard(ctx, f.Packs[kept:])
+	}
+	return err
+}
+
+// append writes the fact and indexes it.
+func (s *Settler) append(ctx context.Context, f *archive.Fact) error {
+	e, err := s.o.Log.Append(ctx, f, nil)
 	if err != nil {
 		return err
 	}
-	applied, err := s.o.Index.Apply(ctx, s.o.Tenant, e)
+	applied, err := s.o.Index.Apply(context.WithoutCancel(ctx), s.o.Tenant, e)
 	if err == nil && len(applied) == 1 {
 		err = applied[0].Err
 	}

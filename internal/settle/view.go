@@ -12,10 +12,6 @@ import (
 	"github.com/strata-pacs/strata/internal/ledger"
 )
 
-// margin is added to the hold window before anything is dropped, but at most as much again: an
-// undeletion in its last moment must be in the index by then, whatever the clocks of other nodes say.
-const margin = time.Hour
-
 // view is what the index knows of what a key seals of a study: a settled fact is about one key.
 type view struct {
 	study archive.Ref
@@ -152,57 +148,6 @@ func (v *view) add(r *archive.InstanceRow) {
 	v.instances = append(v.instances, in)
 	v.texts = append(v.texts, text{r.ChunkID, r.JSON})
 	v.series = append(v.series, series)
-}
-
-// drop takes out the deleted blobs that nobody can bring back any more.
-func (s *Settler) drop(ctx context.Context, v *view, deleted []bool) error {
-	since, deletions, err := s.deletions(ctx, v.uid)
-	if err != nil {
-		return err
-	}
-	held := false
-	if s.o.Held != nil {
-		if held, err = s.o.Held(ctx, v.study); err != nil {
-			return fmt.Errorf("asking whether a study is held: %w", err)
-		}
-	}
-	now, n := s.o.Now(), 0
-	for i := range v.instances {
-		in := v.instances[i]
-		if at, ok := since[in.Blob]; ok && deleted[i] {
-			until := at.Add(s.o.Hold + min(margin, s.o.Hold))
-			if !held && !now.Before(until) {
-				v.dropped = append(v.dropped, in)
-				v.deleted = append(v.deleted, deletions[in.Blob])
-				continue
-			}
-			if !held && (v.next.IsZero() || until.Before(v.next)) {
-				v.next = until
-			}
-		}
-		v.instances[n], v.texts[n], v.series[n] = in, v.texts[i], v.series[i]
-		n++
-	}
-	v.instances, v.texts, v.series = v.instances[:n], v.texts[:n], v.series[:n]
-	return nil
-}
-
-// deletions returns of each deleted blob of a study when the last of the deletions that hold it was stated.
-func (s *Settler) deletions(ctx context.Context, uid string) (map[archive.BlobID]time.Time, map[archive.BlobID]archive.Deletion, error) {
-	list, err := s.o.Index.Deletions(ctx, s.o.Tenant, archive.UIDs{Study: uid})
-	if err != nil {
-		return nil, nil, fmt.Errorf("asking what is deleted of a study: %w", err)
-	}
-	since, by := map[archive.BlobID]time.Time{}, map[archive.BlobID]archive.Deletion{}
-	for _, d := range list {
-		for _, f := range d.By {
-			if at := f.Time(); at.After(since[d.Blob]) {
-				since[d.Blob] = at
-			}
-		}
-		by[d.Blob] = d
-	}
-	return since, by, nil
 }
 
 // holds reports, by errChanged, whether what was seen still holds: no entry was

@@ -5,7 +5,8 @@
 // # The order
 //
 //  1. A key-closed fact names the keys, durably, in the tenant's log. From here
-//     what they sealed counts as never stored, whatever becomes of the rest.
+//     what they sealed counts as never stored, whatever becomes of the rest. It is stated as package intent has it: no hold
+//     is acknowledged of what is destroyed afterwards.
 //  2. The fact is applied to the index: every row of the study goes, its words
 //     leave the vocabulary, and the keys are remembered as closed for ever.
 //  3. Every version of every copy of the keys is destroyed: first the key object,
@@ -46,7 +47,6 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/pack"
 )
 
 // Index is what shredding needs of the index.
@@ -63,14 +63,10 @@ type Index interface {
 	UnpurgedKeys(ctx context.Context, t archive.Tenant, limit int) ([]archive.ClosedKey, error)
 	// SetPurged notes that every copy of the keys was destroyed.
 	SetPurged(ctx context.Context, t archive.Tenant, ids ...archive.KeyID) error
-	Apply(ctx context.Context, t archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error)
 }
 
-// Log is what shredding needs of the tenant's log.
-type Log interface {
-	NewFactID() archive.FactID
-	Append(ctx context.Context, f *archive.Fact, body *pack.Body) (archive.Entry, error)
-}
+// Log names facts.
+type Log interface{ NewFactID() archive.FactID }
 
 // Refs gives the keyed hash of a UID.
 type Refs interface{ Ref(uid string) archive.Ref }
@@ -113,6 +109,8 @@ type Options struct {
 	Refs   Refs
 	Keys   Keys
 	Caches Caches
+	// Destroy states a fact that destroys keys of a study, as package intent has it, if check agrees.
+	Destroy func(ctx context.Context, study archive.Ref, f *archive.Fact, check func(context.Context) error) error
 	// Catchup indexes what is in the log and not in the index, so that it is shredded too.
 	Catchup func(context.Context) error
 	// Holds is nil where nothing has to be kept.
@@ -140,7 +138,7 @@ func New(o Options) *Shredder {
 // that can be reached is destroyed. Shredding again goes on where an earlier attempt
 // ended, and answers how far it is. fault.NotFound when there is no such study or
 // patient and never was one shredded; fault.Conflict, with the reason, for what has
-// to be kept: then nothing is shredded.
+// to be kept: then nothing is shredded, but for other studies of a patient where the reason came up at this moment.
 func (s *Shredder) Shred(ctx context.Context, target archive.ShredTarget) (archive.ShredStatus, error) {
 	if (target.Study == "") == (target.PatientID == "") {
 		return archive.ShredStatus{}, fault.New(fault.Invalid, "name either a study or a patient to shred")
@@ -182,19 +180,27 @@ func (s *Shredder) studies(ctx context.Context, target archive.ShredTarget) (ref
 	} else if refs, err = s.o.Index.StudiesOf(ctx, s.o.Tenant, target.PatientID, target.Issuer); err != nil {
 		return nil, fmt.Errorf("looking up the studies of a patient: %w", err)
 	}
-	if s.o.Holds == nil {
-		return refs, nil
-	}
 	for _, ref := range refs {
-		reason, err := s.o.Holds.Held(ctx, s.o.Tenant, ref)
-		if err != nil {
-			return nil, fmt.Errorf("asking whether a study has to be kept: %w", err)
-		}
-		if reason != "" {
-			return nil, fault.New(fault.Conflict, "%s", reason)
+		if err := s.free(ctx, ref); err != nil {
+			return nil, err
 		}
 	}
 	return refs, nil
+}
+
+// free returns fault.Conflict, with the reason, for a study that has to be kept.
+func (s *Shredder) free(ctx context.Context, ref archive.Ref) error {
+	if s.o.Holds == nil {
+		return nil
+	}
+	reason, err := s.o.Holds.Held(ctx, s.o.Tenant, ref)
+	if err != nil {
+		return fmt.Errorf("asking whether a study has to be kept: %w", err)
+	}
+	if reason != "" {
+		return fault.New(fault.Conflict, "%s", reason)
+	}
+	return nil
 }
 
 // close states that the study's keys are destroyed, and has the index forget what they sealed.
@@ -209,14 +215,7 @@ func (s *Shredder) close(ctx context.Context, ref archive.Ref) error {
 		f.Closing.Patient = s.o.Refs.Ref(archive.PatientRef(sealed.PatientID))
 		f.Closing.Issued = s.o.Refs.Ref(archive.IssuedRef(sealed.PatientID, sealed.Issuer))
 	}
-	entry, err := s.o.Log.Append(ctx, f, nil)
-	if err != nil {
-		return err
-	}
-	applied, err := s.o.Index.Apply(context.WithoutCancel(ctx), s.o.Tenant, entry)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
-	}
+	err = s.o.Destroy(ctx, ref, f, func(ctx context.Context) error { return s.free(ctx, ref) })
 	s.o.Caches.Forget(f.Closed...)
 	return err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/pack"
 )
 
 // world is a log, an index of what it says, and the keys that are there. Package node tests the real ones.
@@ -77,16 +76,21 @@ func (w *world) SetPurged(_ context.Context, _ archive.Tenant, ids ...archive.Ke
 	return nil
 }
 
-func (w *world) Apply(_ context.Context, _ archive.Tenant, entries ...archive.Entry) ([]archive.Applied, error) {
-	if err := w.step("indexed"); err != nil {
-		return nil, err
+func (w *world) state(ctx context.Context, _ archive.Ref, f *archive.Fact, check func(context.Context) error) error {
+	if err := check(ctx); err != nil {
+		return err
 	}
-	f := entries[0].Fact
+	if err := w.step("stated"); err != nil {
+		return err
+	}
+	if err := w.step("indexed"); err != nil {
+		return err
+	}
 	delete(w.sealed, f.Study)
 	for _, id := range f.Closed {
 		w.closed = append(w.closed, archive.ClosedKey{ID: id, Sequence: int64(len(w.closed) + 1), Study: f.Study, Fact: f.ID, Until: f.Until, Closing: f.Closing})
 	}
-	return make([]archive.Applied, 1), nil
+	return nil
 }
 
 func (w *world) NewFactID() (f archive.FactID) {
@@ -96,10 +100,6 @@ func (w *world) NewFactID() (f archive.FactID) {
 	}
 	f[15] = byte(len(w.steps))
 	return f
-}
-
-func (w *world) Append(_ context.Context, f *archive.Fact, _ *pack.Body) (archive.Entry, error) {
-	return archive.Entry{Fact: f}, w.step("stated")
 }
 
 func (w *world) Destroy(_ context.Context, id archive.KeyID) error {
@@ -120,7 +120,7 @@ func newWorld() (*world, *Shredder) {
 		w.Ref("1.1"): {Keys: []archive.KeyID{{1}, {2}}, Instances: 7, PatientID: "P"},
 		w.Ref("1.2"): {Keys: []archive.KeyID{{3}}, Instances: 2},
 	}
-	return w, New(Options{Tenant: "a", Index: w, Log: w, Refs: w, Keys: w, Caches: w, Catchup: func(context.Context) error { return w.step("caught up") },
+	return w, New(Options{Tenant: "a", Index: w, Log: w, Refs: w, Keys: w, Caches: w, Destroy: w.state, Catchup: func(context.Context) error { return w.step("caught up") },
 		Lifetime: 30 * 24 * time.Hour, Now: func() time.Time { return w.now }})
 }
 
@@ -193,5 +193,27 @@ func TestLook(t *testing.T) {
 	cancel()
 	if _, err := s.Look(ctx); err == nil {
 		t.Error("it goes on although it is not wanted any more")
+	}
+}
+
+// held is a study that is held from a moment on.
+type held struct{ asked, from int }
+
+func (h *held) Held(context.Context, archive.Tenant, archive.Ref) (string, error) {
+	if h.asked++; h.asked > h.from {
+		return "a legal hold stands on this", nil
+	}
+	return "", nil
+}
+
+// TestHeldMeanwhile: what is held when the fact is about to be stated is not shredded, although it was not held before.
+func TestHeldMeanwhile(t *testing.T) {
+	for from, want := range []int{3, 3, 1} { // keys that are left
+		w, s := newWorld()
+		s.o.Holds = &held{from: from}
+		_, err := s.Shred(t.Context(), archive.ShredTarget{Study: "1.1"})
+		if fault.Is(err, fault.Conflict) != (want == 3) || len(w.keys) != want {
+			t.Errorf("held after it was asked %d times: %d keys are left, %v", from, len(w.keys), err)
+		}
 	}
 }

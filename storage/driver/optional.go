@@ -59,6 +59,8 @@ type Locker interface {
 	// how long the object is kept already: then there is nothing to do. Where the store was not told to lock objects it
 	// does nothing. It fails with fault.NotFound, and with fault.Invalid where the store cannot lock.
 	Lock(ctx context.Context, key string, until time.Time) error
+	// Locks reports whether the store was told to lock objects.
+	Locks() bool
 }
 
 // Repeater is optional: a driver that keeps the pieces of an object until the

@@ -307,3 +307,5 @@ type locker struct {
 func (l locker) Lock(ctx context.Context, key string, until time.Time) error {
 	return l.f.do(l.f.now(), Lock, key, func() error { return l.l.Lock(ctx, key, until) })
 }
+
+func (l locker) Locks() bool { return l.l.Locks() }

@@ -184,6 +184,8 @@ func (l locker) Lock(ctx context.Context, key string, until time.Time) error {
 	return l.s.again(ctx, func(ctx context.Context) error { return l.s.can.Locker.Lock(ctx, key, until) })
 }
 
+func (l locker) Locks() bool { return l.s.can.Locker.Locks() }
+
 type thawer struct{ s *store }
 
 func (t thawer) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {

@@ -234,6 +234,9 @@ func (s *Store) Lock(ctx context.Context, key string, until time.Time) error {
 	return err
 }
 
+// Locks implements driver.Locker.
+func (s *Store) Locks() bool { return s.at.Lock != "" }
+
 const lockCompliance = "COMPLIANCE"
 
 // Thaw implements driver.Thawer. The speeds are "Expedited", "Standard" and "Bulk". One that

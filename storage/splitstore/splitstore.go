@@ -25,7 +25,7 @@ type Options struct {
 func New(o Options) driver.Driver {
 	s := &store{o}
 	picked, other := driver.OptionalOf(o.Picked), driver.OptionalOf(o.Other)
-	optional := driver.Optional{Classer: other.Classer, Thawer: other.Thawer}
+	optional := driver.Optional{Classer: other.Classer, Thawer: other.Thawer, Locker: other.Locker}
 	if picked.Purger != nil || other.Purger != nil {
 		optional.Purger = purger{s, picked.Purger, other.Purger}
 	}

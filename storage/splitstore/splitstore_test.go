@@ -1,10 +1,12 @@
 package splitstore_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -26,6 +28,28 @@ func TestDriver(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{New: func(*testing.T) driver.Driver {
 		return splitstore.New(splitstore.Options{Picked: memstore.New(memstore.Options{}), Other: memstore.New(memstore.Options{}), Pick: odd})
 	}})
+}
+
+// locker is a store that remembers what it locked.
+type locker struct {
+	*memstore.Store
+	locked []string
+}
+
+func (l *locker) Locks() bool { return true }
+
+func (l *locker) Lock(_ context.Context, key string, _ time.Time) error {
+	l.locked = append(l.locked, key)
+	return nil
+}
+
+// TestLocks: what is not picked is locked by the store it lies in.
+func TestLocks(t *testing.T) {
+	rest := &locker{Store: memstore.New(memstore.Options{})}
+	b := storage.New(splitstore.New(splitstore.Options{Picked: memstore.New(memstore.Options{}), Other: rest, Pick: odd}))
+	if err := b.Lock(t.Context(), "bb", time.Now()); err != nil || !b.Locks() || !slices.Equal(rest.locked, []string{"bb"}) {
+		t.Errorf("locked %v, %v", rest.locked, err)
+	}
 }
 
 func TestObjectsLieWhereTheyBelong(t *testing.T) {

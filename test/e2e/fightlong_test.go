@@ -163,7 +163,7 @@ func (f *fight) keepLogs(t *testing.T) {
 	if to == "" {
 		return
 	}
-	if err := os.CopyFS(filepath.Join(to, fmt.Sprint(f.seed)), os.DirFS(filepath.Join(f.Dir, "log"))); err != nil {
+	if err := os.CopyFS(filepath.Join(to, fmt.Sprintf("%d-%d", f.seed, time.Now().Unix())), os.DirFS(filepath.Join(f.Dir, "log"))); err != nil {
 		t.Log(err)
 	}
 }

@@ -38,6 +38,9 @@ const (
 // the test set and compares with what dcmtk makes of them, by structural
 // similarity (Wang et al. 2004).
 func TestLikeDCMTK(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short leaves out every file against another tool")
+	}
 	if _, err := exec.LookPath("dcmj2pnm"); err != nil {
 		t.Skip("dcmj2pnm is not here: install dcmtk to compare with a second opinion")
 	}
