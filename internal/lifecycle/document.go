@@ -73,6 +73,7 @@ func (k *Keeper) current(ctx context.Context) (d Document, stated archive.FactID
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if stated == k.stated {
+		k.o.Record.saw(k.document.Paused)
 		return k.document, stated, nil
 	}
 	if stated != (archive.FactID{}) {
@@ -84,6 +85,7 @@ func (k *Keeper) current(ctx context.Context) (d Document, stated archive.FactID
 		}
 	}
 	k.stated, k.document = stated, d
+	k.o.Record.saw(d.Paused)
 	return d, stated, nil
 }
 
@@ -139,6 +141,9 @@ func (k *Keeper) change(ctx context.Context, all bool, by string, edit func(d *D
 	applied, err := k.o.Index.Apply(context.WithoutCancel(ctx), k.o.Tenant, entry)
 	if err == nil && len(applied) > 0 {
 		err = applied[0].Err
+	}
+	if err == nil {
+		k.o.Record.saw(d.Paused)
 	}
 	return err
 }

@@ -19,6 +19,8 @@ type Record struct {
 	last    archive.LifecycleFailure // of a study, or of a sweep
 	round   archive.LifecycleRound
 	stuck   bool // the last sweep met what cannot be removed
+	known   bool // whether it is paused
+	paused  bool
 }
 
 // failure is what is known of a study that failed.
@@ -62,6 +64,20 @@ func (r *Record) swept(now time.Time, err error) (tell bool) {
 		r.last = archive.LifecycleFailure{At: now, Why: fault.Message(err)}
 	}
 	return tell
+}
+
+// saw notes whether an operator wants nothing done.
+func (r *Record) saw(paused bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known, r.paused = true, paused
+}
+
+// Paused reports whether the lifecycle was paused when this node looked last, and whether it ever did.
+func (r *Record) Paused() (paused, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.paused, r.known
 }
 
 // ended notes how a round ended.

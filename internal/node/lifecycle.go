@@ -102,6 +102,20 @@ func (l *lifecycled) record(t archive.Tenant) *lifecycle.Record {
 	return l.records[t]
 }
 
+// LifecyclesPaused tells of each tenant of which this node has read whether its lifecycle is paused.
+func (n *Node) LifecyclesPaused() map[archive.Tenant]bool {
+	l := n.lifecycle
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[archive.Tenant]bool{}
+	for t, r := range l.records {
+		if paused, known := r.Paused(); known {
+			out[t] = paused
+		}
+	}
+	return out
+}
+
 // disk tells the room of the hot tier, where that is a disk of this machine.
 func (n *Node) disk() (free, capacity int64, err error) {
 	if n.o.Remote != nil {

@@ -17,6 +17,7 @@
 //	  - name: old studies
 //	    when:
 //	      age: { over: 90d }
+//	      accessed: { over: 30d } # else it would go to and fro
 //	      not: { modality: [MG] }
 //	    action: move
 //	    to: cold
