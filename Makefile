@@ -57,8 +57,8 @@ test-servers:
 	$(GO) test -vet=off -timeout 30m ./test/...
 
 test-packages:
-	nice $(GO) test -vet=off -timeout 30m $(PACKAGES)
-	CGO_ENABLED=1 nice $(GO) test -vet=off -race -short -timeout 30m $(PACKAGES)
+	nice $(GO) test -vet=off -p 3 -timeout 30m $(PACKAGES)
+	CGO_ENABLED=1 nice $(GO) test -vet=off -p 3 -race -short -timeout 30m $(PACKAGES)
 
 lint: $(CACHE)/staticcheck-$(STATICCHECK) $(CACHE)/govulncheck-$(GOVULNCHECK)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

@@ -458,7 +458,7 @@ type ClientInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -469,7 +469,7 @@ type ClientInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -487,6 +487,9 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -497,6 +500,9 @@ type ClientInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1485,7 +1491,7 @@ func (c *Client) TagStudy(ctx context.Context, tenant TenantPath, body TagStudyJ
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1506,7 +1512,7 @@ func (c *Client) PrefetchWithBody(ctx context.Context, tenant TenantPath, conten
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1544,6 +1550,9 @@ func (c *Client) ListRestores(ctx context.Context, tenant TenantPath, params *Li
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1564,6 +1573,9 @@ func (c *Client) StartRestoreWithBody(ctx context.Context, tenant TenantPath, co
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4593,7 +4605,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4604,7 +4616,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-	// can be read already stays where it is: it is not moved into a cache.
+	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4624,6 +4636,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4634,6 +4649,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 	// begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+	// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+	// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+	// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7838,7 +7856,7 @@ func (c *ClientWithResponses) TagStudyWithResponse(ctx context.Context, tenant T
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7855,7 +7873,7 @@ func (c *ClientWithResponses) PrefetchWithBodyWithResponse(ctx context.Context, 
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
 // bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
-// can be read already stays where it is: it is not moved into a cache.
+// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7887,6 +7905,9 @@ func (c *ClientWithResponses) ListRestoresWithResponse(ctx context.Context, tena
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7903,6 +7924,9 @@ func (c *ClientWithResponses) StartRestoreWithBodyWithResponse(ctx context.Conte
 //
 // Whoever asks for a study that is being restored joins that restore. A more urgent request makes more urgent what has not
 // begun. Asking for what was restored makes its copies stay longer. Nothing is uploaded: a copy goes by itself when its time is over.
+// What was moved to an archive not long ago, and of which the copy that it was moved from is there still, is not restored: that copy stays instead.
+// As many studies of the tenant are restored at once as the setting restore-open says: a request that needs more is 429 with
+// Retry-After, and nothing of it is begun. So is one that more than 64 requests for several studies or 16 webhooks would share.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -63,6 +63,11 @@ func TestRestores(t *testing.T) {
 	if r := h.do("POST", "/tenants/alpha/prefetch", `{"appointments":[{"patientId":"P9","at":"2026-07-02T08:00:00Z"}]}`); r.StatusCode != 200 {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
+	h.memory.Do(func() { h.memory.Fail = fault.New(fault.TooMany, "as many as there may be") })
+	if r := h.do("POST", root, `{"studies":["1.2.3"]}`); r.StatusCode != 429 || r.Header.Get("Retry-After") == "" || !strings.Contains(r.body, "too-many-requests") {
+		t.Errorf("%d %v %s", r.StatusCode, r.Header, r.body)
+	}
+	h.memory.Do(func() { h.memory.Fail = nil })
 	for _, bad := range []string{`{"studies":[]}`, `{"studies":["patient"]}`, `{"studies":["1.2"],"priority":"now"}`, `{"patientId":"P","series":"1.2"}`, `{"days":0}`, `{"name":"x"}`} {
 		if r := h.do("POST", root, bad); r.StatusCode != 400 || strings.Contains(r.body, "patient\"") {
 			t.Errorf("%s: %d %s", bad, r.StatusCode, r.body)

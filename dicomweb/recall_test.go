@@ -23,6 +23,7 @@ type vault struct {
 
 	mu       sync.Mutex
 	asked    []archive.UIDs
+	refusal  error // of recalls
 	status   archive.RestoreStatus
 	finished chan struct{}
 }
@@ -35,7 +36,7 @@ func (v *vault) Recall(_ context.Context, _ archive.Tenant, sel archive.UIDs) (a
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked = append(v.asked, sel)
-	return v.status, nil
+	return v.status, v.refusal
 }
 
 func (v *vault) Wait(ctx context.Context, _ archive.Tenant, _ string) (archive.RestoreStatus, error) {
@@ -253,6 +254,24 @@ func TestUnreachableTier(t *testing.T) {
 	v.rows.Row(nativeUIDs).Tier = archive.Unavailable
 	if w := send(s, "GET", nearInstance); w.Code != 503 || v.recalls() != 0 || !strings.Contains(w.Body.String(), "operator") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// full is the refusal of one restore too many.
+type full struct{ error }
+
+func (f full) Unwrap() error           { return f.error }
+func (full) RetryAfter() time.Duration { return time.Minute }
+
+// TestTooManyRestores: a viewer is told that it asks for too much, and when to come back.
+func TestTooManyRestores(t *testing.T) {
+	v, s, _ := newVault(t)
+	v.refusal = full{fault.New(fault.TooMany, "as many as there may be")}
+	for _, prefer := range []string{"", "respond-async", "wait=5"} {
+		w := send(s, "GET", nearInstance, "Prefer", prefer)
+		if w.Code != 429 || w.Header().Get("Retry-After") != "60" || !strings.Contains(w.Body.String(), "as many as there may be") || w.Header().Get("Preference-Applied") != "" {
+			t.Errorf("%q: %d %v %s", prefer, w.Code, w.Header(), w.Body)
+		}
 	}
 }
 

@@ -216,6 +216,25 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) (Pag
 	return p, nil
 }
 
+// Folders returns up to limit names of the folders directly below folder, which ends in '/', that
+// come after the one named after, and whether there are more; see [driver.Folders]. Where the store
+// cannot tell them it takes one request for each.
+func (b *Bucket) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	if err := errors.Join(checkPrefix(folder), checkPrefix(after)); err != nil {
+		return nil, false, err
+	}
+	limit = min(max(limit, 1), MaxPage)
+	if b.can.Folders != nil {
+		names, more, err = b.can.Folders.Folders(ctx, folder, after, limit)
+	} else {
+		names, more, err = driver.ListFolders(ctx, b.d, folder, after, limit)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("listing folders: %w", err)
+	}
+	return names, more, nil
+}
+
 // All yields every object with the prefix that sorts after `after`, ascending,
 // a page at a time. An error is yielded once, last.
 func (b *Bucket) All(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {

@@ -250,6 +250,8 @@ func (d tiered) Thaw(_ context.Context, key string, _ driver.ThawOptions) error 
 	return nil
 }
 
+func (d tiered) Locks() bool { return true }
+
 func (d tiered) Lock(_ context.Context, key string, until time.Time) error {
 	if d.class[key] == "" {
 		return fault.New(fault.NotFound, "there is no such object")

@@ -11,10 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
@@ -157,8 +155,12 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 		return nil, nil, fmt.Errorf("loading the defaults: %w", err)
 	}
 	if path != "" {
-		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
-			return nil, nil, fault.Wrap(fault.Invalid, err, "cannot read the configuration file %s", path)
+		written, err := readConfigFile(path, known)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := k.Load(confmap.Provider(written, ""), nil); err != nil {
+			return nil, nil, fmt.Errorf("loading the configuration file: %w", err)
 		}
 	}
 	err := k.Load(env.Provider(".", env.Opt{
@@ -193,7 +195,7 @@ func loadConfig(path string, environ []string, flags *pflag.FlagSet) (*koanf.Koa
 	}
 	for _, key := range k.Keys() {
 		if _, ok := known[key]; !ok && !strings.HasPrefix(key, "providers.") {
-			return nil, nil, fault.New(fault.Invalid, "%s: there is no such setting; `strata config` lists them all", key)
+			return nil, nil, errNoSetting(key)
 		}
 	}
 	c, err := checkConfig(k)

@@ -22,9 +22,13 @@ func restoreSettings() []setting {
 		{key: "restore-priority", value: string(archive.Standard), serving: true, help: "priority of restores that name none, such as those of viewers: expedited, standard or bulk"},
 		{key: "restore-rate", value: restore.DefaultRate, serving: true, help: "most objects a second that an archive tier is asked for, by all nodes together"},
 		{key: "restore-running", value: restore.DefaultRunning, serving: true, help: "most objects that an archive tier is restoring at once, for all nodes together"},
+		{key: "restore-open", value: restore.DefaultOpen, serving: true, help: "most studies of a tenant of which restores may be under way, or wait, at once; further ones are refused until some have ended"},
 		{key: "webhook-file", value: "", serving: true, help: "file with whom restores may tell of their end: in each line the beginning of a URL, a secret of 32 characters that signs what is sent, and perhaps the tenant whose restores are all told to it; empty: nobody"},
 	}
 }
+
+// maxRestoreOpen is what one node keeps at hand of all tenants: see package restore.
+const maxRestoreOpen = 50_000
 
 // readRestores reads the settings; an error names the key.
 func readRestores(k *koanf.Koanf) (o node.RestoreOptions, webhooks string, err error) {
@@ -40,6 +44,9 @@ func readRestores(k *koanf.Koanf) (o node.RestoreOptions, webhooks string, err e
 	}
 	if o.Running, err = strconv.Atoi(k.String("restore-running")); err != nil || o.Running < 1 {
 		return o, "", bad("restore-running", "must be a number from 1")
+	}
+	if o.Open, err = strconv.Atoi(k.String("restore-open")); err != nil || o.Open < 1 || o.Open > maxRestoreOpen {
+		return o, "", bad("restore-open", fmt.Sprintf("must be a number from 1 to %d", maxRestoreOpen))
 	}
 	return o, k.String("webhook-file"), nil
 }

@@ -493,4 +493,3 @@ func inTenant(es []archive.Entry, name archive.Tenant) []archive.Entry {
 	}
 	return out
 }
-

@@ -21,24 +21,67 @@ import (
 // maxJobIDs is how many rows one statement is asked for by identity.
 const maxJobIDs = 500
 
-var errNoJob = fault.New(fault.NotFound, "there is no such job")
+var (
+	errNoJob    = fault.New(fault.NotFound, "there is no such job")
+	errManyJobs = fault.New(fault.TooMany, "as many jobs of the kind are open as there may be; try again later")
+)
+
+// ofTenant selects the tenant's rows of a kind.
+func ofTenant(tx *gorm.DB, t archive.Tenant, kind string) *gorm.DB {
+	return tx.Model(&jobModel{}).Where("kind = ? AND tenant = ?", kind, string(t))
+}
+
+// Count returns how many rows of the kind the tenant has; where keys are given, of these alone.
+func (q Jobs) Count(ctx context.Context, t archive.Tenant, kind string, keys ...string) (total int, err error) {
+	pages := slices.Collect(slices.Chunk(keys, maxJobIDs))
+	if len(keys) == 0 {
+		pages = [][]string{nil}
+	}
+	for _, page := range pages {
+		var n int64
+		err := q.x.inTx(ctx, func(tx *gorm.DB) error {
+			rows := ofTenant(tx, t, kind)
+			if len(page) > 0 {
+				rows = rows.Where("key IN ?", page)
+			}
+			return rows.Count(&n).Error
+		})
+		if err != nil {
+			return 0, fmt.Errorf("counting jobs: %w", err)
+		}
+		total += int(n)
+	}
+	return total, nil
+}
 
 // Merge adds a row of the kind and key, or changes the one that there is: f is given what it says by now, ID 0
 // for one that is new, and sets Payload, Due, Kind and Key. It may be called again. The error of f is returned and
-// nothing is changed. Created is the time that the caller gives to a new one.
-func (q Jobs) Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, f func(*Job) error) (j Job, err error) {
+// nothing is changed. Created is the time that the caller gives to a new one. Where most is not 0 and the tenant has as
+// many rows of the kind, a new one is fault.TooMany; on PostgreSQL those that come at once may each be the last.
+func (q Jobs) Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, most int, f func(*Job) error) (j Job, err error) {
 	if kind == "" || key == "" {
 		return Job{}, errJob
 	}
 	var own error
 	err = q.x.inTx(ctx, func(tx *gorm.DB) error {
+		own = nil
 		m := jobModel{Tenant: string(t), Kind: kind, Key: key, Payload: []byte{}, Due: created.UnixMilli(), Created: created.UnixMilli()}
 		res := tx.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "kind"}, {Name: "tenant"}, {Name: "key"}}, DoNothing: true}).Create(&m)
 		if res.Error != nil {
 			return res.Error
 		}
+		if most > 0 && res.RowsAffected > 0 {
+			var n int64
+			if err := ofTenant(tx, t, kind).Count(&n).Error; err != nil {
+				return err
+			}
+			if n > int64(most) {
+				own = errManyJobs
+				return fault.Wrap(fault.Conflict, own, "")
+			}
+		}
 		var found jobModel // m has no identity to go by where a row was there
-		err := q.x.locking(tx, "").Where("kind = ? AND tenant = ? AND key = ?", kind, string(t), key).Take(&found).Error
+		err := ofTenant(q.x.locking(tx, ""), t, kind).Where("key = ?", key).Take(&found).Error
 		if err != nil {
 			return err
 		}

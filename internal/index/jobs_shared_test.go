@@ -31,7 +31,7 @@ func testJobsShared(t *testing.T, e engine) {
 	ids := make([]int64, callers)
 	for i := range callers {
 		wg.Go(func() {
-			j, err := q.Merge(ctx, hospital, "recall", "a", noon, count)
+			j, err := q.Merge(ctx, hospital, "recall", "a", noon, 0, count)
 			if err != nil {
 				t.Error(err)
 			}
@@ -51,7 +51,7 @@ func testJobsShared(t *testing.T, e engine) {
 	// A refusal changes nothing and adds nothing, and is what the caller gets.
 	refusal := fault.New(fault.Busy, "no more")
 	refuse := func(j *Job) error { j.Payload = []byte("999"); return refusal }
-	if _, err := q.Merge(ctx, hospital, "recall", "b", noon, refuse); err != refusal {
+	if _, err := q.Merge(ctx, hospital, "recall", "b", noon, 0, refuse); err != refusal {
 		t.Errorf("refused: %v", err)
 	}
 	if _, err := q.Change(ctx, ids[0], refuse); err != refusal {
@@ -68,7 +68,7 @@ func testJobsShared(t *testing.T, e engine) {
 	if err != nil || j.Kind != "recalled" {
 		t.Errorf("%+v %v", j, err)
 	}
-	j, err = q.Merge(ctx, hospital, "recall", "a", noon, count)
+	j, err = q.Merge(ctx, hospital, "recall", "a", noon, 0, count)
 	if err != nil || j.ID == ids[0] || string(j.Payload) != "1" {
 		t.Errorf("%+v %v", j, err)
 	}
@@ -88,7 +88,7 @@ func testJobsShared(t *testing.T, e engine) {
 		}
 	}
 	for _, key := range []string{"x", "y", "z"} {
-		if _, err := q.Merge(ctx, "elsewhere", "recall", key, noon, count); err != nil {
+		if _, err := q.Merge(ctx, "elsewhere", "recall", key, noon, 0, count); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,7 +112,7 @@ func testJobsShared(t *testing.T, e engine) {
 	if _, err := q.Change(ctx, j.ID, count); !fault.Is(err, fault.NotFound) {
 		t.Errorf("changed what is gone: %v", err)
 	}
-	if _, err := q.Merge(ctx, hospital, "", "a", noon, count); !fault.Is(err, fault.Invalid) {
+	if _, err := q.Merge(ctx, hospital, "", "a", noon, 0, count); !fault.Is(err, fault.Invalid) {
 		t.Errorf("without a kind: %v", err)
 	}
 }

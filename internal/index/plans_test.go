@@ -164,6 +164,8 @@ func useTiers(t *testing.T, x *Index) {
 	_, err = x.DoomedCopies(ctx, hospital, "hospital/pack/300")
 	check(err)
 	check(x.SetRestored(ctx, hospital, "hospital/pack/300", x.now()))
+	_, err = x.KeepCopy(ctx, hospital, "hospital/pack/300", archive.HotTier, time.Time{}, x.now(), x.now())
+	check(err)
 	apply(t, x, moves(303, ref, "cold", "hot", "hospital/pack/300"))
 	second := settles(304, first)
 	second.Fact.Dropped = []archive.BlobID{es[0].Fact.Instances[0].Blob}

@@ -29,6 +29,7 @@ const (
 	inRules     table = 16
 	inHolds     table = 17
 	inReleases  table = 18
+	inJobs      table = 19
 )
 
 // sealer seals row values with XChaCha20-Poly1305. Its nonces are random 192

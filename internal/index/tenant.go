@@ -201,6 +201,7 @@ const (
 	tokenFacet    = 'c'
 	tokenAttrs    = 'a'
 	tokenFact     = 'i'
+	tokenJob      = 'j'
 )
 
 // hash is the tenant's keyed hash of a text in a use.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/memstore"
 )
@@ -349,6 +350,49 @@ func TestFence(t *testing.T) {
 	if got := numbers(t, store); !slices.Equal(got, dense(2)) {
 		t.Errorf("written: %v", got)
 	}
+}
+
+// TestSessions: sessions are found whatever their length, and short ones many at a time.
+func TestSessions(t *testing.T) {
+	ctx := context.Background()
+	store := newStore()
+	var want []string
+	for i := range 300 {
+		name := fmt.Sprintf("S%03d-i1", i)
+		want = append(want, name)
+		n := 1 + i%3
+		if i == 150 {
+			n = 500
+		}
+		for k := range n {
+			put(t, store, ObjectName(tenant, name, uint64(k+1)), []byte("x"))
+		}
+	}
+	for _, stray := range []string{"default/log/S150-i1x.y/1", "default/log/S20", "default/log/a.b/1"} {
+		put(t, store, stray, []byte("x"))
+	}
+	slices.Sort(want)
+	counted := &counter{Lister: store}
+	got, err := Sessions(ctx, counted, tenant)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%d sessions, %v; want %d", len(got), err, len(want))
+	}
+	if counted.n > 20 {
+		t.Errorf("%d lists", counted.n)
+	}
+	if got, err = SessionNames(ctx, storage.New(store), tenant); err != nil || !slices.Equal(got, want) {
+		t.Errorf("by folders: %d sessions, %v; want %d", len(got), err, len(want))
+	}
+}
+
+type counter struct {
+	Lister
+	n int
+}
+
+func (c *counter) List(ctx context.Context, prefix, after string, limit int) (driver.Page, error) {
+	c.n++
+	return c.Lister.List(ctx, prefix, after, limit)
 }
 
 func TestListing(t *testing.T) {

@@ -21,26 +21,68 @@ type Lister interface {
 // listPage is how many names are asked for at a time; a store may give fewer.
 const listPage = 10000
 
-// Sessions returns the names of all sessions of a tenant's log, ascending.
+// sessionsPage is how many names are asked for at most to find sessions.
+const sessionsPage = 1000
+
+// Sessions returns the names of all sessions of a tenant's log, ascending as their objects do. It asks for
+// ever more names at a time while sessions are short, and for few where they are long.
 func Sessions(ctx context.Context, b Lister, t archive.Tenant) ([]string, error) {
 	prefix := string(t) + "/log/"
 	var sessions []string
+	limit := 2
 	for after := ""; ; {
-		page, err := b.List(ctx, prefix, after, 1)
+		page, err := b.List(ctx, prefix, after, limit)
 		if err != nil {
 			return nil, fmt.Errorf("listing the sessions of the log: %w", err)
 		}
 		if len(page.Objects) == 0 {
 			return sessions, nil
 		}
-		key := page.Objects[0].Key
-		session, _, ok := strings.Cut(strings.TrimPrefix(key, prefix), "/")
-		if after = key; !ok || !validSession(session) {
-			continue // not of the log
+		found, last := 0, ""
+		for _, o := range page.Objects {
+			after = o.Key
+			session, _, ok := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
+			if !ok || !validSession(session) || session == last {
+				continue // not of the log, or seen
+			}
+			sessions = append(sessions, session)
+			found, last = found+1, session
 		}
-		sessions = append(sessions, session)
-		after = prefix + session + "/z" // behind all of its numbers
+		if !page.More {
+			return sessions, nil
+		}
+		if last != "" {
+			after = max(after, driver.AfterFolder(prefix+last)) // behind all of its numbers
+		}
+		if limit = max(limit/4, 2); found > 1 {
+			limit = min(limit*16, sessionsPage)
+		}
 	}
+}
+
+// Folderer is what listing the names of sessions alone needs of storage.
+type Folderer interface {
+	Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error)
+}
+
+// SessionNames is Sessions by the store's folders: one request for a thousand where the store tells folders. A
+// session may be named of which nothing is left. What must miss nothing, whatever the store's folders are worth, asks Sessions.
+func SessionNames(ctx context.Context, b Folderer, t archive.Tenant) ([]string, error) {
+	var sessions []string
+	for after, more := "", true; more; {
+		names, goesOn, err := b.Folders(ctx, string(t)+"/log/", after, sessionsPage)
+		if err != nil {
+			return nil, fmt.Errorf("listing the sessions of the log: %w", err)
+		}
+		for _, name := range names {
+			if validSession(name) {
+				sessions = append(sessions, name)
+			}
+			after = name
+		}
+		more = goesOn && len(names) > 0
+	}
+	return sessions, nil
 }
 
 // Place is where a log object is, as listed.

@@ -166,9 +166,7 @@ func (a *Archive) openUses(settings archive.TenantSettings) (err error) {
 	}
 	ro := retrieve.Options{Index: n.Index, Objects: n.Bucket, Secrets: a.ring, Codecs: n.Codecs, Shares: n.together.shares}
 	ro.CacheBytes, ro.Together = n.cacheBytes(a.Tenant)
-	if w, ok := n.warmer(); ok {
-		ro.Ahead = w
-	}
+	n.readAhead(&ro)
 	a.Retrieve = retrieve.New(ro)
 	a.Thumbnail, err = thumbnail.New(thumbnail.Options{Index: n.Index, Reader: a.Retrieve, Bucket: n.Bucket, Keys: a.ring,
 		Together: ro.Together, MemoryOnly: n.o.ThumbnailsInMemory, Log: a.slog, Now: n.o.Now})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/reconcile"
 	"github.com/strata-pacs/strata/storage/driver"
 )
@@ -29,28 +30,46 @@ func (a *Archive) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// catchUpFirst catches up before anybody enters, where the index may lack what
-// is in the log: of a node alone what its own crash left, of several all of a tenant
-// that the database has nothing of. What another node's crash left is indexed in the background,
-// and so is a long log of which the index has nothing.
+// catchUpFirst compares the index with the log before anybody enters, and brings it up to that: a crash
+// may have left facts unindexed, and a database that was lost, or restored from a backup, knows nothing of what was
+// deleted, held or revoked since. Where it lacks much, only what says such things is indexed first, and
+// the rest in the background.
 func (a *Archive) catchUpFirst(ctx context.Context) error {
-	partial, err := a.beginPartial(ctx)
+	missing, err := a.Reconcile.Missing(ctx, a.n.o.LongLog)
 	if err != nil {
 		return err
 	}
-	if partial {
-		return a.prove(ctx) // the log may have told what the index did not know
+	partial, err := a.beginPartial(ctx, len(missing))
+	if err != nil {
+		return err
 	}
-	if a.n.shared() {
-		progress, err := a.Index.Progress(ctx, a.Tenant)
-		if err != nil || len(progress) > 0 {
+	if !partial {
+		if len(missing) == 0 && a.n.shared() {
+			return nil
+		}
+		if err := a.bringUp(ctx, missing); err != nil {
 			return err
 		}
 	}
-	if err := a.catchUp(ctx); err != nil {
-		return err
-	}
 	return a.prove(ctx) // the log may have told what the index did not know
+}
+
+// bringUp indexes the facts that the index lacks. Where other nodes are at work the rest of
+// catching up is left to the background, unless the index has nothing of the tenant.
+func (a *Archive) bringUp(ctx context.Context, missing []ledger.Place) error {
+	if len(missing) > 0 {
+		progress, err := a.Index.Progress(ctx, a.Tenant)
+		if err != nil {
+			return fmt.Errorf("asking the index how far it is: %w", err)
+		}
+		if len(progress) > 0 {
+			a.slog.Info("the index lacks facts of the log; they are indexed first", "facts", len(missing))
+			if err := a.Reconcile.Fetch(ctx, missing); err != nil || a.n.shared() {
+				return err
+			}
+		}
+	}
+	return a.catchUp(ctx)
 }
 
 // background does what an open archive needs done, until it is cut off.
@@ -80,7 +99,7 @@ func (a *Archive) reconcile(ctx context.Context, g *gate) {
 		}
 	}
 	if a.n.shared() {
-		a.recover(ctx) // what a node left that died
+		a.recover(ctx, g) // what a node left that died
 	}
 	for {
 		select {
@@ -88,21 +107,40 @@ func (a *Archive) reconcile(ctx context.Context, g *gate) {
 			return
 		case <-tick.C:
 		}
-		a.recover(ctx)
+		a.recover(ctx, g)
 		if !g.reaps(a.n.o.Now()) {
 			continue
 		}
-		if k, err := a.Reconcile.Reap(ctx); err != nil && ctx.Err() == nil {
-			a.slog.Error("removing unused packs failed", "error", err)
-		} else if k > 0 {
-			a.slog.Info("removed packs that nothing names", "packs", k)
-		}
+		a.reap(ctx, g)
 	}
 }
 
+// reap removes packs that nothing names, and counts them.
+func (a *Archive) reap(ctx context.Context, g *gate) {
+	done, err := a.Reconcile.Reap(ctx)
+	a.n.reaped.packs.Add(int64(done.Packs))
+	a.n.reaped.bytes.Add(done.Bytes)
+	if done.Packs > 0 {
+		a.slog.Info("removed packs that nothing names", "packs", done.Packs, "bytes", done.Bytes)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			a.slog.Error("removing unused packs failed", "error", err)
+		}
+		return
+	}
+	if done.Kept > 0 {
+		a.slog.Warn("packs that no readable fact names are kept, since they may be needed: see strata verify, and whether another archive uses the store", "packs", done.Kept)
+	}
+	g.kept.Store(int64(done.Kept))
+}
+
 // recover indexes what is in the log and not in the index.
-func (a *Archive) recover(ctx context.Context) {
+func (a *Archive) recover(ctx context.Context, g *gate) {
 	caught, err := a.Reconcile.Catchup(ctx)
+	if err == nil {
+		g.unread.Store(int64(caught.Uncommitted))
+	}
 	if err == nil && a.n.shared() && caught != (reconcile.CaughtUp{}) {
 		a.slog.Info("caught up with the log", "indexed", caught.Indexed, "voided", caught.Voided, "uncommitted", caught.Uncommitted)
 		if err = a.n.writes(a.log.Session()); err == nil {

@@ -119,6 +119,7 @@ func (n *Node) renew(ctx context.Context) error {
 	for _, g := range n.allGates() {
 		g.mu.Lock()
 		a := g.a
+		g.whole = false // the database may be another since, restored from a backup
 		g.mu.Unlock()
 		if a != nil && n.former(a) {
 			g.shut(a, errNotMember)
@@ -290,7 +291,7 @@ const turnEvery = 50 * time.Millisecond
 // reconcileOptions are those of a tenant; own are the logs that this process writes of
 // it, the one for what a reconciler writes first, or none.
 func (n *Node) reconcileOptions(t archive.Tenant, ring *keys.Ring, own ...*ledger.Log) reconcile.Options {
-	ro := reconcile.Options{Tenant: t, Bucket: n.Bucket, Index: n.Index, Keys: ring, Grace: n.o.Grace, Tier: n.tiers.Tier, Slog: n.o.Slog, Now: n.o.Now}
+	ro := reconcile.Options{Tenant: t, Bucket: n.past, Index: n.Index, Keys: ring, Grace: n.o.Grace, Tier: n.tiers.Tier, Tiers: n.tiers.All, Slog: n.o.Slog, Now: n.o.Now}
 	if len(own) == 0 {
 		return ro
 	}

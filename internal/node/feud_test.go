@@ -41,19 +41,17 @@ type tribe struct {
 type told struct {
 	file    []byte
 	deleted time.Time // by the store's clock, when somebody was told so; zero: it is shown
-	doubt   bool      // of a deletion or undeletion nobody was told what became
 	gone    bool      // it may have been dropped
 }
 
 const tribal = 24 * time.Hour // how long deletions can be undone
 
-func newTribe(t *testing.T, seed uint64) *tribe {
+func newTribe(t *testing.T, p *testservers.PostgresServer, seed uint64) *tribe {
 	t.Helper()
 	f := &tribe{t: t, r: rand.New(rand.NewPCG(seed, 5)), known: map[archive.UIDs]*told{}, holds: map[int]archive.FactID{}, done: map[string]int{}}
-	p := testservers.Postgres(t)
-	f.again = p.DSN("again")
+	f.again = p.DSN(fmt.Sprint("again", seed))
 	mem := memstore.New(memstore.Options{Now: f.now})
-	f.o = Options{Database: p.DSN("tribe"), Wrapper: keystest.NewProvider("kek", 3), KEK: "kek", NodeLease: time.Hour, ReconcileEvery: time.Hour,
+	f.o = Options{Database: p.DSN(fmt.Sprint("tribe", seed)), Wrapper: keystest.NewProvider("kek", 3), KEK: "kek", NodeLease: time.Hour, ReconcileEvery: time.Hour,
 		Settling: Settling{Hold: tribal, PackBytes: 3 << 10}}
 	for i := range 2 {
 		f.off = append(f.off, time.Duration(f.r.IntN(80)-40)*24*time.Hour)
@@ -290,10 +288,11 @@ func (f *tribe) right(when string) {
 // TestFeud: two nodes whose clocks are weeks off store, delete, bring back, hold, release, purge and sweep at random, each in the middle
 // of what the other does, and die. Nothing that was acknowledged is lost, and an index that is made anew says the same.
 func TestFeud(t *testing.T) {
+	p := testservers.Postgres(t)
 	done := map[string]int{}
 	for seed := range uint64(3) {
-		f := newTribe(t, seed)
-		for i := 0; i < 120 && !t.Failed(); i++ {
+		f := newTribe(t, p, seed)
+		for i := 0; i < 90 && !t.Failed(); i++ {
 			f.step()
 		}
 		f.right("in the end")
@@ -332,6 +331,7 @@ func TestFeud(t *testing.T) {
 		for what, n := range f.done {
 			done[what] += n
 		}
+		f.close(0)
 		if t.Failed() {
 			t.Fatalf("seed %d, clocks off by %v", seed, f.off)
 		}

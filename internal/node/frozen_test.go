@@ -24,6 +24,7 @@ type frozen struct {
 	*place
 	clock  *glaciertest.Clock
 	server *glaciertest.Server
+	delay  func(class, tier string) time.Duration // of restores; nil: as Amazon's
 }
 
 // newFrozen has a store in the data folder and an archive tier.
@@ -38,7 +39,7 @@ func newFrozen(t *testing.T) *frozen {
 func (f *frozen) tier(t *testing.T, o *Options) {
 	t.Helper()
 	f.clock = glaciertest.NewClock()
-	f.server = glaciertest.Start(t, testservers.Versitygw(t), glaciertest.Options{Now: f.clock.Now})
+	f.server = glaciertest.Start(t, testservers.Versitygw(t), glaciertest.Options{Now: f.clock.Now, Delay: f.delay})
 	f.server.NewBucket(t, "restores", false)
 	address := f.server.URL("restores", "")
 	d, err := s3store.Open(t.Context(), address, s3store.Options{AccessKey: f.server.AccessKey, SecretKey: f.server.SecretKey, Now: f.clock.Now})

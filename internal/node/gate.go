@@ -18,7 +18,9 @@ type gate struct {
 	n        *Node
 	tenant   archive.Tenant
 	watching atomic.Bool
-	changing sync.Mutex // held while the settings are changed
+	changing sync.Mutex   // held while the settings are changed
+	unread   atomic.Int64 // facts of the log that could not be indexed, when last looked
+	kept     atomic.Int64 // packs that nothing readable names and that may be needed, when last looked
 
 	mu      sync.Mutex
 	a       *Archive      // open, or nil

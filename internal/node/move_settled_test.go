@@ -77,8 +77,8 @@ func TestSettleAndMove(t *testing.T) {
 	if err != nil || done.Copies != 0 {
 		t.Errorf("strays: %+v, %v", done, err)
 	}
-	if k, err := q.a.Reconcile.Reap(t.Context()); err != nil || k != 0 {
-		t.Errorf("%d packs reaped, %v", k, err)
+	if k, err := q.a.Reconcile.Reap(t.Context()); err != nil || k.Packs != 0 {
+		t.Errorf("%+v reaped, %v", k, err)
 	}
 	q.reads("at last")
 	before := q.dump()

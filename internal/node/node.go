@@ -98,7 +98,7 @@ type Options struct {
 	// IdleClose is how long nobody has to ask for an archive before its keys
 	// leave memory; 0: never.
 	IdleClose time.Duration
-	// LongLog is how many facts of a log the index has to lack entirely for it to be filled
+	// LongLog is how many facts of a log the index has to lack for it to be filled
 	// while the archive is in use, instead of before anybody enters; default 2,000.
 	LongLog int
 	// Serve, if set, makes the handler of an archive that has been opened.
@@ -157,6 +157,7 @@ type Node struct {
 	pool   *sandbox.Pool
 	budget *pack.Budget
 	near   *cachestore.Store // nil without a read cache
+	past   *storage.Bucket   // reads the stores themselves: Bucket without the read cache
 	tiers  *tiers.Stores
 	apart  []*tierstore.Store // what finds packs in tiers; none where there is one store
 	moving *rate.Limiter
@@ -176,6 +177,7 @@ type Node struct {
 	stores   map[string]lister // by the setting that names them; without them nothing works
 	extra    map[string]lister // without them only what is in some tiers cannot be read
 	dark     atomic.Int64      // archives that were closed for want of their key
+	reaped   struct{ packs, bytes atomic.Int64 }
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -384,12 +386,17 @@ type Condition struct {
 	Cache cachestore.Stats // zero without a read cache
 	// WrongHints counts packs that were in another tier than the index said.
 	WrongHints int64
+	// Reaped counts copies of packs that nothing named and that were removed, with their bytes. Kept are those that
+	// were not, since they may be needed, and Unread facts that cannot be read, or of which a pack is missing: both
+	// as this node, of the tenants that it takes stock of, last saw them.
+	Reaped, ReapedBytes, Kept, Unread int64
 }
 
 // Condition returns how the node is.
 func (n *Node) Condition() Condition {
-	c := Condition{Dark: n.dark.Load()}
+	c := Condition{Dark: n.dark.Load(), Reaped: n.reaped.packs.Load(), ReapedBytes: n.reaped.bytes.Load()}
 	for _, g := range n.allGates() {
+		c.Kept, c.Unread = c.Kept+g.kept.Load(), c.Unread+g.unread.Load()
 		g.mu.Lock()
 		if g.a != nil {
 			c.Open++

@@ -333,8 +333,8 @@ func TestGraceFence(t *testing.T) {
 	if res[0].Outcome != ingest.Refused || !fault.Is(res[0].Err, fault.Timeout) {
 		t.Fatalf("a writer past half the grace: %+v", res[0])
 	}
-	if k, err := n.Reconcile.Reap(t.Context()); err != nil || k != 1 {
-		t.Errorf("reaped %d packs, %v", k, err)
+	if k, err := n.Reconcile.Reap(t.Context()); err != nil || k.Packs != 1 {
+		t.Errorf("reaped %+v, %v", k, err)
 	}
 	if r := p.verify(n); len(r.Gaps) > 0 {
 		t.Errorf("%+v", r.Gaps)
@@ -352,8 +352,8 @@ func TestReapKeepsWhatIsNamed(t *testing.T) {
 	p.o.Grace = 1
 	n = p.open()
 	defer p.close(n)
-	if k, err := n.Reconcile.Reap(t.Context()); err != nil || k != 0 {
-		t.Errorf("reaped %d packs, %v", k, err)
+	if k, err := n.Reconcile.Reap(t.Context()); err != nil || k.Packs != 0 {
+		t.Errorf("reaped %+v, %v", k, err)
 	}
 	p.wants(n, u, large)
 }

@@ -25,40 +25,25 @@ func fillKind(t archive.Tenant) string { return "fill/" + string(t) }
 // index is being filled.
 func (a *Archive) Partial() bool { return a.partial.is.Load() }
 
-// beginPartial finds out whether the index has to be filled, and then indexes what says who may
-// see what, so that the archive can be entered meanwhile. A log that is short is not worth it.
-func (a *Archive) beginPartial(ctx context.Context) (bool, error) {
+// beginPartial makes the archive one whose index is being filled, if it lacks much, or is being filled already by
+// whichever node. It indexes first what says who may see what and what must be kept, so that the archive can be
+// entered meanwhile. missing are facts that the index lacks, asked for before.
+func (a *Archive) beginPartial(ctx context.Context, missing int) (bool, error) {
 	open, err := a.filling(ctx)
 	if err != nil {
 		return false, err
 	}
 	if !open {
-		progress, err := a.Index.Progress(ctx, a.Tenant)
-		if err != nil {
-			return false, err
+		if missing < a.n.o.LongLog {
+			return false, nil
 		}
-		if len(progress) > 0 {
-			// What there is another node may have put there, which began to fill it since this one asked.
-			if open, err = a.filling(ctx); err != nil || !open {
-				return false, err
-			}
-		} else if begun, err := a.beginFilling(ctx); err != nil || !begun {
-			return false, err
+		if _, err := a.Index.Jobs().Enqueue(ctx, a.Tenant, fillKind(a.Tenant), "index", nil, time.UnixMilli(1)); err != nil {
+			return false, fmt.Errorf("noting that the index is being filled: %w", err)
 		}
 	}
 	a.partial.is.Store(true)
 	a.slog.Warn("the index has not got all of the log: searches are incomplete until it is filled, the newest first")
 	return true, a.Reconcile.Controls(ctx)
-}
-
-// beginFilling notes that the index is being filled, if the log is long.
-func (a *Archive) beginFilling(ctx context.Context) (bool, error) {
-	page, err := a.Bucket.List(ctx, string(a.Tenant)+"/log/", "", a.n.o.LongLog)
-	if err != nil || len(page.Objects) < a.n.o.LongLog {
-		return false, err
-	}
-	_, err = a.Index.Jobs().Enqueue(ctx, a.Tenant, fillKind(a.Tenant), "index", nil, time.UnixMilli(1))
-	return err == nil, err
 }
 
 // filling reports whether the index is being filled, by whichever node.
@@ -99,7 +84,8 @@ func (a *Archive) fill(ctx context.Context) bool {
 // filled notes that the index is whole.
 func (a *Archive) filled(ctx context.Context) error {
 	jobs := a.Index.Jobs()
-	claimed, err := jobs.Claim(ctx, []string{fillKind(a.Tenant)}, newID(a.n.o.Now()), time.Minute, 1)
+	const most = 16 // nodes that found at the same time that it had to be filled
+	claimed, err := jobs.Claim(ctx, []string{fillKind(a.Tenant)}, newID(a.n.o.Now()), time.Minute, most)
 	for _, j := range claimed {
 		if err == nil {
 			if err = jobs.Finish(ctx, j); fault.Is(err, fault.Conflict) {

@@ -20,6 +20,7 @@ type RestoreOptions struct {
 	// at once, by all nodes together.
 	Rate    float64
 	Running int
+	Open    int           // of how many studies of one tenant restores may be under way, or wait, at once
 	Poll    time.Duration // how often the table is looked at
 	Hooks   restore.Hooks // whom to tell; nil: nobody
 }
@@ -28,8 +29,8 @@ type RestoreOptions struct {
 // of all nodes does, so that the provider's limits hold for them together.
 func (n *Node) openRestores(ctx context.Context) {
 	o := n.o.Restores
-	n.restorer = restore.New(restore.Options{Table: restoreTable{n.Index.Jobs()}, Index: restoreIndex{n}, Tiers: restoreTiers{n}, Catalog: restoreCatalog{n},
-		Hooks: o.Hooks, For: o.For, Priority: o.Priority, Rate: o.Rate, Running: o.Running, Poll: o.Poll, Now: n.o.Now, Slog: n.o.Slog})
+	n.restorer = restore.New(restore.Options{Table: restoreTable{n.Index.Jobs()}, Keys: restoreKeys{n}, Index: restoreIndex{n}, Tiers: restoreTiers{n}, Catalog: restoreCatalog{n},
+		Hooks: o.Hooks, For: o.For, Priority: o.Priority, Rate: o.Rate, Running: o.Running, Open: o.Open, Poll: o.Poll, Now: n.o.Now, Slog: n.o.Slog})
 	n.wg.Go(func() { n.whileHeld(ctx, "restores", n.restorer.Run) })
 }
 
@@ -138,6 +139,19 @@ func (i restoreIndex) SetRestored(ctx context.Context, t archive.Tenant, object 
 	return i.n.Index.SetRestored(ctx, t, object, until)
 }
 
+// restoreKeys seals under the keys of tenants that the index has while their archives are open.
+type restoreKeys struct{ n *Node }
+
+// Box implements [restore.Keys].
+func (k restoreKeys) Box(ctx context.Context, t archive.Tenant) (restore.Box, error) {
+	v, err := k.n.Enter(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Leave()
+	return k.n.Index.Jobs().Box(ctx, t)
+}
+
 // restoreTable has restores in the table of deferred work.
 type restoreTable struct{ jobs index.Jobs }
 
@@ -168,9 +182,14 @@ func editing(f func(*restore.Row) error) func(*index.Job) error {
 }
 
 // Merge implements [restore.Table].
-func (t restoreTable) Merge(ctx context.Context, tenant archive.Tenant, kind, key string, created time.Time, f func(*restore.Row) error) (restore.Row, error) {
-	j, err := t.jobs.Merge(ctx, tenant, kind, key, created, editing(f))
+func (t restoreTable) Merge(ctx context.Context, tenant archive.Tenant, kind, key string, created time.Time, most int, f func(*restore.Row) error) (restore.Row, error) {
+	j, err := t.jobs.Merge(ctx, tenant, kind, key, created, most, editing(f))
 	return rowOf(j), err
+}
+
+// Count implements [restore.Table].
+func (t restoreTable) Count(ctx context.Context, tenant archive.Tenant, kind string, keys ...string) (int, error) {
+	return t.jobs.Count(ctx, tenant, kind, keys...)
 }
 
 // Change implements [restore.Table].

@@ -24,7 +24,11 @@ func (s Settling) undoable() time.Duration {
 func (a *Archive) newSettler() (*settle.Settler, error) {
 	n := a.n
 	o := n.o.Settling
-	return settle.New(settle.Options{Tenant: a.Tenant, Bucket: n.Bucket, Index: n.Index, Log: a.log, Keys: a.ring, Tiers: n.tiers, Thumbnails: a.Thumbnail, Pace: n.paceMoves, Held: a.kept,
+	so := settle.Options{Tenant: a.Tenant, Bucket: n.past, Index: n.Index, Log: a.log, Keys: a.ring, Tiers: n.tiers, Thumbnails: a.Thumbnail, Pace: n.paceMoves, Held: a.kept,
 		Destroy: a.guard(a.log).Destroy, StoreTime: a.storeTime, Fresh: a.fresh,
-		Hold: o.Hold, ReadGrace: o.ReadGrace, MoveHold: o.MoveHold, PackBytes: o.PackBytes, Grace: n.o.Grace, Now: n.o.Now, Slog: a.slog})
+		Hold: o.Hold, ReadGrace: o.ReadGrace, MoveHold: o.MoveHold, PackBytes: o.PackBytes, Grace: n.o.Grace, Now: n.o.Now, Slog: a.slog}
+	if n.near != nil {
+		so.Near = warmer{n.near, n}
+	}
+	return settle.New(so)
 }

@@ -386,8 +386,8 @@ func TestSettleReap(t *testing.T) {
 	if n := len(q.objects("pack")); n != 2 {
 		t.Fatalf("%d packs", n)
 	}
-	if n, err := q.a.Reconcile.Reap(t.Context()); n != 0 || err != nil {
-		t.Errorf("%d packs were reaped, %v", n, err)
+	if n, err := q.a.Reconcile.Reap(t.Context()); n.Packs != 0 || err != nil {
+		t.Errorf("%+v were reaped, %v", n, err)
 	}
 	q.passes(2 * time.Hour)
 	if w := q.sweeps(); w.Objects != 7 { // five log objects, the first settled fact and its pack

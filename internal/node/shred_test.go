@@ -215,8 +215,8 @@ func TestShred(t *testing.T) {
 	p.close(a)
 	p.o.Grace = 1
 	a = p.open()
-	if k, err := a.Reconcile.Reap(t.Context()); err != nil || k != 1 {
-		t.Errorf("reaped %d packs, %v", k, err)
+	if k, err := a.Reconcile.Reap(t.Context()); err != nil || k.Packs != 1 {
+		t.Errorf("reaped %+v, %v", k, err)
 	}
 	p.close(a)
 	p.o.Grace = 24 * time.Hour

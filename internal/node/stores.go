@@ -13,6 +13,7 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
+	"github.com/strata-pacs/strata/internal/retrieve"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/cachestore"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -34,12 +35,7 @@ func (n *Node) openStore() (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := n.joinTiers(hot)
-	if err != nil {
-		return err
-	}
-	n.Bucket = storage.New(d)
-	return nil
+	return n.joinTiers(hot)
 }
 
 // far are the retries of a store across a network.
@@ -73,10 +69,10 @@ func (n *Node) hotStore() (driver.Driver, error) {
 	return d, nil
 }
 
-// joinTiers makes one store of those of the tiers. A hot store that is far away
-// is read through the read cache as the others are. One in the data folder is asked first
-// and past the cache: a look there costs less than one into the index.
-func (n *Node) joinTiers(hot driver.Driver) (driver.Driver, error) {
+// joinTiers makes one store of those of the tiers, with the read cache and without. A hot
+// store that is far away is read through the read cache as the others are. One in the data
+// folder is asked first and past the cache: a look there costs less than one into the index.
+func (n *Node) joinTiers(hot driver.Driver) error {
 	stores, places, buckets := []driver.Driver{hot}, map[string]int{"": 0}, map[string]*storage.Bucket{"": storage.New(hot)}
 	for _, t := range n.o.Tiers {
 		if _, ok := places[t.Store]; ok {
@@ -84,7 +80,7 @@ func (n *Node) joinTiers(hot driver.Driver) (driver.Driver, error) {
 		}
 		d := n.o.TierStores[t.Store]
 		if d == nil {
-			return nil, fault.New(fault.Invalid, "tiers.%s.store: the store is not open", t.Name)
+			return fault.New(fault.Invalid, "tiers.%s.store: the store is not open", t.Name)
 		}
 		d = retrystore.New(d, n.far())
 		n.extra["tiers."+string(t.Name)] = d
@@ -92,17 +88,26 @@ func (n *Node) joinTiers(hot driver.Driver) (driver.Driver, error) {
 		stores, buckets[t.Store] = append(stores, d), storage.New(d)
 	}
 	n.tiers = tiers.NewStores(n.o.Tiers, buckets)
-	if n.o.Remote != nil {
-		return n.cached(n.oneOf(stores, places, 0))
+	if n.o.Remote != nil || len(stores) == 1 {
+		all := n.oneOf(stores, places, 0)
+		near := all
+		if n.o.Remote != nil {
+			var err error
+			if near, err = n.cached(all); err != nil {
+				return err
+			}
+		}
+		n.Bucket, n.past = storage.New(near), storage.New(all)
+		return nil
 	}
-	if len(stores) == 1 {
-		return hot, nil
-	}
-	away, err := n.cached(n.oneOf(stores[1:], places, 1))
+	away := n.oneOf(stores[1:], places, 1)
+	near, err := n.cached(away)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return n.oneOf([]driver.Driver{hot, away}, nil, 0), nil
+	n.Bucket = storage.New(n.oneOf([]driver.Driver{hot, near}, nil, 0))
+	n.past = storage.New(n.oneOf([]driver.Driver{hot, away}, nil, 0))
+	return nil
 }
 
 // oneOf makes one of several stores. places says, less first, which of them has the
@@ -171,30 +176,43 @@ func newMoveLimit(bytes int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytes), 256<<10)
 }
 
-// warmer is what reads ahead into the read cache of the stores that are away.
+// warmer is the read cache of the stores that are away.
 type warmer struct {
-	near *cachestore.Store
-	hot  *storage.Bucket // of files, which need none; nil: everything is away
+	*cachestore.Store
+	n *Node
 }
 
-// Warm implements retrieve.Warmer.
+// Warm implements retrieve.Warmer and settle.Near.
 func (w warmer) Warm(ctx context.Context, key string, off, n int64) error {
-	if w.hot != nil {
-		if here, err := w.hot.Exists(ctx, key); err != nil || here {
-			return err
-		}
+	if !w.n.away(ctx, key) {
+		return nil
 	}
-	return w.near.Warm(ctx, key, off, n)
+	return w.Store.Warm(ctx, key, off, n)
 }
 
-// warmer returns what reads ahead; false where there is no read cache.
-func (n *Node) warmer() (warmer, bool) {
-	if n.near == nil {
-		return warmer{}, false
+// away reports whether the object is not in the data folder.
+func (n *Node) away(ctx context.Context, key string) bool {
+	if n.o.Remote != nil {
+		return true
 	}
-	w := warmer{near: n.near}
-	if n.o.Remote == nil {
-		w.hot, _, _ = n.Tier(archive.HotTier)
+	if !tierstore.Moves(key) {
+		return false
 	}
-	return w, true
+	hot, _, ok := n.Tier(archive.HotTier)
+	if !ok {
+		return false
+	}
+	here, err := hot.Exists(ctx, key)
+	return err == nil && !here
+}
+
+// readAhead says how what is far away is read ahead: into the read cache, or, without
+// one, into memory. Where everything is in the data folder nothing is.
+func (n *Node) readAhead(o *retrieve.Options) {
+	switch {
+	case n.near != nil:
+		o.Ahead = warmer{n.near, n}
+	case n.o.Remote != nil || len(n.apart) > 0:
+		o.Far = n.away
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
+	"github.com/strata-pacs/strata/internal/reconcile"
 )
 
 // Tenants keeps the tenants of a node and their settings, which are facts in
@@ -104,15 +105,18 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 	var s archive.TenantSettings
 	// Another node may be about to revoke the key.
 	err := ts.n.inTurn(ctx, "settings/"+string(t), func(ctx context.Context) (err error) {
-		if before, err = ts.Get(ctx, t); err != nil {
+		if before, s, err = ts.edited(ctx, t, change); err != nil || s == before.TenantSettings {
 			return err
 		}
-		s = before.TenantSettings
-		if err := change(&s); err != nil {
-			return err
+		// The log may have other settings than a database that was restored: a change must not undo them.
+		learned, err := g.learn(ctx)
+		if err != nil {
+			return fmt.Errorf("changing a tenant: %w", err)
 		}
-		if err := checkSettings(&s); err != nil || s == before.TenantSettings {
-			return err
+		if learned {
+			if before, s, err = ts.edited(ctx, t, change); err != nil || s == before.TenantSettings {
+				return err
+			}
 		}
 		if err := g.state(ctx, &s, before.Stated); err != nil {
 			return fmt.Errorf("changing a tenant: %w", err)
@@ -131,6 +135,18 @@ func (ts Tenants) Change(ctx context.Context, t archive.Tenant, change func(*arc
 		g.adopt(s)
 	}
 	return ts.Get(ctx, t)
+}
+
+// edited returns the settings and what change makes of them.
+func (ts Tenants) edited(ctx context.Context, t archive.Tenant, change func(*archive.TenantSettings) error) (before archive.TenantInfo, s archive.TenantSettings, err error) {
+	if before, err = ts.Get(ctx, t); err != nil {
+		return before, s, err
+	}
+	s = before.TenantSettings
+	if err = change(&s); err == nil {
+		err = checkSettings(&s)
+	}
+	return before, s, err
 }
 
 func checkSettings(s *archive.TenantSettings) error {
@@ -208,6 +224,35 @@ func (g *gate) state(ctx context.Context, s *archive.TenantSettings, before arch
 // with runs f with a log of the tenant: that of the open archive, or one opened
 // for the purpose while nobody can enter.
 func (g *gate) with(ctx context.Context, f func(*ledger.Log) error) error {
+	return g.either(ctx, func(a *Archive) error { return f(a.controls) },
+		func() error { return g.n.withLog(ctx, g.tenant, f) })
+}
+
+// learn has the index know what the log says about the tenant, also while the archive is closed by what the index
+// says of it. It reports whether there was something to learn. What was open once in this process knows it.
+func (g *gate) learn(ctx context.Context) (learned bool, err error) {
+	g.mu.Lock()
+	whole := g.whole
+	g.mu.Unlock()
+	if whole {
+		return false, nil
+	}
+	err = g.either(ctx, func(*Archive) error { return nil }, func() error {
+		return g.n.withKeys(ctx, g.tenant, func(ring *keys.Ring) error {
+			r := reconcile.New(g.n.reconcileOptions(g.tenant, ring))
+			missing, err := r.Missing(ctx, 1)
+			if err != nil || len(missing) == 0 {
+				return err
+			}
+			learned = true
+			return r.Controls(ctx)
+		})
+	})
+	return learned, err
+}
+
+// either runs open with the archive while that is open, and shut, while nobody can enter, if it is not.
+func (g *gate) either(ctx context.Context, open func(*Archive) error, shut func() error) error {
 	for {
 		g.mu.Lock()
 		a, busy := g.a, g.busy
@@ -215,7 +260,7 @@ func (g *gate) with(ctx context.Context, f func(*ledger.Log) error) error {
 			a.active++
 			g.mu.Unlock()
 			defer g.leave(a)
-			return f(a.controls)
+			return open(a)
 		}
 		if busy == nil {
 			done := make(chan struct{})
@@ -227,7 +272,7 @@ func (g *gate) with(ctx context.Context, f func(*ledger.Log) error) error {
 				g.busy, g.refused = nil, nil // what refused may not hold any more
 				close(done)
 			}()
-			return g.n.withLog(ctx, g.tenant, f)
+			return shut()
 		}
 		g.mu.Unlock()
 		select {
@@ -238,23 +283,30 @@ func (g *gate) with(ctx context.Context, f func(*ledger.Log) error) error {
 	}
 }
 
-// withLog opens the tenant's keys and a session of its log for f.
-func (n *Node) withLog(ctx context.Context, t archive.Tenant, f func(*ledger.Log) error) error {
+// withKeys opens the tenant's keys for f, and for the index meanwhile.
+func (n *Node) withKeys(ctx context.Context, t archive.Tenant, f func(*keys.Ring) error) error {
 	ring, err := keys.Open(ctx, keys.Options{Bucket: n.Bucket, Wrapper: n.o.Wrapper, Tenant: t, KEK: n.o.KEK, Now: n.o.Now})
 	if err != nil {
 		return fmt.Errorf("opening the tenant's keys: %w", err)
 	}
 	defer ring.Close()
-	log, err := ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: t, Secrets: ring.Secret, Session: n.session(ledger.Controls), Now: n.o.Now})
-	if err != nil {
-		return err
-	}
 	n.lend(t, ring)
 	defer n.takeBack(t)
-	if err := f(log); err != nil {
-		return err
-	}
-	return n.endLog(ctx, t, log)
+	return f(ring)
+}
+
+// withLog opens the tenant's keys and a session of its log for f.
+func (n *Node) withLog(ctx context.Context, t archive.Tenant, f func(*ledger.Log) error) error {
+	return n.withKeys(ctx, t, func(ring *keys.Ring) error {
+		log, err := ledger.Open(ledger.Options{Bucket: n.Bucket, Tenant: t, Secrets: ring.Secret, Session: n.session(ledger.Controls), Now: n.o.Now})
+		if err != nil {
+			return err
+		}
+		if err := f(log); err != nil {
+			return err
+		}
+		return n.endLog(ctx, t, log)
+	})
 }
 
 // endLog ends a session of the log, and has the index know at once: it counts what is there. Should that fail, it does

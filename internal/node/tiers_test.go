@@ -110,18 +110,25 @@ func TestTiers(t *testing.T) {
 		}
 		cold, _, _ := p.host.Tier("cold")
 		stray := "default/pack/01JABCDEFGHJKMNPQRSTVWXYZ0"
-		if _, err := cold.Put(t.Context(), stray, []byte("nothing names it"), storage.CreateOptions{}); err != nil {
+		whole, err := cold.Get(t.Context(), packsIn(t, cold)[0], 1<<20)
+		if err != nil {
 			t.Fatal(err)
+		}
+		noise := "default/pack/01JABCDEFGHJKMNPQRSTVWXYZ1"
+		for name, b := range map[string][]byte{stray: whole, noise: []byte("nobody knows whose this is")} {
+			if _, err := cold.Put(t.Context(), name, b, storage.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		p.close(n)
 
 		p.o.Grace = time.Nanosecond
 		n = p.open()
-		if k, err := n.Reconcile.Reap(t.Context()); err != nil || k != 1 {
-			t.Errorf("%d packs reaped, %v", k, err)
+		if k, err := n.Reconcile.Reap(t.Context()); err != nil || k.Packs != 1 || k.Kept != 1 {
+			t.Errorf("%+v reaped, %v", k, err)
 		}
 		cold, _, _ = p.host.Tier("cold")
-		if left := packsIn(t, cold); len(left) != 2 || slices.Contains(left, stray) {
+		if left := packsIn(t, cold); len(left) != 3 || slices.Contains(left, stray) || !slices.Contains(left, noise) {
 			t.Errorf("left in the cold store: %v", left)
 		}
 		p.close(n)

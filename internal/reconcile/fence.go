@@ -53,7 +53,7 @@ func (r *Reconciler) one(ctx context.Context, session string, n uint64) error {
 	if err != nil {
 		return fmt.Errorf("looking for fact %d: %w", n, err)
 	}
-	entry, counts, err := r.entry(ctx, ledger.Place{Session: session, N: n, Size: a.Size})
+	entry, counts, err := r.entry(ctx, ledger.Place{Session: session, N: n, Size: a.Size}, nil)
 	if err != nil || !counts {
 		return err
 	}

@@ -13,18 +13,22 @@ import (
 // names what is missing; instances of facts that are there are all indexed.
 func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)) (Report, error) {
 	v := r.check()
+	sizes, err := r.packSizes(ctx)
+	if err != nil {
+		return v.report, err
+	}
 	var adding sync.Mutex // facts are read side by side, and added one at a time
-	err := r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
+	err = r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
 		put := func(e archive.Entry) error {
 			adding.Lock()
 			defer adding.Unlock()
 			return add(e)
 		}
-		return v.run(ctx, 2, progress, func(e archive.Entry) error {
+		return v.run(ctx, refillers, progress, func(e archive.Entry) error {
 			if v.judging { // a pack of it is missing, and need not be there
 				return put(e)
 			}
-			ok, err := r.committed(ctx, &e)
+			ok, err := r.committed(ctx, &e, sizes)
 			if err != nil {
 				return err
 			}
@@ -44,4 +48,22 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 		return v.report, err
 	}
 	return v.report, nil
+}
+
+// maxSizes bounds the memory of packSizes, to some 60 MB; those beyond are asked for one by one.
+const maxSizes = 1 << 19
+
+// packSizes lists the packs that are there, with their sizes, so that a rebuild need not ask the store for each:
+// nothing else is at work meanwhile.
+func (r *Reconciler) packSizes(ctx context.Context) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	for o, err := range r.o.Bucket.All(ctx, string(r.o.Tenant)+"/pack/", "") {
+		if err != nil {
+			return nil, fmt.Errorf("listing the packs: %w", err)
+		}
+		if sizes[o.Key] = o.Size; len(sizes) == maxSizes {
+			break
+		}
+	}
+	return sizes, nil
 }

@@ -3,10 +3,11 @@
 //
 //   - [Reconciler.Catchup] indexes facts that a crash left unindexed, and writes a
 //     void into each number that an ended session took and never used;
-//   - [Reconciler.Reap] removes packs that no fact names, after a grace period;
+//   - [Reconciler.Reap] removes packs that no fact names, in whichever tier, after a grace period;
 //   - [Reconciler.Verify] reads everything back and checks every tag and digest;
 //   - [Reconciler.Rebuild] fills an empty index from the log alone;
 //   - [Reconciler.Controls] and [Reconciler.Refill] do so while it is in use, the newest first;
+//   - [Reconciler.Missing] tells at little cost what the index lacks, and [Reconciler.Fetch] indexes that;
 //   - [Reconciler.Present] has an index that was made anew count no copies that went long ago.
 //
 // A session's numbers are dense. A number that is missing is a loss, unless a
@@ -85,10 +86,12 @@ type Options struct {
 	// Over reports whether a session has ended: its process is gone for good.
 	Over  func(ctx context.Context, session string) bool
 	Grace time.Duration // of Reap
-	// Tier returns the store of a tier; nil where there is but one, which Bucket is.
-	Tier func(archive.TierName) (*storage.Bucket, archive.Tier, bool)
-	Slog *slog.Logger
-	Now  func() time.Time // nil is time.Now
+	// Tier returns the store of a tier, of those that Tiers returns, the hot one first; nil, both, where
+	// there is but one, which Bucket is.
+	Tier  func(archive.TierName) (*storage.Bucket, archive.Tier, bool)
+	Tiers func() []archive.Tier
+	Slog  *slog.Logger
+	Now   func() time.Time // nil is time.Now
 }
 
 // Reconciler does the work. Its methods may run beside stores and reads.
@@ -131,18 +134,21 @@ type CaughtUp struct {
 
 // Catchup brings the index up to the log. Errors of single facts do not stop
 // it; the first is returned at the end.
-func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) {
+func (r *Reconciler) Catchup(ctx context.Context) (CaughtUp, error) { return r.catchUp(ctx, nil) }
+
+// catchUp is Catchup that tells what it leaves in doubt; unread may be nil.
+func (r *Reconciler) catchUp(ctx context.Context, unread *doubts) (CaughtUp, error) {
 	progress, err := r.o.Index.Progress(ctx, r.o.Tenant)
 	if err != nil {
 		return CaughtUp{}, fmt.Errorf("asking the index how far it is: %w", err)
 	}
 	skip := func(session string, p archive.Progress) bool { return settled(p) && !r.late(session) }
-	done, err := r.catchup(ctx, skip)
+	done, err := r.catchup(ctx, skip, unread)
 	if err != nil || len(progress) > 0 {
 		return done, err
 	}
 	if done.Uncommitted > 0 { // now it is known which keys were destroyed
-		again, err := r.catchup(ctx, skip)
+		again, err := r.catchup(ctx, skip, unread)
 		again.Indexed, again.Voided = again.Indexed+done.Indexed, again.Voided+done.Voided
 		if done = again; err != nil {
 			return done, err
@@ -160,7 +166,7 @@ func (r *Reconciler) late(session string) bool {
 }
 
 // catchup looks at all sessions but those that are to be skipped.
-func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p archive.Progress) bool) (CaughtUp, error) {
+func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p archive.Progress) bool, unread *doubts) (CaughtUp, error) {
 	var done CaughtUp
 	sessions, err := ledger.Sessions(ctx, r.o.Bucket, r.o.Tenant)
 	if err != nil {
@@ -182,7 +188,7 @@ func (r *Reconciler) catchup(ctx context.Context, skip func(session string, p ar
 		if skip(s, progress[s]) {
 			continue
 		}
-		end, err := r.session(ctx, s, progress[s], &done)
+		end, err := r.session(ctx, s, progress[s], &done, unread)
 		if ctx.Err() != nil {
 			return done, ctx.Err()
 		}
@@ -244,13 +250,10 @@ func settled(p archive.Progress) bool {
 }
 
 // session indexes what is there of a session. The ending is empty while it is not over.
-func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp) (end ending, err error) {
+func (r *Reconciler) session(ctx context.Context, session string, p archive.Progress, done *CaughtUp, unread *doubts) (end ending, err error) {
 	// Asked before listing: what is written after the listing belongs to a session that was not over.
 	over, uncommitted := r.o.Over(ctx, session), done.Uncommitted
-	var after uint64 // everything up to here is applied
-	if len(p.Applied) > 0 && p.Applied[0].From == 1 {
-		after = p.Applied[0].To
-	}
+	after := contiguous(p)
 	last := after
 	var holes []uint64
 	var pending []archive.Entry
@@ -280,7 +283,7 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 		if p.Has(place.N) {
 			continue
 		}
-		entry, counts, err := r.entry(ctx, place)
+		entry, counts, err := r.entry(ctx, place, unread)
 		if err != nil {
 			return end, err
 		}
@@ -308,8 +311,8 @@ func (r *Reconciler) session(ctx context.Context, session string, p archive.Prog
 }
 
 // entry reads what is at a place, and reports whether it counts: its key and its packs are there, or it is known that its key
-// was destroyed.
-func (r *Reconciler) entry(ctx context.Context, place ledger.Place) (_ archive.Entry, counts bool, err error) {
+// was destroyed. What does not count is added to unread.
+func (r *Reconciler) entry(ctx context.Context, place ledger.Place, unread *doubts) (_ archive.Entry, counts bool, err error) {
 	entry, err := ledger.ReadPlace(ctx, r.o.Bucket, r.o.Tenant, place, r.o.Keys.Secret, ledger.All)
 	if u, ok := keyless(err); ok {
 		// Where it is not closed, its key was never written: nobody was told that it is stored. Or it was
@@ -317,6 +320,9 @@ func (r *Reconciler) entry(ctx context.Context, place ledger.Place) (_ archive.E
 		closed, err := r.o.Index.Closed(ctx, r.o.Tenant, u.Fact.Key)
 		if err != nil {
 			return entry, false, fmt.Errorf("asking whether a key was destroyed: %w", err)
+		}
+		if !closed {
+			unread.add(&u.Fact, true)
 		}
 		return shredded(place, r.o.Tenant, u), closed, nil
 	}
@@ -326,7 +332,10 @@ func (r *Reconciler) entry(ctx context.Context, place ledger.Place) (_ archive.E
 	if err != nil {
 		return entry, false, fmt.Errorf("reading fact %d: %w", place.N, err)
 	}
-	counts, err = r.committed(ctx, &entry)
+	counts, err = r.committed(ctx, &entry, nil)
+	if err == nil && !counts {
+		unread.add(entry.Fact, false)
+	}
 	return entry, counts, err
 }
 
@@ -345,8 +354,9 @@ func shredded(p ledger.Place, t archive.Tenant, u *ledger.Unopened) archive.Entr
 	return archive.Entry{Session: p.Session, N: p.N, Object: ledger.ObjectName(t, p.Session, p.N), Size: p.Size, Fact: &f}
 }
 
-// committed reports whether the packs that a fact names are there, and has a stored fact say how large they are.
-func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, error) {
+// committed reports whether the packs that a fact names are there, and has a stored fact say how large they are. Of
+// packs among those of known size that need not be asked; nil where nothing is known.
+func (r *Reconciler) committed(ctx context.Context, e *archive.Entry, sizes map[string]int64) (bool, error) {
 	f := e.Fact
 	var named []archive.PackPlace
 	switch f.Kind {
@@ -363,6 +373,12 @@ func (r *Reconciler) committed(ctx context.Context, e *archive.Entry) (bool, err
 		f.Packs = named
 	}
 	for i := range named {
+		if size, ok := sizes[named[i].Object]; ok {
+			if f.Kind == archive.FactStored {
+				named[i].Size = size
+			}
+			continue
+		}
 		switch attrs, err := r.o.Bucket.Stat(ctx, named[i].Object); {
 		case fault.Is(err, fault.NotFound):
 			return false, nil

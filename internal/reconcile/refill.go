@@ -59,6 +59,11 @@ func (r *Reconciler) refill(ctx context.Context, controls bool, progress func(do
 	if err != nil {
 		return err
 	}
+	return r.fetch(ctx, places, secrets, progress)
+}
+
+// fetch reads the facts at the places side by side, and indexes those that can be.
+func (r *Reconciler) fetch(ctx context.Context, places []ledger.Place, secrets ledger.Secrets, progress func(done, total int)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	todo, read := make(chan ledger.Place), make(chan *archive.Entry, refillers)
@@ -122,6 +127,9 @@ func (r *Reconciler) newest(ctx context.Context, controls bool) (places []ledger
 	}
 	for _, s := range sessions {
 		p, limit := progress[s], int64(math.MaxInt64)
+		if settled(p) {
+			continue
+		}
 		if controls {
 			switch ledger.ContentOf(s) {
 			case ledger.Instances:
@@ -130,7 +138,7 @@ func (r *Reconciler) newest(ctx context.Context, controls bool) (places []ledger
 				limit = maxControl
 			}
 		}
-		for place, err := range ledger.Numbers(ctx, r.o.Bucket, r.o.Tenant, s, 0) {
+		for place, err := range ledger.Numbers(ctx, r.o.Bucket, r.o.Tenant, s, contiguous(p)) {
 			if err != nil {
 				return nil, err
 			}
@@ -152,7 +160,7 @@ func (r *Reconciler) readable(ctx context.Context, p ledger.Place, secrets ledge
 	if err != nil {
 		return nil, fmt.Errorf("reading a fact: %w", err)
 	}
-	if ok, err := r.committed(ctx, &e); err != nil || !ok {
+	if ok, err := r.committed(ctx, &e, nil); err != nil || !ok {
 		return nil, err
 	}
 	return &e, nil

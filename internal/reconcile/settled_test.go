@@ -114,8 +114,8 @@ func TestReap(t *testing.T) {
 	w.write(w.settled(one), nil, true)
 	reap := func(want int, left ...string) {
 		t.Helper()
-		if n, err := w.rec.Reap(ctx); err != nil || n != want {
-			t.Errorf("%d packs removed, %v", n, err)
+		if n, err := w.rec.Reap(ctx); err != nil || n.Packs != want {
+			t.Errorf("%+v removed, %v", n, err)
 		}
 		if got := w.objects("pack/"); !slices.Equal(got, left) {
 			t.Errorf("left: %q", got)

@@ -75,7 +75,7 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		_, err := r.catchup(ctx, func(session string, _ archive.Progress) bool {
 			v.growing[session] = r.grows(ctx, session)
 			return v.growing[session]
-		})
+		}, nil)
 		if err != nil && len(v.growing) == 0 {
 			return Report{}, err // it did not come so far as to look
 		}
@@ -274,7 +274,7 @@ func (v *check) fact(ctx context.Context, p ledger.Place, use func(archive.Entry
 	e, err := ledger.ReadPlace(ctx, v.r.o.Bucket, v.r.o.Tenant, p, v.r.o.Keys.Secret, ledger.All)
 	if u, ok := keyless(err); ok {
 		e := shredded(p, v.r.o.Tenant, u)
-		v.suspect(u.Fact.Key, p, &e, nil, "a fact of the log is damaged: "+fault.Message(err), object)
+		v.suspect(u.Fact.Key, p, &e, nil, "the key of a fact is not there: what it stored was never acknowledged, or the key is lost. Packs that it may name are kept", object)
 		return nil
 	}
 	if bad, stop := sort(ctx, err); bad || stop != nil {

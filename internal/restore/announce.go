@@ -11,7 +11,10 @@ import (
 	"github.com/strata-pacs/strata/internal/fault"
 )
 
-const announcePage = 500 // rows that have ended, in one pass
+const (
+	announcePage = 500    // rows that have ended, in one pass
+	maxOver      = 20_000 // a tenant's restores that are over and can be looked at, of one study and of several each
+)
 
 // announce tells of restores that have ended, and of requests whose last one has. A row stays
 // ending until that is written down, so that a death in between loses no word.
@@ -21,7 +24,9 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		return err
 	}
 	p := w.paceNow(ctx)
+	var errs []error
 	ended := map[int64]archive.Tenant{} // rows of requests that may have
+	var over []Row
 	for _, row := range rows {
 		u, err := decode[unit](row)
 		if err != nil {
@@ -31,28 +36,37 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		st := w.unitStatus(row, &u, p)
 		w.o.Slog.Info("a restore has ended", "restore", st.ID, "tenant", string(row.Tenant), "state", string(st.State), "packs", st.Packs, "failure", st.Failure)
 		// Of what only requests for several wanted, those are told.
-		for _, url := range w.hooks(row.Tenant, u.Requests > len(u.Batches), u.Hooks...) {
-			if err := w.tell(ctx, st, url, now); err != nil {
+		urls, b, err := w.toTell(ctx, row.Tenant, u.Requests > len(u.Batches), u.Told > 0, func(b Box) ([]string, error) {
+			err := u.open(b, row)
+			return u.secret.Hooks, err
+		})
+		if err != nil { // the tenant's keys are away: they are told when these are back
+			errs = append(errs, w.putOff(ctx, row, now))
+			continue
+		}
+		for _, url := range urls {
+			if err := w.tell(ctx, b, st, url, now); err != nil {
 				return err
 			}
 		}
 		for _, b := range u.Batches {
 			ended[b] = row.Tenant
 		}
+		over = append(over, row)
 	}
 	for _, h := range w.open {
 		for _, b := range h.Batches {
 			delete(ended, b)
 		}
 	}
-	var errs []error
 	for id, t := range ended {
 		errs = append(errs, w.endBatch(ctx, t, id, now))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, row := range rows {
+	tenants := map[archive.Tenant]bool{}
+	for _, row := range over {
 		_, err := w.o.Table.Change(ctx, row.ID, func(row *Row) error {
 			row.Kind, row.Due = kindOver, now.Add(keepOver)
 			return nil
@@ -60,8 +74,41 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return err
 		}
+		tenants[row.Tenant] = true
 	}
-	return nil
+	for t := range tenants {
+		errs = append(errs, w.thin(ctx, t, kindOver), w.thin(ctx, t, kindBatchOver))
+	}
+	return errors.Join(errs...)
+}
+
+// putOff has an end told later.
+func (w *worker) putOff(ctx context.Context, row Row, now time.Time) error {
+	_, err := w.o.Table.Change(ctx, row.ID, func(row *Row) error {
+		row.Due = now.Add(awayFor)
+		return nil
+	})
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// thin removes the oldest of a tenant's restores that are over where there are more than are kept.
+func (w *worker) thin(ctx context.Context, t archive.Tenant, kind string) error {
+	n, err := w.o.Table.Count(ctx, t, kind)
+	if err != nil || n <= maxOver {
+		return err
+	}
+	rows, err := w.o.Table.OfKinds(ctx, t, []string{kind}, 0, min(n-maxOver, loadPage))
+	if err != nil {
+		return err
+	}
+	ids := make([]int64, len(rows))
+	for i, row := range rows {
+		ids[i] = row.ID
+	}
+	return w.o.Table.Remove(ctx, ids...)
 }
 
 // endBatch ends a request for several studies when all of them have ended.
@@ -85,8 +132,15 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 	if slices.ContainsFunc(units, func(r Row) bool { return r.Kind == kindOpen }) && !b.Leaving || !st.State.Ended() {
 		return nil
 	}
-	for _, url := range w.hooks(t, true, b.Hook) {
-		if err := w.tell(ctx, st, url, now); err != nil {
+	urls, box, err := w.toTell(ctx, t, true, b.Told, func(box Box) ([]string, error) {
+		s, err := opened[batchSecret](box, about(ofRequest, rows[0]), b.Sealed)
+		return []string{s.Hook}, err
+	})
+	if err != nil {
+		return nil // the tenant's keys are away: prune finds it again when they are back
+	}
+	for _, url := range urls {
+		if err := w.tell(ctx, box, st, url, now); err != nil {
 			return err
 		}
 	}
@@ -99,22 +153,6 @@ func (w *worker) endBatch(ctx context.Context, t archive.Tenant, id int64, now t
 		return nil
 	}
 	return err
-}
-
-// hooks are the URLs to tell: those given, and the tenant's own.
-func (r *Restorer) hooks(t archive.Tenant, own bool, given ...string) (urls []string) {
-	if r.o.Hooks == nil {
-		return nil
-	}
-	if own {
-		given = append(given, r.o.Hooks.Always(t)...)
-	}
-	for _, url := range given {
-		if url != "" && !slices.Contains(urls, url) {
-			urls = append(urls, url)
-		}
-	}
-	return urls
 }
 
 // prune removes what has been over for long, and ends requests whose restores all ended

@@ -2,10 +2,8 @@ package restore
 
 import (
 	"context"
-	"slices"
+	"errors"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
@@ -23,14 +21,20 @@ const (
 
 // Ask starts the restore of what the request names, or joins those that are under way, and tells how far it is.
 // What can be read already is done at once, and has no ID then. Asking for what was restored makes its
-// copies stay longer. fault.NotFound where a study is not there, fault.TooLarge for more than 5,000 studies.
+// copies stay longer. fault.NotFound where a study is not there, fault.TooLarge for more than 5,000 studies, fault.TooMany
+// where as many restores of the tenant are open as may be; then nothing of the request is begun.
 func (r *Restorer) Ask(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) (archive.RestoreStatus, error) {
+	st, _, err := r.ask(ctx, t, q)
+	return st, err
+}
+
+func (r *Restorer) ask(ctx context.Context, t archive.Tenant, q archive.RestoreRequest) (st archive.RestoreStatus, kept bool, err error) {
 	if err := r.check(t, &q); err != nil {
-		return archive.RestoreStatus{}, err
+		return st, false, err
 	}
 	list, err := r.find(ctx, t, q)
 	if err != nil {
-		return archive.RestoreStatus{}, err
+		return st, false, err
 	}
 	now := r.o.Now()
 	w := wish{priority: q.Priority, keep: q.For, by: q.By, hook: q.Webhook}
@@ -42,7 +46,8 @@ func (r *Restorer) Ask(ctx context.Context, t archive.Tenant, q archive.RestoreR
 	for i, s := range list {
 		all[i] = wanted{s.Ref, w}
 	}
-	return r.askAll(ctx, t, all, w, now)
+	st, err = r.askAll(ctx, t, all, w, now)
+	return st, false, err
 }
 
 // check refuses what makes no sense, and fills in defaults.
@@ -96,44 +101,71 @@ func (r *Restorer) find(ctx context.Context, t archive.Tenant, q archive.Restore
 	return list, err
 }
 
-// need returns the packs of a study that must be restored to be read until a time, and
-// those that lie in a tier that needs it. Packs in a tier that is gone are an error.
-func (r *Restorer) need(ctx context.Context, t archive.Tenant, study archive.Ref, now, until time.Time) (need, all []archive.PackState, err error) {
+// needs are the packs of a study that lie in a tier that needs a restore.
+type needs struct {
+	restore []archive.PackState // those that must be restored to be read until the time asked for
+	all     []archive.PackState
+	kept    bool // copies that moves left were kept for it
+}
+
+// need returns what must be restored of a study to be read until a time. Packs in a tier that is gone are an error. With keep
+// the copies that moves left stay until then; without it nothing is done.
+func (r *Restorer) need(ctx context.Context, t archive.Tenant, study archive.Ref, now, until time.Time, keep bool) (n needs, err error) {
 	packs, err := r.o.Index.Packs(ctx, t, study)
 	if err != nil {
-		return nil, nil, err
+		return n, err
 	}
 	for _, p := range packs {
 		_, tier, ok := r.o.Tiers.Tier(p.Tier)
 		if !ok {
-			return nil, nil, fault.New(fault.Unavailable, "a study lies in tier %s, which is not configured here; add it to tiers", p.Tier)
+			return n, fault.New(fault.Unavailable, "a study lies in tier %s, which is not configured here; add it to tiers", p.Tier)
 		}
 		if !tier.Restore {
 			continue
 		}
-		all = append(all, p)
 		// A copy that is there is asked for anew only to gain a day at least.
 		if !p.Restored.After(now) || until.Sub(p.Restored) >= day {
-			need = append(need, p)
+			left, err := r.left(ctx, t, p, until, keep)
+			if err != nil {
+				return n, err
+			}
+			if left.IsZero() {
+				n.restore = append(n.restore, p)
+			} else {
+				p.Restored, n.kept = left, keep
+			}
 		}
+		n.all = append(n.all, p)
 	}
-	return need, all, nil
+	return n, nil
 }
 
-// askOne starts or joins the restore of one study.
-func (r *Restorer) askOne(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, now time.Time) (archive.RestoreStatus, error) {
-	need, all, err := r.need(ctx, t, study, now, now.Add(w.keep))
+// left returns until when the pack can be read from a copy that a move left, which it keeps if it is to.
+func (r *Restorer) left(ctx context.Context, t archive.Tenant, p archive.PackState, until time.Time, keep bool) (time.Time, error) {
+	if keep {
+		return r.o.Index.Keep(ctx, t, p, until)
+	}
+	return r.o.Index.Left(ctx, t, p)
+}
+
+// askOne starts or joins the restore of one study. kept: copies that moves left were kept for it.
+func (r *Restorer) askOne(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, now time.Time) (st archive.RestoreStatus, kept bool, err error) {
+	n, err := r.need(ctx, t, study, now, now.Add(w.keep), true)
 	if err != nil {
-		return archive.RestoreStatus{}, err
+		return st, false, err
 	}
-	if len(need) == 0 {
-		return r.readable(t, 1, all, now), nil
+	if len(n.restore) == 0 {
+		return r.readable(t, 1, n.all, now), n.kept, nil
 	}
-	row, u, err := r.join(ctx, t, study, w, need, now)
+	b, err := r.o.Keys.Box(ctx, t)
 	if err != nil {
-		return archive.RestoreStatus{}, err
+		return st, false, err
 	}
-	return r.unitStatus(row, &u, r.paceNow(ctx)), nil
+	row, u, err := r.join(ctx, b, t, study, w, n.restore, now)
+	if err != nil {
+		return st, false, err
+	}
+	return r.unitStatus(row, &u, r.paceNow(ctx)), n.kept, nil
 }
 
 // readable is the status of what can be read already.
@@ -149,81 +181,34 @@ func (r *Restorer) readable(t archive.Tenant, studies int, packs []archive.PackS
 	return st
 }
 
-func (r *Restorer) join(ctx context.Context, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
+func (r *Restorer) join(ctx context.Context, b Box, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
 	var u unit
-	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, func(row *Row) (err error) {
+	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, r.o.Open, func(row *Row) (err error) {
 		u = unit{}
 		if row.ID != 0 {
 			if u, err = decode[unit](*row); err != nil {
+				return err
+			}
+			if err := u.open(b, *row); err != nil {
 				return err
 			}
 		}
 		if err := u.join(w, packs, now); err != nil {
 			return err
 		}
+		if err := u.seal(b, *row); err != nil {
+			return err
+		}
 		row.Due = dueFor(u.Priority)
 		return encode(row, u)
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		r.stir()
+	case fault.Is(err, fault.TooMany) && !errors.Is(err, errCrowded):
+		err = r.errOpen()
 	}
 	return row, u, err
-}
-
-// wanted is a study of a request for several.
-type wanted struct {
-	study archive.Ref
-	wish
-}
-
-// askAll starts or joins the restores of several studies, under one ID.
-func (r *Restorer) askAll(ctx context.Context, t archive.Tenant, list []wanted, w wish, now time.Time) (archive.RestoreStatus, error) {
-	type lacking struct {
-		wanted
-		need []archive.PackState
-	}
-	var todo []lacking
-	var there []archive.PackState
-	for _, s := range list {
-		need, all, err := r.need(ctx, t, s.study, now, now.Add(s.keep))
-		if err != nil {
-			return archive.RestoreStatus{}, err
-		}
-		if len(need) == 0 {
-			there = append(there, all...)
-			continue
-		}
-		todo = append(todo, lacking{s, need})
-	}
-	if len(todo) == 0 {
-		return r.readable(t, len(list), there, now), nil
-	}
-	b := batch{Asked: now, By: archive.Cut(w.by, maxBy), Hook: w.hook, Readable: len(list) - len(todo)}
-	row, err := r.o.Table.Merge(ctx, t, kindBatchOver, ulid.Make().String(), now, func(row *Row) error {
-		row.Due = now.Add(unfinished)
-		return encode(row, b)
-	})
-	if err != nil {
-		return archive.RestoreStatus{}, err
-	}
-	for _, s := range todo {
-		s.batch, s.hook = row.ID, ""
-		ur, _, err := r.join(ctx, t, s.study, s.wish, s.need, now)
-		if err != nil {
-			return archive.RestoreStatus{}, err
-		}
-		b.Units = append(b.Units, ur.ID)
-	}
-	slices.Sort(b.Units)
-	row, err = r.o.Table.Change(ctx, row.ID, func(row *Row) error {
-		row.Kind, row.Due = kindBatch, now
-		return encode(row, b)
-	})
-	if err != nil {
-		return archive.RestoreStatus{}, err
-	}
-	r.stir()
-	return r.statusOf(ctx, row)
 }
 
 // Cancel takes a request back: what has not begun is not begun. The restore of a study ends so for all who

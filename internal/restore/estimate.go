@@ -21,11 +21,11 @@ func (r *Restorer) Estimate(ctx context.Context, t archive.Tenant, q archive.Res
 	loads := map[archive.TierName]cost.Load{}
 	now := r.o.Now()
 	for _, s := range list {
-		need, _, err := r.need(ctx, t, s.Ref, now, now)
+		n, err := r.need(ctx, t, s.Ref, now, now, false)
 		if err != nil {
 			return archive.RestoreEstimate{}, err
 		}
-		for _, p := range need {
+		for _, p := range n.restore {
 			loads[p.Tier] = loads[p.Tier].Add(cost.Load{Objects: 1, Bytes: p.Size})
 			e.Packs, e.Bytes = e.Packs+1, e.Bytes+p.Size
 		}

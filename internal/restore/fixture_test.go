@@ -31,6 +31,7 @@ type world struct {
 	index *memoryIndex
 	store *memoryStore
 	hooks *memoryHooks
+	keys  *memoryKeys
 	r     *Restorer
 	w     *worker
 
@@ -52,9 +53,11 @@ func newWorld(t *testing.T, o Options) *world {
 			{Priority: archive.Bulk, Word: "Bulk", Typical: 8 * time.Hour, Longest: 12 * time.Hour},
 		}}}}
 	w.table = &memoryTable{rows: map[int64]Row{}}
-	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}}
-	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}}
+	w.index = &memoryIndex{packs: map[archive.Ref][]archive.PackState{}, left: map[string]time.Time{}}
+	w.store = &memoryStore{now: w.clock, packs: map[string]*frozen{}, thaws: map[string]int{}, begun: map[string]int{}}
 	w.hooks = &memoryHooks{}
+	w.keys = &memoryKeys{}
+	o.Keys = w.keys
 	o.Table, o.Index, o.Tiers, o.Catalog, o.Now, o.Hooks = w.table, w.index, w, w, w.clock, w.hooks
 	o.Poll = cmp.Or(o.Poll, time.Millisecond)
 	w.r = New(o)
@@ -170,6 +173,7 @@ func (w *world) Priors(_ context.Context, _ archive.Tenant, a archive.Appointmen
 type memoryIndex struct {
 	mu    sync.Mutex
 	packs map[archive.Ref][]archive.PackState
+	left  map[string]time.Time // until when copies that moves left stay
 	fail  error
 }
 
@@ -192,12 +196,35 @@ func (m *memoryIndex) SetRestored(_ context.Context, _ archive.Tenant, object st
 	return m.fail
 }
 
+// Left and Keep know of what the test has put in left.
+func (m *memoryIndex) Left(_ context.Context, _ archive.Tenant, p archive.PackState) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.left[p.Object], m.fail
+}
+
+func (m *memoryIndex) Keep(ctx context.Context, t archive.Tenant, p archive.PackState, until time.Time) (time.Time, error) {
+	left, err := m.Left(ctx, t, p)
+	if err != nil || left.IsZero() {
+		return time.Time{}, err
+	}
+	if left.After(until) {
+		until = left
+	}
+	m.mu.Lock()
+	m.left[p.Object] = until
+	m.mu.Unlock()
+	return until, m.SetRestored(ctx, t, p.Object, until)
+}
+
 // memoryStore is an archive class with the longest times of the tier's speeds.
 type memoryStore struct {
 	now   func() time.Time
 	mu    sync.Mutex
 	packs map[string]*frozen
 	thaws map[string]int // by object
+	begun map[string]int // of these, those that no copy was there for
+	looks int            // calls of Stat
 	order []string       // objects and speeds as they were asked for
 	fail  func(call, key, speed string) error
 }
@@ -223,6 +250,7 @@ func (s *memoryStore) call(name, key, speed string) (*frozen, error) {
 func (s *memoryStore) Stat(_ context.Context, key string) (a driver.Attrs, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	p, err := s.call("stat", key, "")
 	switch {
 	case err != nil:
@@ -249,6 +277,7 @@ func (s *memoryStore) Thaw(_ context.Context, key string, o driver.ThawOptions) 
 	s.order = append(s.order, key+" "+o.Speed)
 	switch now := s.now(); {
 	case p.ready.IsZero():
+		s.begun[key]++
 		p.ready = now.Add(delays[o.Speed])
 		p.until = p.ready.Add(o.For)
 	case !p.ready.After(now):
@@ -296,3 +325,43 @@ func (h *memoryHooks) Post(_ context.Context, _ archive.Tenant, url, id string, 
 	h.posts = append(h.posts, fmt.Sprintf("%s %s %s", url, id, body))
 	return nil
 }
+
+// memoryKeys seals so that nothing can be read, and opens only what was sealed about the same.
+type memoryKeys struct {
+	mu   sync.Mutex
+	fail error
+}
+
+func (k *memoryKeys) Box(context.Context, archive.Tenant) (Box, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k, k.fail
+}
+
+func (k *memoryKeys) setFail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fail = err
+}
+
+func (*memoryKeys) Seal(about string, plain []byte) ([]byte, error) {
+	out := []byte(about + "|")
+	for _, b := range plain {
+		out = append(out, ^b)
+	}
+	return out, nil
+}
+
+func (*memoryKeys) Open(about string, sealed []byte) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(sealed, []byte(about+"|"))
+	if !ok {
+		return nil, fault.New(fault.Corrupt, "sealed about something else")
+	}
+	out := []byte{}
+	for _, b := range rest {
+		out = append(out, ^b)
+	}
+	return out, nil
+}
+
+func (*memoryKeys) Mark(text string) string { return fmt.Sprintf("%x", len(text)) + text[len(text)-1:] }

@@ -2,8 +2,6 @@ package restore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,24 +30,26 @@ const (
 
 // hook is a word that is to be brought. It is brought at least once.
 type hook struct {
-	URL   string
-	Body  []byte
-	Tries int `json:",omitempty"`
+	Sealed []byte // hookSecret
+	Tries  int    `json:",omitempty"`
 }
 
 // tell writes down that a URL is to be told.
-func (w *worker) tell(ctx context.Context, st archive.RestoreStatus, url string, now time.Time) error {
+func (w *worker) tell(ctx context.Context, b Box, st archive.RestoreStatus, url string, now time.Time) error {
 	body, err := eventOf(st)
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "writing an event")
 	}
-	sum := sha256.Sum256([]byte(url))
-	_, err = w.o.Table.Merge(ctx, st.Tenant, kindHook, st.ID+"/"+hex.EncodeToString(sum[:8]), now, func(row *Row) error {
+	_, err = w.o.Table.Merge(ctx, st.Tenant, kindHook, st.ID+"/"+b.Mark(url), now, 0, func(row *Row) error {
 		if row.ID != 0 {
 			return nil
 		}
+		s, err := sealed(b, about(ofWord, *row), hookSecret{URL: url, Body: body})
+		if err != nil {
+			return err
+		}
 		row.Due = now
-		return encode(row, hook{URL: url, Body: body})
+		return encode(row, hook{Sealed: s})
 	})
 	return err
 }
@@ -88,13 +88,7 @@ func (r *Restorer) deliverOne(ctx context.Context, row Row) error {
 	if err != nil {
 		return err
 	}
-	call, cancel := context.WithTimeout(ctx, hookTime)
-	defer cancel()
-	// The list of those who may be told may be another by now.
-	err = r.o.Hooks.Allowed(row.Tenant, h.URL)
-	if err == nil {
-		err = r.o.Hooks.Post(call, row.Tenant, h.URL, row.Key, h.Body)
-	}
+	err = r.post(ctx, row, h)
 	now := r.o.Now()
 	switch {
 	case ctx.Err() != nil:
@@ -114,4 +108,22 @@ func (r *Restorer) deliverOne(ctx context.Context, row Row) error {
 		return nil
 	}
 	return err
+}
+
+// post brings a word to whom it is for, who may be allowed no more by now.
+func (r *Restorer) post(ctx context.Context, row Row, h hook) error {
+	call, cancel := context.WithTimeout(ctx, hookTime)
+	defer cancel()
+	b, err := r.o.Keys.Box(call, row.Tenant)
+	if err != nil {
+		return err
+	}
+	s, err := opened[hookSecret](b, about(ofWord, row), h.Sealed)
+	if err != nil {
+		return err
+	}
+	if err := r.o.Hooks.Allowed(row.Tenant, s.URL); err != nil {
+		return err
+	}
+	return r.o.Hooks.Post(call, row.Tenant, s.URL, row.Key, s.Body)
 }

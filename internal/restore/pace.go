@@ -15,7 +15,8 @@ const (
 	paceEvery   = 10 * time.Second
 	believePace = 2 * time.Second // what was read of the table
 	soonestLook = 5 * time.Second
-	latestLook  = 15 * time.Minute
+	latestLook  = 30 * time.Minute
+	looksOf     = 16 // in the typical time, but for the first ones
 )
 
 // pace is how fast tiers restore, and how many wait: one row for all nodes.
@@ -87,13 +88,14 @@ func (r *Restorer) expected(p pace, u *unit, it *item, now time.Time) time.Time 
 			return at
 		}
 	}
-	return now.Add(lookIn(it.Asked.Add(max(each, s.Longest)), now))
+	return now.Add(lookIn(now.Sub(it.Asked), each))
 }
 
-// lookIn is after how long to look at a pack again that is expected at a time: the more often the
-// nearer that is, and the less often the longer it has passed.
-func lookIn(expected, now time.Time) time.Duration {
-	return min(max(expected.Sub(now).Abs()/4, soonestLook), latestLook)
+// lookIn is after how long to look at a pack again that was asked for some time ago, and that takes so long as a rule: half
+// of the time that has passed, so that what comes far too early is noticed, up to a sixteenth of what it takes, or has taken. So
+// a pack is looked at some 30 times until it is typically there, and then a few times an hour.
+func lookIn(passed, typical time.Duration) time.Duration {
+	return max(min(passed/2, max(typical, passed)/looksOf, latestLook), soonestLook)
 }
 
 // paceNow is the pace as the table has it, or had a moment ago.

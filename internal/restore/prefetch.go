@@ -59,18 +59,18 @@ func (r *Restorer) Prefetch(ctx context.Context, t archive.Tenant, list []archiv
 			seen[study] = true
 			out.Priors++
 			keep := max(a.At.Sub(now), 0) + afterwards
-			need, _, err := r.need(ctx, t, study, now, now.Add(keep-day))
+			n, err := r.need(ctx, t, study, now, now.Add(keep-day), true)
 			if err != nil {
 				return out, err
 			}
-			if len(need) == 0 {
+			if len(n.restore) == 0 {
 				out.Readable++
 				continue
 			}
-			for _, pack := range need {
+			for _, pack := range n.restore {
 				before = before.Add(cost.Load{Objects: 1, Bytes: pack.Size})
 			}
-			priority, late := r.inTime(&p, need, a.At.Add(-spare), now, int(before.Objects), keep)
+			priority, late := r.inTime(&p, n.restore, a.At.Add(-spare), now, int(before.Objects), keep)
 			if late {
 				out.Late++
 			}

@@ -40,8 +40,8 @@ func (r *Restorer) Recall(ctx context.Context, t archive.Tenant, sel archive.UID
 		}
 	}
 	q := archive.RestoreRequest{Studies: []string{sel.Study}, First: sel, By: "a viewer"}
-	st, err := r.Ask(ctx, t, q)
-	if err == nil && st.ID == "" && st.Packs > 0 {
+	st, kept, err := r.ask(ctx, t, q)
+	if err == nil && st.ID == "" && st.Packs > 0 && !kept {
 		// Somebody could not read what the index says can be read.
 		if err = r.recount(ctx, t, q); err == nil {
 			st, err = r.Ask(ctx, t, q)
@@ -81,6 +81,13 @@ func (r *Restorer) recount(ctx context.Context, t archive.Tenant, q archive.Rest
 				return err
 			}
 			if attrs.Restore.State == driver.Archived || attrs.Restore.State == driver.Restoring {
+				left, err := r.o.Index.Keep(ctx, t, p, p.Restored)
+				if err != nil {
+					return err
+				}
+				if !left.IsZero() {
+					continue // another copy is what the index knows of
+				}
 				if err := r.o.Index.SetRestored(ctx, t, p.Object, time.Time{}); err != nil {
 					return err
 				}

@@ -13,6 +13,11 @@
 // limits hold for all of them. It keeps nothing that it could not read again: when it dies, another goes on with
 // the rows, and asking a store again for what it is restoring is harmless (driver.Thawer).
 //
+// # What need not be restored
+//
+// For some time after a pack was moved to an archive the copy that it was moved from is still there. Whoever asks
+// then is served from that: it is kept for as long as a restored copy would stay, and the provider is not asked.
+//
 // # What a restore promises
 //
 // Ready is an estimate until the restore is done, and never in the past. It is what the tier says is typical, or the
@@ -38,11 +43,13 @@ const (
 	DefaultFor     = 7 * 24 * time.Hour
 	DefaultRate    = 20
 	DefaultRunning = 1000
+	DefaultOpen    = 10_000
 )
 
-// Options of a Restorer. Table, Index, Tiers and Catalog are required.
+// Options of a Restorer. Table, Keys, Index, Tiers and Catalog are required.
 type Options struct {
 	Table   Table
+	Keys    Keys
 	Index   Index
 	Tiers   Tiers
 	Catalog Catalog
@@ -54,6 +61,8 @@ type Options struct {
 	// once, in each tier and for all tenants together; defaults 20 and 1,000.
 	Rate    float64
 	Running int
+	// Open is of how many studies of one tenant restores may be under way, or wait, at once; default 10,000.
+	Open int
 	// Poll is how often the table is looked at; default 1 s. It is real time.
 	Poll time.Duration
 	Now  func() time.Time
@@ -66,6 +75,12 @@ type Index interface {
 	Packs(ctx context.Context, t archive.Tenant, study archive.Ref) ([]archive.PackState, error)
 	// SetRestored notes until when a pack can be read.
 	SetRestored(ctx context.Context, t archive.Tenant, object string, until time.Time) error
+	// Left returns until when the pack can be read from a copy that a move left in a tier that answers at once, if nobody keeps
+	// that; zero where there is none that lasts.
+	Left(ctx context.Context, t archive.Tenant, p archive.PackState) (time.Time, error)
+	// Keep has such a copy stay until a time at least, and notes that the pack can be read. It returns until when; zero
+	// where there is no such copy, and then it has done nothing.
+	Keep(ctx context.Context, t archive.Tenant, p archive.PackState, until time.Time) (time.Time, error)
 }
 
 // Store is one tier's.
@@ -112,6 +127,7 @@ func New(o Options) *Restorer {
 	o.Priority = cmp.Or(o.Priority, archive.Standard)
 	o.Rate = cmp.Or(o.Rate, DefaultRate)
 	o.Running = cmp.Or(o.Running, DefaultRunning)
+	o.Open = cmp.Or(o.Open, DefaultOpen)
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now

@@ -24,7 +24,8 @@ const (
 	kindPace      = "restore-pace"
 )
 
-// Row is a row of the table that nodes share. It carries no patient data and no UIDs.
+// Row is a row of the table that nodes share. It carries no patient data and no UIDs, and what tells more than sizes,
+// times and states is sealed in it.
 type Row struct {
 	ID      int64 // 0: new
 	Tenant  archive.Tenant
@@ -38,10 +39,13 @@ type Row struct {
 // Table is a durable table of rows. A function that changes a row may be called again; its
 // error is returned, and nothing is changed then.
 type Table interface {
-	// Merge adds a row, or changes the one that there is.
-	Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, f func(*Row) error) (Row, error)
+	// Merge adds a row, or changes the one that there is. Where most is not 0 and the tenant has as many rows of the
+	// kind, a new one is fault.TooMany.
+	Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, most int, f func(*Row) error) (Row, error)
 	// Change changes a row; fault.NotFound when it is gone.
 	Change(ctx context.Context, id int64, f func(*Row) error) (Row, error)
+	// Count returns how many rows of the kind the tenant has; where keys are given, of these alone.
+	Count(ctx context.Context, t archive.Tenant, kind string, keys ...string) (int, error)
 	// Get returns the tenant's rows that there are, by identity.
 	Get(ctx context.Context, t archive.Tenant, ids ...int64) ([]Row, error)
 	// OfKinds returns the tenant's rows of the kinds with identities above after, by identity.

@@ -20,14 +20,19 @@ type memoryTable struct {
 
 var errTable = fault.New(fault.Unavailable, "the index database does not answer; try again")
 
-func (m *memoryTable) Merge(_ context.Context, t archive.Tenant, kind, key string, created time.Time, f func(*Row) error) (Row, error) {
+func (m *memoryTable) Merge(_ context.Context, t archive.Tenant, kind, key string, created time.Time, most int, f func(*Row) error) (Row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	row := Row{Tenant: t, Kind: kind, Key: key, Due: created, Created: created}
+	row, n := Row{Tenant: t, Kind: kind, Key: key, Due: created, Created: created}, 0
 	for _, have := range m.rows {
-		if have.Tenant == t && have.Kind == kind && have.Key == key {
-			row = have
+		if have.Tenant == t && have.Kind == kind {
+			if n++; have.Key == key {
+				row = have
+			}
 		}
+	}
+	if most > 0 && row.ID == 0 && n >= most {
+		return Row{}, fault.New(fault.TooMany, "too many")
 	}
 	if err := f(&row); err != nil {
 		return Row{}, err
@@ -52,6 +57,13 @@ func (m *memoryTable) Change(_ context.Context, id int64, f func(*Row) error) (R
 	}
 	m.rows[id] = row
 	return row, nil
+}
+
+func (m *memoryTable) Count(_ context.Context, t archive.Tenant, kind string, keys ...string) (n int, err error) {
+	rows, err := m.find(1<<30, func(r Row) bool {
+		return r.Tenant == t && r.Kind == kind && (len(keys) == 0 || slices.Contains(keys, r.Key))
+	}, byID)
+	return len(rows), err
 }
 
 func (m *memoryTable) find(limit int, keep func(Row) bool, order func(a, b Row) int) (out []Row, err error) {
@@ -116,11 +128,11 @@ func (d *dyingTable) dead() bool {
 	return d.left < 0
 }
 
-func (d *dyingTable) Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, f func(*Row) error) (Row, error) {
+func (d *dyingTable) Merge(ctx context.Context, t archive.Tenant, kind, key string, created time.Time, most int, f func(*Row) error) (Row, error) {
 	if d.dead() {
 		return Row{}, errTable
 	}
-	return d.Table.Merge(ctx, t, kind, key, created, f)
+	return d.Table.Merge(ctx, t, kind, key, created, most, f)
 }
 
 func (d *dyingTable) Change(ctx context.Context, id int64, f func(*Row) error) (Row, error) {

@@ -37,7 +37,7 @@ func (w *worker) look(ctx context.Context, e edits, now time.Time) {
 	var due []place
 	for _, h := range w.open {
 		for i := range h.Items {
-			if it := &h.Items[i]; it.State == asked && !h.blind && !it.Next.After(now) && !w.paused(it.Tier, now) {
+			if it := &h.Items[i]; it.State == asked && !h.blind && !it.Next.After(now) && !w.paused(it.Tier, now) && w.reveal(ctx, h) {
 				due = append(due, place{h, it, i})
 			}
 		}
@@ -80,12 +80,7 @@ func (w *worker) seen(e edits, p place, tier archive.Tier, attrs driver.Attrs, e
 		edit(func(it *item) { it.State, it.Tries = waiting, it.Tries+1 })
 	default:
 		s, _ := cost.Speed(tier, p.item.At)
-		each := w.pace.typical(tier.Name, s)
-		expected := p.item.Asked.Add(each)
-		if !expected.After(now) {
-			expected = p.item.Asked.Add(max(each, s.Longest))
-		}
-		next := now.Add(lookIn(expected, now))
+		next := now.Add(lookIn(now.Sub(p.item.Asked), w.pace.typical(tier.Name, s)))
 		edit(func(it *item) { it.Next = next })
 	}
 	w.answered(tier.Name)
@@ -166,7 +161,7 @@ func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.Restor
 	slower, more := slowerThan(tier, speed.Priority)
 	switch {
 	case err == nil:
-		next := now.Add(lookIn(now.Add(w.pace.typical(tier.Name, speed)), now))
+		next := now.Add(soonestLook)
 		if p.item.Until.After(now) { // there is a copy whose time is extended at once
 			next = now
 		}
@@ -191,7 +186,7 @@ func (w *worker) asked(e edits, p place, tier archive.Tier, speed archive.Restor
 // edit changes the pack in memory at once, and its row at the end of the pass.
 func (w *worker) edit(e edits, p place, f func(*item)) {
 	f(p.item)
-	e.add(p.ID, p.item.Object, f)
+	e.add(p.ID, p.item.N, f)
 }
 
 func fail(why string) func(*item) {

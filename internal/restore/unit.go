@@ -20,12 +20,13 @@ type unit struct {
 	Priority archive.Priority
 	Deadline time.Time     `json:",omitzero"` // when somebody will need it
 	For      time.Duration // how long copies stay
-	By       string        // who asked first
 	Asked    time.Time
 	Requests int // that share it
 	Items    []item
-	Batches  []int64  `json:",omitempty"` // rows of requests that it is a part of
-	Hooks    []string `json:",omitempty"`
+	Batches  []int64 `json:",omitempty"` // rows of requests that it is a part of
+	Told     int     `json:",omitempty"` // how many URLs are to be told
+	Sealed   []byte
+	secret   unitSecret // Sealed, where it was opened
 
 	Cancelled bool                 `json:",omitempty"` // what has not begun will not
 	End       archive.RestoreState `json:",omitempty"`
@@ -36,7 +37,8 @@ type unit struct {
 
 // item is a pack of it.
 type item struct {
-	Object string
+	N      int    // among the objects of the secret
+	Object string `json:"-"` // where that was opened
 	Size   int64
 	Tier   archive.TierName
 	Wanted bool      `json:",omitempty"` // somebody waits for it
@@ -75,19 +77,19 @@ type wish struct {
 	first    []string
 }
 
-var errCrowded = fault.New(fault.Busy, "too many requests share this restore; wait for it")
+var errCrowded = later{fault.New(fault.TooMany, "too many requests share a restore that this needs; wait until it ends")}
 
 // join adds a request, with the packs that it needs, to the restore.
 func (u *unit) join(w wish, packs []archive.PackState, now time.Time) error {
 	fresh := u.Requests == 0 && u.Asked.IsZero()
 	if fresh {
-		u.Asked, u.Priority, u.By = now, w.priority, archive.Cut(w.by, maxBy)
+		u.Asked, u.Priority, u.secret.By = now, w.priority, archive.Cut(w.by, maxBy)
 	}
-	if w.hook != "" && !slices.Contains(u.Hooks, w.hook) {
-		if len(u.Hooks) == maxHooks {
+	if w.hook != "" && !slices.Contains(u.secret.Hooks, w.hook) {
+		if len(u.secret.Hooks) == maxHooks {
 			return errCrowded
 		}
-		u.Hooks = append(u.Hooks, w.hook)
+		u.secret.Hooks = append(u.secret.Hooks, w.hook)
 	}
 	if w.batch != 0 && !slices.Contains(u.Batches, w.batch) {
 		if len(u.Batches) == maxBatches {
@@ -108,9 +110,9 @@ func (u *unit) join(w wish, packs []archive.PackState, now time.Time) error {
 		i := slices.IndexFunc(u.Items, func(i item) bool { return i.Object == p.Object })
 		switch {
 		case i < 0:
-			u.Items = append(u.Items, item{Object: p.Object, Size: p.Size, Tier: p.Tier, Until: p.Restored})
+			u.Items = append(u.Items, item{N: u.secret.number(p.Object), Object: p.Object, Size: p.Size, Tier: p.Tier, Until: p.Restored})
 		case u.Items[i].State == failed:
-			u.Items[i] = item{Object: p.Object, Size: p.Size, Tier: p.Tier}
+			u.Items[i] = item{N: u.Items[i].N, Object: p.Object, Size: p.Size, Tier: p.Tier}
 		}
 	}
 	for i := range u.Items {
@@ -183,8 +185,8 @@ func (u *unit) conclude(now time.Time) (next time.Time) {
 // batch is a request for several studies.
 type batch struct {
 	Asked    time.Time
-	By       string
-	Hook     string                 `json:",omitempty"`
+	Told     bool                   `json:",omitempty"` // a URL is to be told
+	Sealed   []byte                 // batchSecret
 	Readable int                    // studies that could be read from the start
 	Units    []int64                // rows of the others
 	Leaving  bool                   `json:",omitempty"` // it was cancelled

@@ -56,6 +56,7 @@ type worker struct {
 	rates  map[archive.TierName]*rate.Limiter
 	pauses map[archive.TierName]pauseOf
 	away   map[archive.Tenant]time.Time // until when tenants are left alone whose index does not tell
+	boxes  map[archive.Tenant]Box       // of one pass
 	pace   pace
 	noted  time.Time // when the pace was written down
 	news   bool      // since then
@@ -69,6 +70,7 @@ type held struct {
 	touched  bool // it was read anew, and is to be written back
 	compared bool // in this pass
 	blind    bool // its packs are not known now
+	known    bool // its objects are, and whom to tell
 	packs    []archive.PackState
 }
 
@@ -86,6 +88,8 @@ func newWorker(r *Restorer) *worker {
 // pass does all that is due now.
 func (w *worker) pass(ctx context.Context) error {
 	now := w.o.Now()
+	w.boxes = map[archive.Tenant]Box{}
+	defer func() { w.boxes = nil }()
 	if err := w.load(ctx, now); err != nil {
 		return err
 	}
@@ -97,6 +101,7 @@ func (w *worker) pass(ctx context.Context) error {
 	}
 	w.look(ctx, edits, now)
 	w.thaw(ctx, edits, now)
+	w.renew(ctx, edits, now)
 	return errors.Join(w.write(ctx, edits), w.announce(ctx, now), w.notePace(ctx, now), w.prune(ctx, now))
 }
 
@@ -150,19 +155,19 @@ func (w *worker) load(ctx context.Context, now time.Time) error {
 // dueFor is when a row is due that was asked for: at once, the more urgent the sooner.
 func dueFor(p archive.Priority) time.Time { return time.UnixMilli(1 + int64(p.Rank())).UTC() }
 
-// edits are what has happened to packs, by row and object.
-type edits map[int64]map[string]func(*item)
+// edits are what has happened to packs, by row and the item's number.
+type edits map[int64]map[int]func(*item)
 
 // add has f done to the pack, after what is to be done to it already.
-func (e edits) add(id int64, object string, f func(*item)) {
+func (e edits) add(id int64, n int, f func(*item)) {
 	if e[id] == nil {
-		e[id] = map[string]func(*item){}
+		e[id] = map[int]func(*item){}
 	}
-	if first := e[id][object]; first != nil {
+	if first := e[id][n]; first != nil {
 		second := f
 		f = func(it *item) { first(it); second(it) }
 	}
-	e[id][object] = f
+	e[id][n] = f
 }
 
 // dropped marks a pack that is not the study's any more.
@@ -175,7 +180,7 @@ func (w *worker) compare(ctx context.Context, e edits, h *held, now time.Time) {
 		return
 	}
 	h.compared = true
-	if h.blind = w.away[h.Tenant].After(now); h.blind {
+	if h.blind = w.away[h.Tenant].After(now) || !w.reveal(ctx, h); h.blind {
 		return
 	}
 	ref, err := refOf(h.Key)
@@ -192,8 +197,8 @@ func (w *worker) compare(ctx context.Context, e edits, h *held, now time.Time) {
 }
 
 func (w *worker) compareItem(e edits, h *held, it *item, now time.Time) {
-	edit := func(f func(*item)) { f(it); e.add(h.ID, it.Object, f) }
-	fresh := item{Object: it.Object, Size: it.Size, Tier: it.Tier, Wanted: it.Wanted}
+	edit := func(f func(*item)) { f(it); e.add(h.ID, it.N, f) }
+	fresh := item{N: it.N, Object: it.Object, Size: it.Size, Tier: it.Tier, Wanted: it.Wanted}
 	at := slices.IndexFunc(h.packs, func(p archive.PackState) bool { return p.Object == it.Object })
 	switch {
 	case at < 0:
@@ -233,7 +238,7 @@ func (w *worker) write(ctx context.Context, e edits) error {
 				return err
 			}
 			for i := range u.Items {
-				if f := done[u.Items[i].Object]; f != nil {
+				if f := done[u.Items[i].N]; f != nil {
 					f(&u.Items[i])
 				}
 			}
@@ -303,7 +308,7 @@ func (w *worker) notePace(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	w.pace.Queue = queues
-	if _, err := w.o.Table.Merge(ctx, "", kindPace, kindPace, now, func(row *Row) error { return encode(row, w.pace) }); err != nil {
+	if _, err := w.o.Table.Merge(ctx, "", kindPace, kindPace, now, 0, func(row *Row) error { return encode(row, w.pace) }); err != nil {
 		return err
 	}
 	w.noted, w.news = now, false

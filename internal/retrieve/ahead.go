@@ -24,7 +24,7 @@ type ready struct {
 // instance are transcoded while those before it are sent. A body is yielded
 // when its own preparation has ended. Memory is bounded; where there is none a
 // body is prepared when it is written. What lies far away is fetched ahead, see
-// warmed. Whatever was begun has ended when the iteration ends.
+// brought. Whatever was begun has ended when the iteration ends.
 func Ahead[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -47,7 +47,7 @@ func Ahead[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *B
 			defer p.drop() // who was yielded it may not have written it
 			return yield(p.item, p.err)
 		}
-		for item, err := range warmed(ctx, next, body) {
+		for item, err := range brought(ctx, &wg, next, body) {
 			p := preparing[T]{item: item, err: err}
 			if err == nil {
 				p.body = body(item)
@@ -85,12 +85,13 @@ func (p *preparing[T]) drop() {
 		p.body.ready.memory.release()
 		p.body.ready = nil
 	}
+	p.body.letGo()
 }
 
 // prepareAhead prepares the body, if there is memory for it.
 func (b *Body) prepareAhead(ctx context.Context) {
 	made := &ready{memory: memory{of: b.reader.ahead, limit: memoryAhead}}
-	made.write, made.err = b.prepare(ctx, &made.memory)
+	made.write, made.err = b.prepare(b.within(ctx), &made.memory)
 	if made.err != nil {
 		made.memory.release()
 	}

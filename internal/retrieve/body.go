@@ -26,8 +26,8 @@ type Body struct {
 	reader  *Reader
 	ready   *ready // what was prepared ahead; used once
 
-	warming *warming         // nil when its bytes are near
-	from    archive.Location // of the sealed bytes that it is made of
+	from archive.Location // of the sealed bytes that it is made of
+	near *span            // of those, what is held in memory; nil where nothing is
 }
 
 // writer writes a body that was prepared.
@@ -35,6 +35,7 @@ type writer func(ctx context.Context, w io.Writer) error
 
 // Write sends the whole body.
 func (b *Body) Write(ctx context.Context, w io.Writer) error {
+	ctx = b.within(ctx)
 	if b.prepare == nil {
 		return b.write(ctx, w, 0, b.Size)
 	}
@@ -55,7 +56,7 @@ func (b *Body) WriteRange(ctx context.Context, w io.Writer, off, n int64) error 
 	if b.Size < 0 || b.write == nil || off < 0 || n < 0 || off > b.Size || n > b.Size-off {
 		return fault.New(fault.RangeInvalid, "the range is outside of the %d bytes there are", b.Size)
 	}
-	return b.write(ctx, w, off, n)
+	return b.write(b.within(ctx), w, off, n)
 }
 
 // Filler is optional in the writer that a Body is written to: FillFrom reads
@@ -71,7 +72,7 @@ type Filler interface {
 // tell, is fault.NotAcceptable here, and otherwise an error of Write, before
 // its first byte unless a later frame is the reason. See [Reader.Convertible].
 func (r *Reader) File(in *Instance, syntax string) (*Body, error) {
-	b := &Body{MediaType: "application/dicom", Syntax: in.Syntax, Size: in.Size, Version: in.version(), warming: r.warming, from: in.At}
+	b := &Body{MediaType: "application/dicom", Syntax: in.Syntax, Size: in.Size, Version: in.version(), reader: r, from: in.At}
 	if syntax == "" || syntax == in.Syntax {
 		b.write = func(ctx context.Context, w io.Writer, off, n int64) error {
 			return r.writeStored(ctx, w, in, off, n)

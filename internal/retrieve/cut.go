@@ -26,7 +26,7 @@ func total(spans []dicom.Span) (n int64) {
 }
 
 func (r *Reader) newBody(in *Instance, mediaType, syntax string, c cut) *Body {
-	return &Body{MediaType: mediaType, Syntax: syntax, Size: c.size, Version: in.version(), warming: r.warming, from: in.holds(c.spans),
+	return &Body{MediaType: mediaType, Syntax: syntax, Size: c.size, Version: in.version(), reader: r, from: in.holds(c.spans),
 		write: func(ctx context.Context, w io.Writer, off, n int64) error { return r.writeCut(ctx, w, in, &c, off, n) }}
 }
 

@@ -126,6 +126,12 @@ type blob struct {
 // a while, but not for ever.
 func (b blob) ReadRange(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	at := b.in.At
+	if near := nearOf(ctx); near.has(at.Object, at.Offset+off) {
+		body, err := near.open(ctx, b.r.o.Objects, archive.Location{Object: at.Object, Offset: at.Offset + off, Length: n})
+		if body != nil || err != nil {
+			return body, err
+		}
+	}
 	body, err := b.r.o.Objects.Open(ctx, at.Object, at.Offset+off, n)
 	if !fault.Is(err, fault.NotFound) {
 		return body, err

@@ -82,7 +82,7 @@ func (r *Reader) transcodedFrame(in *Instance, f *dicom.Frames, n int, to string
 	if err := r.possible(in.Syntax, to); err != nil {
 		return nil, err
 	}
-	b := &Body{MediaType: ts.MediaType, Syntax: to, Size: -1, Version: in.version(), reader: r, warming: r.warming}
+	b := &Body{MediaType: ts.MediaType, Syntax: to, Size: -1, Version: in.version(), reader: r}
 	if spans, err := f.Spans(n - 1); err == nil {
 		b.from = in.holds(spans)
 	}

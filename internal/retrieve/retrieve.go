@@ -53,8 +53,11 @@ type Options struct {
 	Objects Objects
 	Secrets Secrets
 	// Ahead, when set, is told what will be read next. It is what Objects reads
-	// through; nil where objects are near.
+	// through; nil where nothing keeps near what was read.
 	Ahead Warmer
+	// Far, when set, reports whether an object is far away. Without Ahead, what comes next
+	// of an answer is then read into memory before it is sent; nil: all objects are near.
+	Far func(ctx context.Context, object string) bool
 	// CacheBytes bounds the decoded metadata held in memory; 0 is 48 MiB, less
 	// than 0 keeps none.
 	CacheBytes int64

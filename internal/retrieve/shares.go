@@ -13,6 +13,7 @@ type Shares struct {
 	// Memory of what is transcoded: in flight, and ahead of being sent; and bytes
 	// that are fetched ahead.
 	flight, ahead, warm *semaphore.Weighted
+	held                *room               // of sealed bytes that answers hold ahead
 	work                *semaphore.Weighted // frames that are transcoded at once
 	reports             chan struct{}       // holds one for each report that is being read
 	turns               chan *turn          // to render
@@ -22,7 +23,7 @@ type Shares struct {
 func NewShares() *Shares {
 	cores := runtime.GOMAXPROCS(0)
 	s := &Shares{
-		flight: semaphore.NewWeighted(memoryFlight), ahead: semaphore.NewWeighted(memoryAhead), warm: semaphore.NewWeighted(warmFlight),
+		flight: semaphore.NewWeighted(memoryFlight), ahead: semaphore.NewWeighted(memoryAhead), warm: semaphore.NewWeighted(warmFlight), held: newRoom(maxHeld),
 		work: semaphore.NewWeighted(4 * int64(cores)), reports: make(chan struct{}, 2), turns: make(chan *turn, cores),
 	}
 	for range cores {

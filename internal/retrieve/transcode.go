@@ -138,13 +138,12 @@ func (r *Reader) transcoded(in *Instance, to string) (*Body, error) {
 	if err := r.possible(in.Syntax, to); err != nil {
 		return nil, err
 	}
-	b := &Body{MediaType: "application/dicom", Syntax: to, Size: -1, Version: in.version(), warming: r.warming, from: in.At}
+	b := &Body{MediaType: "application/dicom", Syntax: to, Size: -1, Version: in.version(), reader: r, from: in.At}
 	b.prepare = func(ctx context.Context, m *memory) (writer, error) {
 		t := &transcoding{r: r, in: in, to: to, memory: m}
 		err := t.prepare(ctx)
 		return t.write, err
 	}
-	b.reader = r
 	return b, nil
 }
 

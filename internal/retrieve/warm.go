@@ -3,7 +3,6 @@ package retrieve
 import (
 	"container/list"
 	"context"
-	"iter"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -16,10 +15,9 @@ import (
 const (
 	// warmSpan is the most that is fetched by one call, in bytes.
 	warmSpan = 4 << 20
-	// An answer's bytes are fetched ahead of being sent up to so many, and so many
-	// bodies: some 200 ms of a fast line, so that it does not fall idle.
-	warmBytes  = 48 << 20
-	warmBodies = 96
+	// An answer's bytes are fetched ahead of being sent up to so many: some 200 ms of a
+	// fast line, so that it does not fall idle.
+	warmBytes = 48 << 20
 	// warmFlight bounds the bytes that the whole node is fetching ahead at once.
 	// They go to the disk: memory holds some hundred KiB of each fetch.
 	warmFlight = 128 << 20
@@ -82,6 +80,17 @@ func (w *warming) fetch(ctx context.Context, at archive.Location) {
 	_ = w.to.Warm(ctx, at.Object, at.Offset, n)
 }
 
+// begins implements [bringer].
+func (w *warming) begins(ctx context.Context, wg *sync.WaitGroup, at archive.Location, _ []*Body) {
+	wg.Go(func() { w.fetch(ctx, at) })
+}
+
+// most implements [bringer].
+func (w *warming) most() int64 { return warmBytes }
+
+// far implements [bringer]: Warm knows better.
+func (w *warming) far(context.Context, string) bool { return true }
+
 // begin fetches the first of what is about to be read of an instance, while its
 // key is fetched. It does not wait.
 func (w *warming) begin(ctx context.Context, in *Instance, off, n int64) {
@@ -121,97 +130,4 @@ func (in *Instance) holds(spans []dicom.Span) archive.Location {
 	}
 	first, last := spans[0], spans[len(spans)-1]
 	return in.sealed(first.Offset, last.Offset+last.Length-first.Offset)
-}
-
-// extend makes one place of two, where the second follows right behind the first
-// and both are not too much for one fetch.
-func extend(a *archive.Location, b archive.Location) bool {
-	if a.Object != b.Object || b.Offset < a.Offset || b.Offset > a.Offset+a.Length || b.Offset+b.Length-a.Offset > warmSpan {
-		return false
-	}
-	a.Length = max(a.Length, b.Offset+b.Length-a.Offset)
-	return true
-}
-
-// warmed yields what next does, in order, while what comes next is fetched:
-// neighbours by one request, as many at once as the window holds. When the
-// iteration ends, so do the fetches.
-func warmed[T any](ctx context.Context, next iter.Seq2[T, error], body func(T) *Body) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		a := &fetching[T]{ctx: ctx, yield: yield}
-		defer a.wg.Wait()
-		defer cancel()
-		for item, err := range next {
-			x := coming[T]{item: item, err: err}
-			if err == nil {
-				if b := body(item); b != nil {
-					x.size = a.add(b)
-				}
-			}
-			a.queue, a.bytes = append(a.queue, x), a.bytes+x.size
-			// There is room for several again, so that neighbours gather; what is near
-			// does not wait.
-			if len(a.queue) >= warmBodies || a.bytes >= warmBytes {
-				if !a.give(warmBodies-8, warmBytes-warmSpan) {
-					return
-				}
-			} else if a.bytes == 0 && !a.give(0, 0) {
-				return
-			}
-		}
-		a.give(0, 0)
-	}
-}
-
-// fetching is a sequence whose next bodies are being fetched.
-type fetching[T any] struct {
-	ctx   context.Context
-	wg    sync.WaitGroup
-	yield func(T, error) bool
-	queue []coming[T]
-	bytes int64 // of the queue
-	w     *warming
-	next  archive.Location // to be fetched: it may grow
-}
-
-type coming[T any] struct {
-	item T
-	err  error
-	size int64 // of what is fetched for it, in bytes
-}
-
-// add has the body's bytes fetched, now or with those of its neighbours.
-func (a *fetching[T]) add(b *Body) int64 {
-	if b.warming == nil {
-		return 0
-	}
-	at := b.from
-	at.Length = min(at.Length, warmSpan)
-	if a.next.Length == 0 || !extend(&a.next, at) {
-		a.send()
-		a.w, a.next = b.warming, at
-	}
-	return at.Length
-}
-
-// send fetches what has gathered.
-func (a *fetching[T]) send() {
-	if at, w := a.next, a.w; at.Length > 0 {
-		a.wg.Go(func() { w.fetch(a.ctx, at) })
-	}
-	a.next = archive.Location{}
-}
-
-// give yields the first of the queue until it is so short.
-func (a *fetching[T]) give(bodies int, bytes int64) bool {
-	a.send()
-	for len(a.queue) > bodies || len(a.queue) > 0 && a.bytes > bytes {
-		x := a.queue[0]
-		a.queue, a.bytes = a.queue[1:], a.bytes-x.size
-		if !a.yield(x.item, x.err) {
-			return false
-		}
-	}
-	return true
 }

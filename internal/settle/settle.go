@@ -100,6 +100,16 @@ type Thumbnails interface {
 	Remove(ctx context.Context, t archive.Tenant, study archive.Ref) (removed int, err error)
 }
 
+// Near is what keeps near what was read of a store that is far away.
+type Near interface {
+	// Holds reports whether all of n bytes of an object from off are near.
+	Holds(key string, off, n int64) bool
+	// Warm brings them near.
+	Warm(ctx context.Context, key string, off, n int64) error
+	// Forget lets go of an object.
+	Forget(key string)
+}
+
 // Tiers knows where each tier keeps its objects.
 type Tiers interface {
 	// Tier returns the store of one tier alone; false when it is not configured.
@@ -109,13 +119,14 @@ type Tiers interface {
 // Options are the parts of a Settler. Tenant, Bucket, Index, Log and Keys are required.
 type Options struct {
 	Tenant archive.Tenant
-	Bucket *storage.Bucket // reads of every tier; what is written goes to the hot one
+	Bucket *storage.Bucket // reads of every tier, past what keeps near what was read; what is written goes to the hot one
 	Index  Index
 	Log    Log
 	Keys   Keys
 	// Tiers is nil where there is the hot tier alone, which is Bucket.
 	Tiers      Tiers
 	Thumbnails Thumbnails // nil where none are kept
+	Near       Near       // nil where nothing is
 	// Destroy states a fact that drops something, as package intent has it, if check agrees. It is needed where anything is deleted.
 	Destroy func(ctx context.Context, study archive.Ref, f *archive.Fact, check func(context.Context) error) error
 	// StoreTime asks the hot tier's store for its time; nil: its clock is Now.

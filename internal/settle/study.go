@@ -91,6 +91,7 @@ func (s *Settler) settleKey(ctx context.Context, study archive.Ref, key archive.
 		return r, err
 	}
 	r.Settled, r.After = true, 1+len(f.Packs)
+	s.follow(ctx, v, f)
 	return r, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -163,6 +164,22 @@ func (c *cache) found(b id) (there, touch bool) {
 		it.touched = now
 	}
 	return true, touch
+}
+
+// holds reports whether all blocks of a range are in the folder.
+func (c *cache) holds(key string, off, n int64) bool {
+	if off < 0 || n <= 0 || n > math.MaxInt64-off {
+		return false
+	}
+	o, tenant := hash(key), tenantOf(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for b := off / c.block; b <= (off+n-1)/c.block; b++ {
+		if c.entries[id{tenant, o, b}] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // add takes a block into account whose file is in its place, and returns those

@@ -82,7 +82,7 @@ func New(d driver.Driver, o Options) (*Store, error) {
 	}
 	s := &store{d: d, c: c}
 	inner := driver.OptionalOf(d)
-	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker}
+	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker, Folders: inner.Folders}
 	if inner.Purger != nil {
 		optional.Purger = purger{s, inner.Purger}
 	}
@@ -101,6 +101,14 @@ func (s *Store) Warm(ctx context.Context, key string, off, n int64) error {
 	defer r.Close()
 	return r.warm()
 }
+
+// Holds reports whether all of n bytes of an object from off are in the folder. It
+// is no use of them.
+func (s *Store) Holds(key string, off, n int64) bool { return s.s.c.holds(key, off, n) }
+
+// Forget removes what is kept of an object that will not be read any more. Who is
+// reading it goes on with the store below.
+func (s *Store) Forget(key string) { s.s.c.forget(key) }
 
 // Drop forgets all objects of a tenant, whose names begin with tenant and '/'. It
 // returns when none of them is found any more, here or after a crash; their

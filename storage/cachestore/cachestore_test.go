@@ -366,3 +366,43 @@ func TestInvalid(t *testing.T) {
 }
 
 func logger(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
+
+// TestHolds: what is held is told without using it, and is not held when it was forgotten.
+func TestHolds(t *testing.T) {
+	w := newWorld(t, cachestore.Options{Bytes: 4 * 2 * block})
+	w.put("t/pack/a", pattern(5*block, 1))
+	b := w.put("t/pack/b", pattern(6*block, 2))
+	if err := w.Warm(t.Context(), "t/pack/a", block, 2*block); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		key    string
+		off, n int64
+		want   bool
+	}{
+		{"t/pack/a", block, 2 * block, true},
+		{"t/pack/a", block + 1, 1, true},
+		{"t/pack/a", 3*block - 1, 1, true},
+		{"t/pack/a", block - 1, 2, false},
+		{"t/pack/a", 3*block - 1, 2, false},
+		{"t/pack/b", block, 1, false},
+		{"t/pack/a", -1, 2 * block, false},
+		{"t/pack/a", block, 0, false},
+		{"t/pack/a", block, 1<<63 - 1, false},
+	} {
+		if got := w.Holds(c.key, c.off, c.n); got != c.want {
+			t.Errorf("%s, %d bytes from %d: %v", c.key, c.n, c.off, got)
+		}
+	}
+	before := w.Stats()
+	for off := int64(0); w.Holds("t/pack/a", block, 2*block) && off < 6*block; off += block {
+		w.read("t/pack/b", off, block, b)
+	}
+	if s := w.Stats(); s.Evictions == 0 || before.Hits != 0 {
+		t.Errorf("asking whether it is held kept it: %+v", s)
+	}
+	w.Forget("t/pack/b")
+	if s := w.Stats(); w.Holds("t/pack/b", 5*block, block) || s.Files > 2 {
+		t.Errorf("forgotten: %+v", s)
+	}
+}

@@ -39,6 +39,9 @@ func New(d driver.Driver, o Options) *Store {
 	s := &store{d: d, o: o, down: line{rate: o.Rate}, up: line{rate: o.Rate}}
 	inner := driver.OptionalOf(d)
 	optional := driver.Optional{Classer: inner.Classer, Thawer: inner.Thawer, Locker: inner.Locker}
+	if inner.Folders != nil {
+		optional.Folders = folders{s, inner.Folders}
+	}
 	if inner.Purger != nil {
 		optional.Purger = purger{s, inner.Purger}
 	}
@@ -113,6 +116,18 @@ func (s *store) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	return s.d.Delete(ctx, key)
+}
+
+type folders struct {
+	s *store
+	f driver.Folders
+}
+
+func (f folders) Folders(ctx context.Context, folder, after string, limit int) ([]string, bool, error) {
+	if err := f.s.request(ctx); err != nil {
+		return nil, false, err
+	}
+	return f.f.Folders(ctx, folder, after, limit)
 }
 
 type purger struct {

@@ -63,6 +63,17 @@ type Locker interface {
 	Locks() bool
 }
 
+// Folders is optional: a store that tells which folders are below another without going
+// through what is in them.
+type Folders interface {
+	// Folders returns up to limit names of the folders that are directly below folder, which ends in
+	// '/': a name is what stands between that and the next '/'. Only those are returned whose
+	// keys come after those of the folder after, which is empty at first; they
+	// ascend as their keys do. More MUST be true unless the last one was reached. A folder with an object
+	// that was committed before Folders began MUST be listed; one that had objects once may be.
+	Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error)
+}
+
 // Repeater is optional: a driver that keeps the pieces of an object until the
 // store has them, and so can send each of them again itself.
 type Repeater interface {
@@ -84,6 +95,7 @@ type Optional struct {
 	Classer  Classer
 	Thawer   Thawer
 	Locker   Locker
+	Folders  Folders
 	Repeater Repeater
 }
 
@@ -109,6 +121,7 @@ func OptionalOf(d Driver) (o Optional) {
 	o.Classer, _ = d.(Classer)
 	o.Thawer, _ = d.(Thawer)
 	o.Locker, _ = d.(Locker)
+	o.Folders, _ = d.(Folders)
 	o.Repeater, _ = d.(Repeater)
 	return o
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, h Harness) {
 		{"Reserved", testReserved},
 		{"List", testList},
 		{"ListPages", testListPages},
+		{"Folders", testFolders},
 		{"ListWhileWriting", testListWhileWriting},
 		{"Canceled", testCanceled},
 		{"Concurrent", testConcurrent},

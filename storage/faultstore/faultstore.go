@@ -119,6 +119,9 @@ func New(d driver.Driver, script Script) *Store {
 	if can.Locker != nil {
 		o.Locker = locker{f, can.Locker}
 	}
+	if can.Folders != nil {
+		o.Folders = folders{f, can.Folders}
+	}
 	return &Store{Driver: driver.Join(s, o), f: f}
 }
 
@@ -297,6 +300,16 @@ type thawer struct {
 
 func (t thawer) Thaw(ctx context.Context, key string, o driver.ThawOptions) error {
 	return t.f.do(t.f.now(), Thaw, key, func() error { return t.t.Thaw(ctx, key, o) })
+}
+
+type folders struct {
+	f *faults
+	d driver.Folders
+}
+
+func (l folders) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	err = l.f.do(l.f.now(), List, folder, func() error { names, more, err = l.d.Folders(ctx, folder, after, limit); return err })
+	return names, more, err
 }
 
 type locker struct {

@@ -125,6 +125,33 @@ func (l *lister) read(base string) (kept []entry, cut bool, err error) {
 	return kept, cut, err
 }
 
+// Folders implements driver.Folders. Memory is bounded by limit.
+func (s *Store) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	l := lister{s: s, ctx: ctx}
+	sorted := func() {
+		slices.Sort(names)
+		if len(names) > limit {
+			names, more = names[:limit], true
+		}
+	}
+	err = l.names(s.objects+"/"+folder, func(name string) error {
+		if name += "/"; name[0] != '+' && (after == "" || name > after+"/") { // with it names sort as the keys that they begin
+			if names = append(names, name); len(names) > 2*limit {
+				sorted()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, classifyList(err)
+	}
+	sorted()
+	for i := range names {
+		names[i] = strings.TrimSuffix(names[i], "/")
+	}
+	return names, more, nil
+}
+
 func (l *lister) wantFolder(key string) bool {
 	if !strings.HasPrefix(key, l.prefix) && !strings.HasPrefix(l.prefix, key) {
 		return false

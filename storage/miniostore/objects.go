@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -150,6 +151,25 @@ func (c *client) List(ctx context.Context, prefix, after string, limit int) ([]s
 	return found, false, ctx.Err()
 }
 
+// Groups asks for one more than wanted, as List does.
+func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error) {
+	ctx, cancel := context.WithCancel(ctx) // as ListObjectsIter wants it
+	defer cancel()
+	o := minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, MaxKeys: min(limit+1, 1000)}
+	for info := range c.api.ListObjectsIter(ctx, c.at.Bucket, o) {
+		switch {
+		case info.Err != nil:
+			return nil, "", classify(ctx, info.Err, "listing folders")
+		case !strings.HasSuffix(info.Key, "/"):
+			continue // an object of its own
+		case len(groups) == limit:
+			return groups, s3protocol.AfterGroup(groups[limit-1]), nil
+		}
+		groups = append(groups, info.Key)
+	}
+	return groups, "", ctx.Err()
+}
+
 func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -167,18 +187,28 @@ func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
 	return ids, ctx.Err()
 }
 
+var errNoResult = errors.New("the answer has no result")
+
+// lockHeaders are those of an object under a lock.
+func lockHeaders(lock s3protocol.Lock) map[string]string {
+	h := map[string]string{}
+	if lock.Mode != "" {
+		h[lockMode], h[lockUntil] = lock.Mode, lock.Until.UTC().Format(time.RFC3339Nano)
+	}
+	if lock.Hold != "" {
+		h[lockHold] = lock.Hold
+	}
+	return h
+}
+
 // SetClass gives the headers itself: of its options minio-go sends neither the condition nor the encryption.
 func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3protocol.Lock) error {
 	h := http.Header{}
 	h.Set("x-amz-storage-class", class)
 	h.Set("x-amz-metadata-directive", "COPY")
 	h.Set("x-amz-copy-source-if-match", `"`+etag+`"`)
-	if lock.Mode != "" {
-		h.Set(lockMode, lock.Mode)
-		h.Set(lockUntil, lock.Until.UTC().Format(time.RFC3339Nano))
-	}
-	if lock.Hold != "" {
-		h.Set(lockHold, lock.Hold)
+	for k, v := range lockHeaders(lock) {
+		h.Set(k, v)
 	}
 	if c.sse != nil {
 		c.sse.Marshal(h)
@@ -189,7 +219,7 @@ func (c *client) SetClass(ctx context.Context, key, etag, class string, lock s3p
 	}
 	done, err := c.api.CopyObject(ctx, c.at.Bucket, key, c.at.Bucket, key, headers, minio.CopySrcOptions{}, minio.PutObjectOptions{})
 	if err == nil && done.ETag == "" { // an answer of 200 may hold an error, which minio-go overlooks
-		err = errors.New("the answer has no result")
+		err = errNoResult
 	}
 	return classify(ctx, err, "moving an object to another class")
 }

@@ -3,6 +3,7 @@ package miniostore
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -12,8 +13,12 @@ import (
 
 func (c *client) Start(ctx context.Context, key string, o s3protocol.PutOptions) (string, error) {
 	h := c.headers(o)
-	h.UserMetadata[checksumAlgorithm] = "CRC32C"
-	h.UserMetadata[checksumType] = fullObject
+	if !o.Copied {
+		h.UserMetadata[checksumAlgorithm], h.UserMetadata[checksumType] = "CRC32C", fullObject
+	}
+	for k, v := range lockHeaders(o.Lock) {
+		h.UserMetadata[k] = v
+	}
 	id, err := c.api.NewMultipartUpload(ctx, c.at.Bucket, key, h)
 	return id, classify(ctx, err, "beginning an upload")
 }
@@ -26,12 +31,23 @@ func (c *client) SendPart(ctx context.Context, key, upload string, n int, body *
 	return part.ETag, classify(ctx, err, "uploading a part of an object")
 }
 
+func (c *client) CopyPart(ctx context.Context, key, upload string, part int, etag string, off, n int64) (s3protocol.Part, error) {
+	done, err := c.api.CopyObjectPart(ctx, c.at.Bucket, key, c.at.Bucket, key, upload, part, off, n, map[string]string{"x-amz-copy-source-if-match": `"` + etag + `"`})
+	if err == nil && done.ETag == "" { // an answer of 200 may hold an error, which minio-go overlooks
+		err = errNoResult
+	}
+	return s3protocol.Part{N: part, ETag: strings.Trim(done.ETag, `"`)}, classify(ctx, err, "copying a part of an object")
+}
+
 func (c *client) Complete(ctx context.Context, key, upload string, parts []s3protocol.Part, o s3protocol.PutOptions) (string, error) {
 	done := make([]minio.CompletePart, len(parts))
 	for i, p := range parts {
 		done[i] = minio.CompletePart{PartNumber: p.N, ETag: p.ETag, ChecksumCRC32C: p.CRC32C}
 	}
-	h := minio.PutObjectOptions{UserMetadata: map[string]string{checksum: o.CRC32C, checksumType: fullObject}}
+	var h minio.PutObjectOptions
+	if !o.Copied {
+		h.UserMetadata = map[string]string{checksum: o.CRC32C, checksumType: fullObject}
+	}
 	condition(&h, o)
 	info, err := c.api.CompleteMultipartUpload(ctx, c.at.Bucket, key, upload, done, h)
 	return info.ETag, classify(ctx, err, "completing an upload")

@@ -93,6 +93,9 @@ func New(d driver.Driver, o Options) driver.Driver {
 	if s.can.Locker != nil {
 		have.Locker = locker{s}
 	}
+	if s.can.Folders != nil {
+		have.Folders = folders{s}
+	}
 	return driver.Join(s, have)
 }
 
@@ -185,6 +188,16 @@ func (l locker) Lock(ctx context.Context, key string, until time.Time) error {
 }
 
 func (l locker) Locks() bool { return l.s.can.Locker.Locks() }
+
+type folders struct{ s *store }
+
+func (f folders) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	err = f.s.again(ctx, func(ctx context.Context) error {
+		names, more, err = f.s.can.Folders.Folders(ctx, folder, after, limit)
+		return err
+	})
+	return names, more, err
+}
 
 type thawer struct{ s *store }
 

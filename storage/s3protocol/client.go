@@ -65,6 +65,9 @@ type Objects interface {
 	Delete(ctx context.Context, key string) error
 	// List returns at most one answer's worth of keys, and whether there are more.
 	List(ctx context.Context, prefix, after string, limit int) (found []Found, more bool, err error)
+	// Groups returns at most one answer's worth of the beginnings of keys up to the first '/'
+	// after the prefix, that with it, ascending, and the key after which there may be more, empty at the end.
+	Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error)
 }
 
 // Uploads are the calls for objects in parts.
@@ -72,6 +75,8 @@ type Uploads interface {
 	Start(ctx context.Context, key string, o PutOptions) (upload string, err error)
 	// SendPart sends part n, counted from 1.
 	SendPart(ctx context.Context, key, upload string, n int, body *Body) (etag string, err error)
+	// CopyPart has a part, counted from 1, be the n bytes from off of the key's object, if that has the ETag still.
+	CopyPart(ctx context.Context, key, upload string, part int, etag string, off, n int64) (Part, error)
 	Complete(ctx context.Context, key, upload string, parts []Part, o PutOptions) (etag string, err error)
 	// Drop removes an upload; one that is not there counts as removed.
 	Drop(ctx context.Context, key, upload string) error
@@ -108,8 +113,10 @@ type PutOptions struct {
 	IfMatch  string // the store's ETag
 	Class    string
 	Version  string // the metadata of [VersionHeader]
-	CRC32C   string // of the whole object, for Complete
+	CRC32C   string // of the whole object, for Complete; empty where it is not known
 	Size     int64  // of the whole object, for Complete
+	Lock     Lock   // for Start: what the object will be under
+	Copied   bool   // for Start and Complete: parts come by CopyPart, and no checksum of them is sent
 }
 
 // VersionKey is the name of the metadata that names an object's version, and

@@ -1,7 +1,6 @@
 package s3protocol
 
 import (
-	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -15,12 +14,11 @@ import (
 const PartSize = 8 << 20
 
 const (
-	partsMost     = 10_000  // the protocol's limit of parts in an upload
-	partsOfWriter = 4       // parts that one writer has on their way at once
-	partsOfStore  = 16      // and all writers together
-	pageMost      = 1000    // keys in an answer to a list
-	copyMost      = 5 << 30 // bytes that can be copied at once
-	purgeRounds   = 1000    // answers' worth of versions that one Purge removes
+	partsMost     = 10_000 // the protocol's limit of parts in an upload
+	partsOfWriter = 4      // parts that one writer has on their way at once
+	partsOfStore  = 16     // and all writers together
+	pageMost      = 1000   // keys in an answer to a list
+	purgeRounds   = 1000   // answers' worth of versions that one Purge removes
 )
 
 // Options configure a store. The zero value is useful.
@@ -38,6 +36,8 @@ type Store struct {
 	at     Location
 	now    func() time.Time
 	slots  chan struct{} // one for each part on its way
+
+	copyMost int64 // bytes that are copied by one request
 }
 
 // New returns the store over a client for the location's bucket. It asks the
@@ -46,7 +46,7 @@ func New(c Client, at Location, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Store{client: c, at: at, now: o.Now, slots: make(chan struct{}, partsOfStore)}
+	return &Store{client: c, at: at, now: o.Now, slots: make(chan struct{}, partsOfStore), copyMost: copyMost}
 }
 
 func (s *Store) key(key string) string { return s.at.Prefix + key }
@@ -154,6 +154,46 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) (driv
 	}
 }
 
+// AfterGroup is the key to go on with behind a group of [Objects].Groups.
+func AfterGroup(group string) string { return driver.AfterFolder(group) }
+
+// Folders implements driver.Folders.
+func (s *Store) Folders(ctx context.Context, folder, after string, limit int) (names []string, more bool, err error) {
+	from, prefix := "", s.key(folder)
+	if after != "" {
+		from = driver.AfterFolder(prefix + after)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		groups, next, err := s.client.Groups(ctx, prefix, from, min(limit-len(names), pageMost))
+		if n := len(groups); err == nil && next == "" && n > 0 && s.at.Endpoint != nil {
+			last := driver.AfterFolder(groups[n-1])
+			if more, err = s.goesOn(ctx, prefix, last); more {
+				next = last
+			}
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		for _, g := range groups {
+			name, ok := strings.CutPrefix(g, prefix)
+			if name = strings.TrimSuffix(name, "/"); !ok || g <= from {
+				return nil, false, fault.New(fault.Internal, "the store does not list folders in the order of their names: use another one")
+			}
+			names, from = append(names, name), g
+		}
+		if more = next != ""; !more || len(names) >= limit {
+			return names, more, nil
+		}
+		if next <= from && len(groups) == 0 {
+			return nil, false, fault.New(fault.Unavailable, "the store lists nothing and says that there is more")
+		}
+		from = next
+	}
+}
+
 // Delete implements driver.Driver. Where the bucket keeps versions they stay.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
@@ -186,24 +226,6 @@ func (s *Store) Purge(ctx context.Context, key string) error {
 		}
 	}
 	return fault.New(fault.Unavailable, "an object gets new versions as fast as they are removed")
-}
-
-// SetClass implements driver.Classer: the object is copied onto itself, with its metadata,
-// which works up to 5 GiB; a larger one is fault.TooLarge. Where the bucket keeps versions the
-// object gets one more, under the same object lock; the one before stays in the class it was in.
-func (s *Store) SetClass(ctx context.Context, key, class string) error {
-	class = cmp.Or(class, s.at.Class, standard)
-	h, err := s.head(ctx, key)
-	if err != nil || cmp.Or(h.Class, standard) == class {
-		return err
-	}
-	if h.Size > copyMost {
-		return fault.New(fault.TooLarge, "an object above 5 GiB cannot change its class: move it to another store")
-	}
-	if !h.Lock.Until.After(s.now()) { // over, and no store takes a date that is past
-		h.Lock.Mode, h.Lock.Until = "", time.Time{}
-	}
-	return s.client.SetClass(ctx, s.key(key), h.ETag, class, h.Lock)
 }
 
 // Lock implements driver.Locker, by a retention of the newest version; it does nothing where the address says nothing of locks.

@@ -176,6 +176,27 @@ func (c *client) List(ctx context.Context, prefix, after string, limit int) ([]s
 	return found, aws.ToBool(out.IsTruncated), nil
 }
 
+func (c *client) Groups(ctx context.Context, prefix, after string, limit int) (groups []string, next string, err error) {
+	out, err := c.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &c.at.Bucket, Prefix: optional(prefix), Delimiter: aws.String("/"),
+		StartAfter: optional(after), MaxKeys: aws.Int32(int32(limit))})
+	if err != nil {
+		return nil, "", classify(ctx, err, "listing folders")
+	}
+	for _, p := range out.CommonPrefixes {
+		groups = append(groups, aws.ToString(p.Prefix))
+	}
+	if !aws.ToBool(out.IsTruncated) {
+		return groups, "", nil
+	}
+	if n := len(groups); n > 0 {
+		next = s3protocol.AfterGroup(groups[n-1])
+	}
+	if n := len(out.Contents); n > 0 {
+		next = max(next, aws.ToString(out.Contents[n-1].Key))
+	}
+	return groups, next, nil
+}
+
 func (c *client) VersionsOf(ctx context.Context, key string) ([]string, error) {
 	out, err := c.api.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &c.at.Bucket, Prefix: &key})
 	if err != nil {

@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -13,11 +14,18 @@ import (
 
 func (c *client) Start(ctx context.Context, key string, o s3protocol.PutOptions) (string, error) {
 	sse, kms := c.sse()
-	out, err := c.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+	in := &s3.CreateMultipartUploadInput{
 		Bucket: &c.at.Bucket, Key: &key, StorageClass: types.StorageClass(o.Class), ServerSideEncryption: sse, SSEKMSKeyId: kms,
-		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumType: types.ChecksumTypeFullObject,
-		Metadata: map[string]string{s3protocol.VersionKey: o.Version},
-	})
+		Metadata:       map[string]string{s3protocol.VersionKey: o.Version},
+		ObjectLockMode: types.ObjectLockMode(o.Lock.Mode), ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatus(o.Lock.Hold),
+	}
+	if !o.Copied {
+		in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc32c, types.ChecksumTypeFullObject
+	}
+	if o.Lock.Mode != "" {
+		in.ObjectLockRetainUntilDate = &o.Lock.Until
+	}
+	out, err := c.api.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return "", classify(ctx, err, "beginning an upload")
 	}
@@ -35,16 +43,35 @@ func (c *client) SendPart(ctx context.Context, key, upload string, n int, body *
 	return aws.ToString(out.ETag), nil
 }
 
+func (c *client) CopyPart(ctx context.Context, key, upload string, part int, etag string, off, n int64) (s3protocol.Part, error) {
+	out, err := c.api.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
+		Bucket: &c.at.Bucket, Key: &key, UploadId: &upload, PartNumber: aws.Int32(int32(part)),
+		CopySource: aws.String(c.at.Bucket + "/" + key), CopySourceIfMatch: quoted(etag),
+		CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+n-1)),
+	})
+	if err != nil {
+		return s3protocol.Part{}, classify(ctx, err, "copying a part of an object")
+	}
+	if out.CopyPartResult == nil || unquoted(out.CopyPartResult.ETag) == "" {
+		return s3protocol.Part{}, fault.New(fault.Unavailable, "the store copied a part of an object and does not say what came of it")
+	}
+	return s3protocol.Part{N: part, ETag: unquoted(out.CopyPartResult.ETag)}, nil
+}
+
 func (c *client) Complete(ctx context.Context, key, upload string, parts []s3protocol.Part, o s3protocol.PutOptions) (string, error) {
 	done := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
-		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.N)), ETag: aws.String(p.ETag), ChecksumCRC32C: aws.String(p.CRC32C)}
+		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.N)), ETag: aws.String(p.ETag), ChecksumCRC32C: optional(p.CRC32C)}
 	}
-	out, err := c.api.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &c.at.Bucket, Key: &key, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: done},
 		IfNoneMatch: ifNoneMatch(o.IfAbsent), IfMatch: quoted(o.IfMatch),
-		ChecksumCRC32C: aws.String(o.CRC32C), ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: aws.Int64(o.Size),
-	})
+		ChecksumCRC32C: optional(o.CRC32C), MpuObjectSize: aws.Int64(o.Size),
+	}
+	if !o.Copied {
+		in.ChecksumType = types.ChecksumTypeFullObject
+	}
+	out, err := c.api.CompleteMultipartUpload(ctx, in)
 	if err != nil {
 		return "", classify(ctx, err, "completing an upload")
 	}

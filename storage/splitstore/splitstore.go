@@ -21,13 +21,16 @@ type Options struct {
 
 // New returns the two as one. It has the optional interfaces that Other has,
 // for the objects there, and driver.Purger where Picked has it. It is no
-// driver.Mapper unless both are.
+// driver.Mapper and no driver.Folders unless both are.
 func New(o Options) driver.Driver {
 	s := &store{o}
 	picked, other := driver.OptionalOf(o.Picked), driver.OptionalOf(o.Other)
 	optional := driver.Optional{Classer: other.Classer, Thawer: other.Thawer, Locker: other.Locker}
 	if picked.Purger != nil || other.Purger != nil {
 		optional.Purger = purger{s, picked.Purger, other.Purger}
+	}
+	if picked.Folders != nil && other.Folders != nil {
+		optional.Folders = folders{picked.Folders, other.Folders}
 	}
 	if picked.Mapper != nil && other.Mapper != nil {
 		optional.Mapper = mapper{s, picked.Mapper, other.Mapper}
@@ -70,6 +73,22 @@ func (s *store) List(ctx context.Context, prefix, after string, limit int) (driv
 		return driver.Page{}, err
 	}
 	return driver.MergePages(limit, picked, other), nil
+}
+
+type folders struct{ picked, other driver.Folders }
+
+// Folders implements driver.Folders. A folder of which a store has what the other should have may be listed.
+func (f folders) Folders(ctx context.Context, folder, after string, limit int) ([]string, bool, error) {
+	picked, morePicked, err := f.picked.Folders(ctx, folder, after, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	other, moreOther, err := f.other.Folders(ctx, folder, after, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	names, more := driver.MergeFolders(limit, picked, other, morePicked, moreOther)
+	return names, more, nil
 }
 
 type purger struct {

@@ -70,6 +70,9 @@ func New(o Options) *Store {
 		if can.Mapper != nil && i == 0 {
 			optional.Mapper = mapper{s}
 		}
+		if can.Folders != nil && i == 0 {
+			optional.Folders = folders{s}
+		}
 		if can.Purger != nil {
 			optional.Purger = purger{s}
 		}
@@ -159,6 +162,16 @@ func (s *store) List(ctx context.Context, prefix, after string, limit int) (driv
 		pages = append(pages, p)
 	}
 	return driver.MergePages(limit, pages...), nil
+}
+
+type folders struct{ s *store }
+
+// Folders implements driver.Folders. What has packs below it is told by the lists of all stores.
+func (f folders) Folders(ctx context.Context, folder, after string, limit int) ([]string, bool, error) {
+	if _, may := packsUnder(folder); may && len(f.s.stores) > 1 {
+		return driver.ListFolders(ctx, f.s, folder, after, limit)
+	}
+	return driver.OptionalOf(f.s.stores[0]).Folders.Folders(ctx, folder, after, limit)
 }
 
 // packsUnder returns the prefix of the packs among the keys with the prefix; false if there are none.

@@ -116,7 +116,9 @@ func (s *store) serve(b *testing.B, delay time.Duration, cached bool) *server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o.Objects, o.Secrets = bucket, ring
+	if o.Objects, o.Secrets = bucket, ring; !cached {
+		o.Far = func(context.Context, string) bool { return true }
+	}
 	reader := retrieve.New(o)
 	srv := httptest.NewServer(dicomweb.New(dicomweb.Options{Retrieve: reader}))
 	v.url = srv.URL + dicomweb.Root
@@ -134,23 +136,35 @@ func (s *store) serve(b *testing.B, delay time.Duration, cached bool) *server {
 
 // get reads an answer and returns its size.
 func (v *server) get(path, accept string) int64 {
+	size, _ := v.getFirst(path, accept)
+	return size
+}
+
+// getFirst also returns when the first byte of the answer's body was there.
+func (v *server) getFirst(path, accept string) (size int64, first time.Duration) {
+	from := time.Now()
 	req, err := http.NewRequest("GET", v.url+path, nil)
 	if err != nil {
 		v.b.Error(err)
-		return 0
+		return 0, 0
 	}
 	req.Header.Set("Accept", accept)
 	resp, err := v.tr.RoundTrip(req)
 	if err != nil {
 		v.b.Error(err)
-		return 0
+		return 0, 0
 	}
 	defer resp.Body.Close()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, resp.Body, make([]byte, 256<<10))
+	buf := make([]byte, 256<<10)
+	one, err := io.ReadFull(resp.Body, buf[:1])
+	first = time.Since(from)
+	if err == nil {
+		size, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, resp.Body, buf)
+	}
 	if err != nil || resp.StatusCode != http.StatusOK {
 		v.b.Errorf("%s: %d, %v", path, resp.StatusCode, err)
 	}
-	return n
+	return size + int64(one), first
 }
 
 func (v *server) study(study int) int64 { return v.get("/studies/"+studyUID(study), asStored) }

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
+	"sort"
 	"testing"
 	"time"
 
@@ -17,43 +19,82 @@ import (
 	"github.com/strata-pacs/strata/storage/delaystore"
 )
 
-const (
-	loose    = 500 // instances of a study that came one a request, of 128 KiB
-	looseUID = "1.2.900"
-)
+// loose is a study that came one instance a request.
+type loose struct {
+	study     string
+	instances int
+	side      int // of an image of 16 bits, in pixels
+}
 
-// BenchmarkSettled measures what a study that came one instance at a time costs to read
-// from 50 ms away, over HTTP, before it is settled and after, and what settling it there takes.
-func BenchmarkSettled(b *testing.B) {
-	const delay = 50 * time.Millisecond
-	s := newStore(b)
-	px := retrievetest.Pattern(256*256*2 + 8*loose)
-	for i := range loose {
-		u := archive.UIDs{Study: looseUID, Series: looseUID + ".1", Instance: instanceUID(899, i)}
+func (l loose) store(b *testing.B, s *store) {
+	b.Helper()
+	size := l.side * l.side * 2
+	px := retrievetest.Pattern(size + 8*l.instances)
+	for i := range l.instances {
+		u := archive.UIDs{Study: l.study, Series: l.study + ".1", Instance: fmt.Sprintf("%s.1.%d", l.study, i+1)}
 		r := s.Store.Begin(ingest.RequestOptions{})
-		r.Add(b.Context(), bytes.NewReader(retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: 256, Columns: 256, Pixels: px[8*i:][:256*256*2], Name: "Fern^Ada", Number: i + 1})))
+		r.Add(b.Context(), bytes.NewReader(retrievetest.Part10(retrievetest.Image{UIDs: u, Rows: l.side, Columns: l.side, Pixels: px[8*i:][:size], Name: "Fern^Ada", Number: i + 1})))
 		if res := r.Commit(b.Context()); res[0].Outcome != ingest.Stored {
 			b.Fatalf("%v: %s", res[0].Outcome, res[0].Detail)
 		}
 	}
-	read := func(when string) {
-		b.Run(when+"/study", func(b *testing.B) {
-			var requests int64
-			for range b.N {
-				b.StopTimer()
-				v := s.serve(b, delay, true)
-				b.StartTimer()
-				b.SetBytes(v.get("/studies/"+looseUID, asStored))
-				b.StopTimer()
-				requests += v.far.Requests()
-				v.close()
+}
+
+// read measures one retrieval of the whole study over HTTP from a server that has nothing near.
+func (l loose) read(b *testing.B, s *store, name string, delay time.Duration, cached bool) {
+	b.Run(name, func(b *testing.B) {
+		var requests int64
+		var took, first []time.Duration
+		for range b.N {
+			b.StopTimer()
+			v := s.serve(b, delay, cached)
+			from := time.Now()
+			b.StartTimer()
+			size, begun := v.getFirst("/studies/"+l.study, asStored)
+			b.StopTimer()
+			b.SetBytes(size)
+			took, first = append(took, time.Since(from)), append(first, begun)
+			requests += v.far.Requests()
+			v.close()
+		}
+		b.ReportMetric(median(took), "ms-median")
+		b.ReportMetric(median(first), "ms-first")
+		b.ReportMetric(float64(requests)/float64(b.N), "requests/op")
+	})
+}
+
+func median(all []time.Duration) float64 {
+	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
+	return float64(all[len(all)/2].Microseconds()) / 1000
+}
+
+// BenchmarkSettled measures what a study that came one instance at a time costs to read
+// at a distance, over HTTP, before it is settled and after, with the read cache and without,
+// and what settling it costs 50 ms away.
+func BenchmarkSettled(b *testing.B) {
+	s := newStore(b)
+	for _, l := range []loose{{"1.2.900", 500, 256}, {"1.2.901", 120, 512}} {
+		l.store(b, s)
+		all := func(when string) {
+			for _, delay := range []time.Duration{0, 50 * time.Millisecond} {
+				for _, cached := range []bool{true, false} {
+					name := fmt.Sprintf("%dx%dKiB/%v/%s", l.instances, l.side*l.side/512, delay, when)
+					if !cached {
+						name += "/no-cache"
+					}
+					l.read(b, s, name, delay, cached)
+				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/op")
-			b.ReportMetric(float64(requests)/float64(b.N), "requests/op")
-		})
+		}
+		all("loose")
+		l.settle(b, s)
+		all("settled")
 	}
-	read("loose")
-	far := delaystore.New(s.objects, delaystore.Options{Delay: delay, Rate: line})
+}
+
+// settle settles the study 50 ms away; it can be measured but once.
+func (l loose) settle(b *testing.B, s *store) {
+	far := delaystore.New(s.objects, delaystore.Options{Delay: 50 * time.Millisecond, Rate: line})
 	bucket := storage.New(far.Driver)
 	ring, err := keys.Open(b.Context(), keys.Options{Bucket: bucket, Wrapper: s.kek, KEK: s.kek.ID(), Tenant: archive.DefaultTenant})
 	if err != nil {
@@ -69,18 +110,14 @@ func BenchmarkSettled(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer st.Close()
-	var took, requests float64
-	b.Run("settle", func(b *testing.B) {
-		if requests == 0 { // it can be measured but once
-			before, from := far.Requests(), time.Now()
-			r, err := st.Settle(b.Context(), ring.Ref(looseUID))
-			if err != nil || r.Before != loose || r.After != 2 {
-				b.Fatalf("%+v, %v", r, err)
-			}
-			took, requests = float64(time.Since(from).Milliseconds()), float64(far.Requests()-before)
-		}
-		b.ReportMetric(took, "ms")
-		b.ReportMetric(requests, "requests")
+	before, from := far.Requests(), time.Now()
+	r, err := st.Settle(b.Context(), ring.Ref(l.study))
+	took, requests := time.Since(from), far.Requests()-before
+	if err != nil || r.Before != l.instances || r.After != 2 {
+		b.Fatalf("%+v, %v", r, err)
+	}
+	b.Run(fmt.Sprintf("%dx%dKiB/settle", l.instances, l.side*l.side/512), func(b *testing.B) {
+		b.ReportMetric(float64(took.Milliseconds()), "ms")
+		b.ReportMetric(float64(requests), "requests")
 	})
-	read("settled")
 }

@@ -162,8 +162,8 @@ func (w *world) round(t *testing.T, s *server, look *watch, m moment) (came bool
 	active := w.pick()
 	dead := make(chan struct{})
 	strike := sync.OnceFunc(func() {
+		close(dead) // first: who is refused by the dead must know
 		_ = s.cmd.Process.Kill()
-		close(dead)
 	})
 	w.mu.Lock()
 	n, delay := 1+w.rnd.IntN(5), time.Duration(w.rnd.Int64N(int64(5*time.Second)))

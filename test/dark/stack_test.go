@@ -23,7 +23,7 @@ import (
 // TestStack takes the key away from nodes that share an archive, in Vault and from
 // Strata's side, and looks for what was seeded wherever any of the servers writes.
 func TestStack(t *testing.T) {
-	st := stacktest.Start(t, stacktest.Options{Nodes: 2, Program: built(t, false), Settings: map[string]any{"pixel-workers": 1, "key-grace": "6s",
+	st := stacktest.Start(t, stacktest.Options{Nodes: 2, Program: built(t, false), Settings: map[string]any{"pixel-workers": 1, "key-grace": "9s",
 		"reconcile-every": "1s", "thumbnail-after": "500ms", "log": map[string]any{"level": "debug"}}})
 	tellAll(t, st)
 	nodes := []*server{of(st, st.Nodes[0]), of(st, st.Nodes[1])}
@@ -106,7 +106,7 @@ func silent(t *testing.T, st *stacktest.Stack, nodes []*server) {
 	since := time.Now()
 	search := route{path: "/studies?PatientName=Quetzlkranich*", accept: textJSON}
 	for _, n := range nodes {
-		for time.Since(since) < 3*time.Second { // the grace is 6 s, the last proof up to 2 s old
+		for time.Since(since) < 3*time.Second { // the grace is 9 s, the last proof up to 2 s old
 			n.must(t, http.StatusOK, search)
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -124,7 +124,7 @@ func silent(t *testing.T, st *stacktest.Stack, nodes []*server) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		t.Logf("%s: 503 came %.1f s after Vault went silent, with a grace of 6 s", n.name, time.Since(since).Seconds())
+		t.Logf("%s: 503 came %.1f s after Vault went silent, with a grace of 9 s", n.name, time.Since(since).Seconds())
 	}
 	for _, n := range nodes {
 		for _, r := range []route{reads()[0], {path: pathOf(utf8Image), accept: anyDICOM}, {path: pathOf(utf8Image) + "/thumbnail", accept: "image/jpeg"}, writes()[0]} {

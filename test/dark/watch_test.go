@@ -49,6 +49,21 @@ func (s *stream) state() (last time.Time, n int64, done bool, err error) {
 	return s.last, s.n, s.done, s.err
 }
 
+// ends says whether the stream is one that notices that it was cut off.
+func (s *stream) ends() bool {
+	return !strings.HasPrefix(s.what, "polling") && !strings.Contains(s.what, "reads nothing")
+}
+
+// open says whether a stream that ought to end goes on.
+func (w *watch) open() bool {
+	for _, st := range w.streams {
+		if _, _, done, _ := st.state(); !done && st.ends() {
+			return true
+		}
+	}
+	return false
+}
+
 // watch is a number of streams of one server, and of requests asked again and again.
 type watch struct {
 	s       *server
@@ -216,7 +231,7 @@ func (w *watch) darkness(t *testing.T, denied time.Time) (latest time.Duration) 
 		switch {
 		case after > limit:
 			t.Errorf("%s: %s: bytes came %.1f s after the key was taken away", w.s.name, st.what, after.Seconds())
-		case !done && !strings.HasPrefix(st.what, "polling") && !strings.Contains(st.what, "reads nothing"):
+		case !done && st.ends():
 			t.Errorf("%s: %s goes on", w.s.name, st.what)
 		}
 		if done && !strings.HasPrefix(st.what, "polling") {

@@ -16,9 +16,9 @@ import (
 	"github.com/strata-pacs/strata/test/stacktest"
 )
 
-// buildClocked builds the program with a standard library whose time of day is STRATA_TEST_AHEAD
-// nanoseconds ahead; what it measures durations by stays. The machine's own clock cannot differ between two processes.
-// What is returned starts it with the number in the file "ahead" of the node's folder. All of the library is compiled anew, which takes
+// buildClocked builds the program with a standard library whose time of day is ahead by the nanoseconds in the file
+// "ahead" of the node's folder, its home; what it measures durations by stays. The machine's own clock cannot differ between two
+// processes. All of the library is compiled anew, which takes
 // minutes: once, if the folder stays.
 func buildClocked(t *testing.T, dir string) string {
 	t.Helper()
@@ -65,12 +65,7 @@ func buildClocked(t *testing.T, dir string) string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building strata with a clock of its own: %v\n%s", err, out)
 	}
-	script := filepath.Join(dir, "clocked")
-	text := fmt.Sprintf("#!/bin/sh\nSTRATA_TEST_AHEAD=$(cat \"$HOME/ahead\" 2>/dev/null) exec '%s' \"$@\"\n", program)
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return script
+	return program
 }
 
 // shifted goes into package time, which can import little.
@@ -79,9 +74,19 @@ const shifted = `package time
 import "syscall"
 
 var ahead = func() (n int64) {
-	s, _ := syscall.Getenv("STRATA_TEST_AHEAD")
-	negative := len(s) > 0 && s[0] == '-'
-	for i := 0; i < len(s); i++ {
+	home, _ := syscall.Getenv("HOME")
+	f, err := syscall.Open(home+"/ahead", syscall.O_RDONLY, 0)
+	if err != nil {
+		return 0
+	}
+	defer syscall.Close(f)
+	s := make([]byte, 32)
+	size, err := syscall.Read(f, s)
+	if err != nil || size == 0 {
+		return 0
+	}
+	negative := s[0] == '-'
+	for i := 0; i < size; i++ {
 		if c := s[i]; c >= '0' && c <= '9' {
 			n = n*10 + int64(c-'0')
 		}

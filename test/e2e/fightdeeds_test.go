@@ -101,6 +101,8 @@ func (f *fight) store(_ context.Context, t *testing.T) {
 		s.know(func() { im.acked, im.since = true, time.Now(); s.tell("%s stored %s", n.Name(), im.Instance) })
 	case !unanswered(status, err):
 		t.Errorf("%s: storing: status %d: %.300s; %q", n.Name(), status, body, s.story)
+	default:
+		s.know(func() { s.tell("%s was told to store %s: %d %v", n.Name(), im.Instance, status, err) })
 	}
 }
 

@@ -213,7 +213,7 @@ func (f *fight) weigh(t *testing.T, round int) {
 			some = append(some, f.studies[f.n(len(f.studies)-25)])
 		}
 	}
-	f.check(t, some)
+	f.check(t, some, false)
 	if round%restEvery != restEvery-1 {
 		f.counted(t)
 		f.verify(t)
@@ -231,7 +231,7 @@ func (f *fight) finale(t *testing.T) {
 	}
 	f.rest(t)
 	f.restored(t)
-	f.check(t, f.studies)
+	f.check(t, f.studies, true)
 	if t.Failed() {
 		return
 	}
@@ -254,7 +254,7 @@ func (f *fight) finale(t *testing.T) {
 		}
 	}
 	f.restored(t)
-	f.check(t, f.studies)
+	f.check(t, f.studies, true)
 	f.rest(t)
 }
 

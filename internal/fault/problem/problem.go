@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -74,6 +75,8 @@ type Document struct {
 	Instance string `json:"instance,omitempty"`
 	// Restore is what brings back what lies in an archive.
 	Restore *Restore `json:"restore,omitempty"`
+	// RetryAfter is when to ask again, for the header; 0: soon.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Restore tells clients of a restore. Times are RFC 3339 in UTC, empty where not known.
@@ -132,7 +135,12 @@ func Of(err error, elsewhere string) Document {
 	if status == StatusClientGone {
 		title = "Client Closed Request"
 	}
-	return Document{Type: TypePrefix + name, Title: title, Status: status, Detail: detail}
+	d := Document{Type: TypePrefix + name, Title: title, Status: status, Detail: detail}
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		d.RetryAfter = later.RetryAfter()
+	}
+	return d
 }
 
 // Clear takes back the headers of an answer that is not given after all, and
@@ -157,7 +165,7 @@ func Write(w http.ResponseWriter, d Document) {
 		h.Set("WWW-Authenticate", `Bearer realm="strata"`)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		if h.Get("Retry-After") == "" {
-			h.Set("Retry-After", "2")
+			h.Set("Retry-After", strconv.FormatInt(max(2, int64(d.RetryAfter/time.Second)), 10))
 		}
 	}
 	body, _ := json.Marshal(d)

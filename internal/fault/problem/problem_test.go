@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
@@ -81,9 +82,20 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
+	Write(w, Of(fmt.Errorf("asking: %w", patient{fault.New(fault.TooMany, "full")}), ""))
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "60" || strings.Contains(w.Body.String(), "etry") {
+		t.Errorf("%d after %s: %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+	}
+	w = httptest.NewRecorder()
 	w.Header().Set("Retry-After", "30")
 	Write(w, Document{Status: http.StatusServiceUnavailable})
 	if w.Header().Get("Retry-After") != "30" {
 		t.Error("the handler's own Retry-After is lost")
 	}
 }
+
+// patient is an error that says when to ask again.
+type patient struct{ error }
+
+func (p patient) Unwrap() error           { return p.error }
+func (patient) RetryAfter() time.Duration { return time.Minute }

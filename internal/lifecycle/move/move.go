@@ -116,7 +116,7 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	// what changed its class in place would not be where the index says.
 	now := m.o.Log.NewFactID()
 	for _, p := range packs {
-		if err := m.thawed(ctx, p); err != nil {
+		if err := m.thawed(ctx, p, target); err != nil {
 			return 0, err
 		}
 		if bytes.Compare(now[:], p.Fact[:]) <= 0 {
@@ -190,8 +190,9 @@ func (m *Mover) packs(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	return out, nil
 }
 
-// thawed fails where a pack must be restored before it can be moved.
-func (m *Mover) thawed(ctx context.Context, p archive.PackState) error {
+// thawed fails where a pack must be restored before it can be moved. One of which the target has a copy, since it was moved
+// from there not long ago, need not.
+func (m *Mover) thawed(ctx context.Context, p archive.PackState, to place) error {
 	from, err := m.place(p.Tier)
 	if err != nil || !from.Restore {
 		return err
@@ -202,6 +203,11 @@ func (m *Mover) thawed(ctx context.Context, p archive.PackState) error {
 	}
 	if readable(a) {
 		return nil
+	}
+	if to.Store != from.Store && p.Digest != (archive.Digest{}) {
+		if a, err := to.b.Stat(ctx, p.Object); err == nil && a.Size == p.Size && readable(a) {
+			return nil
+		}
 	}
 	return fault.New(fault.Archived, "the study is in tier %s: restore it first, then it can be moved", string(p.Tier))
 }

@@ -29,17 +29,19 @@ type exam struct {
 // Examine examines a client's classes and restores, before the suite's server.
 func Examine(t *testing.T, suite s3protocoltest.Suite) {
 	for name, test := range map[string]func(exam){
-		"Driver":    exam.driver,
-		"Restore":   exam.restore,
-		"Speeds":    exam.speeds,
-		"Tiering":   exam.tiering,
-		"SetClass":  exam.setClass,
-		"SlowDown":  exam.slowDown,
-		"Lost":      exam.lost,
-		"Copies":    exam.copies,
-		"Lock":      exam.lock,
-		"LockMoves": exam.lockMoves,
-		"LockKeeps": exam.lockKeeps,
+		"Driver":     exam.driver,
+		"Restore":    exam.restore,
+		"Speeds":     exam.speeds,
+		"Tiering":    exam.tiering,
+		"SetClass":   exam.setClass,
+		"SlowDown":   exam.slowDown,
+		"Lost":       exam.lost,
+		"Copies":     exam.copies,
+		"Lock":       exam.lock,
+		"LockMoves":  exam.lockMoves,
+		"InParts":    exam.inParts,
+		"PartFaults": exam.partFaults,
+		"LockKeeps":  exam.lockKeeps,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -118,17 +118,6 @@ func (x exam) copies() {
 			x.Errorf("the copy was asked for with %s %q, want %q", name, got, want)
 		}
 	}
-
-	// What is too large for a copy is said before it is tried.
-	x.server.Faults.Answer(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodHead {
-			w.Header().Set("Content-Length", fmt.Sprint(5<<30+1))
-			w.Header().Set("Last-Modified", "Fri, 21 Dec 2012 00:00:00 GMT")
-			w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
-		}
-		return r.Method == http.MethodHead
-	})
-	x.wantKind(x.SetClass(x.Context(), "x", "GLACIER_IR"), fault.TooLarge)
 }
 
 // lock: what is retained can be hidden, not purged.
@@ -158,28 +147,30 @@ func (x exam) lock() {
 func (x exam) lockMoves() {
 	bucket := x.bucket() + "ed"
 	x.server.NewLockedBucket(x.T, bucket, 0)
-	b := storage.New(x.open(bucket, "", ""))
+	b := storage.New(x.open(bucket, "", "").CopyingAtMost(few))
 	until := time.Now().Add(time.Hour).Truncate(time.Second)
-	for _, key := range []string{"retained", "held", "free"} {
-		if _, err := b.Put(x.Context(), key, []byte("x"), storage.CreateOptions{}); err != nil {
-			x.Fatal(err)
+	for size, large := range map[int]string{1: "", few + 1: "-large"} {
+		for _, key := range []string{"retained", "held", "free"} {
+			if _, err := b.Put(x.Context(), key+large, make([]byte, size), storage.CreateOptions{}); err != nil {
+				x.Fatal(err)
+			}
 		}
-	}
-	x.server.Lock(x.T, bucket, "retained", until, false)
-	x.server.Lock(x.T, bucket, "held", time.Time{}, true)
-	for _, key := range []string{"retained", "held", "free"} {
-		if err := b.SetClass(x.Context(), key, "GLACIER_IR"); err != nil {
-			x.Fatalf("%s: %v", key, err)
+		x.server.Lock(x.T, bucket, "retained"+large, until, false)
+		x.server.Lock(x.T, bucket, "held"+large, time.Time{}, true)
+		for _, key := range []string{"retained", "held", "free"} {
+			if err := b.SetClass(x.Context(), key+large, "GLACIER_IR"); err != nil {
+				x.Fatalf("%s%s: %v", key, large, err)
+			}
 		}
-	}
-	if got, held := x.server.Locked(x.T, bucket, "retained"); !got.Equal(until) || held {
-		x.Errorf("moved, it is retained until %s, held %v; want %s", got, held, until)
-	}
-	if got, held := x.server.Locked(x.T, bucket, "held"); !got.IsZero() || !held {
-		x.Errorf("moved, it is retained until %s, held %v", got, held)
-	}
-	if got, held := x.server.Locked(x.T, bucket, "free"); !got.IsZero() || held {
-		x.Errorf("moved, it is retained until %s, held %v", got, held)
+		if got, held := x.server.Locked(x.T, bucket, "retained"+large); !got.Equal(until) || held {
+			x.Errorf("moved%s, it is retained until %s, held %v; want %s", large, got, held, until)
+		}
+		if got, held := x.server.Locked(x.T, bucket, "held"+large); !got.IsZero() || !held && large == "" { // versitygw forgets the hold of an upload
+			x.Errorf("moved%s, it is retained until %s, held %v", large, got, held)
+		}
+		if got, held := x.server.Locked(x.T, bucket, "free"+large); !got.IsZero() || held {
+			x.Errorf("moved%s, it is retained until %s, held %v", large, got, held)
+		}
 	}
 	// By the clock of a driver in two hours' time the retention is over.
 	late, err := x.suite.Open(x.Context(), strings.Replace(x.server.URL(bucket, ""), "s3", x.suite.Scheme, 1), x.server.S3,
