@@ -91,13 +91,13 @@ func (p *paged) keeps(days int) {
 }
 
 // Settle implements Settler.
-func (p *paged) Settle(_ context.Context, study archive.Ref) (time.Time, error) {
+func (p *paged) Settle(_ context.Context, study archive.Ref) (Settled, error) {
 	p.settled = append(p.settled, study)
-	return time.Time{}, nil
+	return Settled{}, nil
 }
 
 // Sweep implements Settler.
-func (p *paged) Sweep(context.Context) (bool, error) { return false, nil }
+func (p *paged) Sweep(context.Context) (Swept, error) { return Swept{}, nil }
 
 // call fails when it is its turn.
 func (p *paged) call() error {
@@ -295,7 +295,7 @@ func TestRulesWhileSettling(t *testing.T) {
 type statesRules struct{ *paged }
 
 // Settle implements Settler.
-func (s statesRules) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+func (s statesRules) Settle(ctx context.Context, study archive.Ref) (Settled, error) {
 	s.keeps(500)
 	return s.paged.Settle(ctx, study)
 }
