@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -295,8 +294,6 @@ func (w *world) Until(_ context.Context, _ archive.Tenant, study archive.Ref) (t
 	w.asked++
 	return w.until[study], "", w.broken
 }
-
-var errBoom = errors.New("boom")
 
 func (w *world) round(k *Keeper) archive.LifecycleDone {
 	w.t.Helper()
