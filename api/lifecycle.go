@@ -15,7 +15,18 @@ func (s *server) GetLifecycle(ctx context.Context, r GetLifecycleRequestObject) 
 
 func (s *server) lifecycleState(ctx context.Context, tenant string) (LifecycleAnswerJSONResponse, error) {
 	l, err := s.o.Lifecycle.State(ctx, archive.Tenant(tenant))
-	return LifecycleAnswerJSONResponse{Paused: l.Paused, Rules: l.Rules, By: some(l.By), Stated: moment(l.Stated), Pending: l.Pending}, err
+	if err != nil {
+		return LifecycleAnswerJSONResponse{}, err
+	}
+	a := LifecycleAnswerJSONResponse{Paused: l.Paused, Rules: l.Rules, By: some(l.By), Stated: moment(l.Stated), PausedBy: some(l.PausedBy), PausedAt: moment(l.PausedAt),
+		Pending: l.Pending, Failing: some(l.Failing), Retry: moment(l.Retry)}
+	if f := l.Failure; !f.At.IsZero() {
+		a.Failure = &LifecycleFailure{At: f.At, Why: f.Why}
+	}
+	if r := l.Round; !r.At.IsZero() {
+		a.Round = &LifecycleRound{At: r.At, Done: doneOf(r.Done), Error: some(r.Error)}
+	}
+	return a, nil
 }
 
 func (s *server) GetLifecycleRules(ctx context.Context, r GetLifecycleRulesRequestObject) (GetLifecycleRulesResponseObject, error) {
@@ -74,8 +85,12 @@ func (s *server) ResumeLifecycle(ctx context.Context, r ResumeLifecycleRequestOb
 
 func (s *server) ApplyLifecycle(ctx context.Context, r ApplyLifecycleRequestObject) (ApplyLifecycleResponseObject, error) {
 	d, err := s.o.Lifecycle.Apply(ctx, archive.Tenant(r.Tenant))
-	return ApplyLifecycle200JSONResponse{Paused: d.Paused, More: d.More, Looked: d.Looked, Settled: d.Settled, Moved: d.Moved, Bytes: d.Bytes,
-		Deleted: d.Deleted, Waiting: d.Waiting, Failed: d.Failed}, err
+	return ApplyLifecycle200JSONResponse(doneOf(d)), err
+}
+
+func doneOf(d archive.LifecycleDone) LifecycleDone {
+	return LifecycleDone{Paused: d.Paused, More: d.More, Looked: d.Looked, Settled: d.Settled, Moved: d.Moved, Bytes: d.Bytes, Deleted: d.Deleted, Waiting: d.Waiting, Failed: d.Failed,
+		Dropped: d.Dropped, DroppedBytes: d.DroppedBytes, Removed: d.Removed, RemovedBytes: d.RemovedBytes}
 }
 
 func (s *server) TagStudy(ctx context.Context, r TagStudyRequestObject) (TagStudyResponseObject, error) {
@@ -102,12 +117,19 @@ func (s *server) PlanLifecycle(ctx context.Context, r PlanLifecycleRequestObject
 	if err != nil {
 		return nil, err
 	}
+	var circles *[]LifecycleCircle
+	if len(p.Circles) > 0 {
+		all := each(p.Circles, func(c archive.PlannedCircle) LifecycleCircle {
+			return LifecycleCircle{Studies: c.Studies, Moves: c.Moves, Back: c.Back}
+		})
+		circles = &all
+	}
 	f := LifecycleForecast{Growth: p.Forecast.Growth, GrowthYears: p.Forecast.GrowthYears, YearBytes: p.Forecast.YearBytes,
 		Tiers: each(p.Forecast.Tiers, func(t archive.TierName) string { return string(t) }),
 		Points: each(p.Forecast.Points, func(p archive.ForecastPoint) LifecyclePoint {
 			return LifecyclePoint{At: p.At, Bytes: p.Bytes, Studies: p.Studies, Month: p.Month, Once: p.Once, Without: p.Without}
 		})}
-	return PlanLifecycle200JSONResponse{At: p.At, Currency: p.Currency, Studies: p.Studies, Bytes: p.Bytes, Circular: p.Circular, Forecast: f,
+	return PlanLifecycle200JSONResponse{At: p.At, Currency: p.Currency, Studies: p.Studies, Bytes: p.Bytes, Circular: p.Circular, Circles: circles, Sampled: some(p.Sampled), Forecast: f,
 		Steps: each(p.Steps, stepOf), Tiers: each(p.Tiers, func(t archive.PlannedTier) LifecycleTier {
 			return LifecycleTier{Name: string(t.Name), Studies: t.Studies, Bytes: t.Bytes, Month: t.Month,
 				StudiesAfter: t.StudiesAfter, BytesAfter: t.BytesAfter, MonthAfter: t.MonthAfter, Gone: some(t.Gone)}

@@ -111,11 +111,38 @@ func TestLifecyclePlan(t *testing.T) {
 	if !g.At.Equal(apitest.Noon) || g.Currency != "EUR" || len(g.Forecast.Points) != 121 || g.Forecast.Points[1].Bytes[1] != 5e12 || g.Tiers[1].MonthAfter != 4 {
 		t.Errorf("%s", p.Body)
 	}
+	if c := *g.Circles; len(c) != 1 || c[0].Moves != "old" || c[0].Back != "new" || *g.Sampled != 5 {
+		t.Errorf("%+v", c)
+	}
 	if s := g.Steps[0]; *s.Rule != "old" || *s.To != "cold" || s.Before != 30 || s.Waits != nil {
 		t.Errorf("%+v", s)
 	}
 	if s := g.Steps[1]; s.Waits == nil || s.To != nil {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestLifecycleState(t *testing.T) {
+	h := serve(t, nil)
+	state := func() *LifecycleState {
+		t.Helper()
+		s, err := h.client.GetLifecycleWithResponse(t.Context(), "alpha")
+		if err != nil || s.JSON200 == nil {
+			t.Fatalf("%v %s", err, s.Body)
+		}
+		return s.JSON200
+	}
+	if s := state(); s.Failing != nil || s.Retry != nil || s.Failure != nil || s.Round != nil || s.PausedBy != nil || s.PausedAt != nil {
+		t.Errorf("of a tenant where nothing was: %+v", s)
+	}
+	h.memory.Due = 5
+	h.do("POST", "/tenants/alpha/lifecycle/pause", "")
+	s := state()
+	if *s.PausedBy != "bob" || !s.PausedAt.Equal(apitest.Noon) || *s.Failing != 5 || !s.Retry.After(apitest.Noon) || s.Failure.Why != "the store has no room" {
+		t.Errorf("%+v", s)
+	}
+	if r := s.Round; r.Done.Looked != 9 || r.Done.Failed != 5 || *r.Error != "the store does not answer" {
+		t.Errorf("%+v", r)
 	}
 }
 

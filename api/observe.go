@@ -45,6 +45,9 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if t := archive.Tenant(c.Param("tenant")); t.Valid() {
 			attrs = append(attrs, slog.String("tenant", string(t)))
 		}
+		if by := person(c.Request().Context()); by != "" {
+			attrs = append(attrs, slog.String("by", by))
+		}
 		if w.Status >= 500 && err != nil {
 			attrs = append(attrs, slog.String("kind", fault.KindOf(err).String()), slog.String("error", err.Error()))
 		}

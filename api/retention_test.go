@@ -120,6 +120,9 @@ func TestHolds(t *testing.T) {
 		t.Fatalf("%v %s", err, page.Body)
 	}
 	for _, secret := range []string{"1.2.3", "case"} {
+		if !strings.Contains(h.log.String(), "by=alice") {
+			t.Error("the log does not tell who administers")
+		}
 		if strings.Contains(h.log.String(), secret) {
 			t.Errorf("%s is in the log", secret)
 		}

@@ -345,6 +345,16 @@ type KeyVersion struct {
 	Version string `json:"version"`
 }
 
+// LifecycleCircle defines model for LifecycleCircle.
+type LifecycleCircle struct {
+	// Back And of the one that moves them on or back
+	Back string `json:"back"`
+
+	// Moves The name of the rule that moves them, where it has one
+	Moves   string `json:"moves"`
+	Studies int64  `json:"studies"`
+}
+
 // LifecycleCondition All members must hold; without members it always does
 type LifecycleCondition struct {
 	// Accessed Time since the study date (or since it was received, where it has none), since it was received, or since it was last opened or received
@@ -393,6 +403,10 @@ type LifecycleDone struct {
 	Bytes   int64 `json:"bytes"`
 	Deleted int64 `json:"deleted"`
 
+	// Dropped Deleted instances that are gone for good
+	Dropped      int64 `json:"dropped"`
+	DroppedBytes int64 `json:"droppedBytes"`
+
 	// Failed Studies that are tried again later; the server's log says why
 	Failed int64 `json:"failed"`
 
@@ -403,12 +417,24 @@ type LifecycleDone struct {
 	More  bool  `json:"more"`
 	Moved int64 `json:"moved"`
 
-	// Paused Nothing was done
-	Paused  bool  `json:"paused"`
+	// Paused The lifecycle is paused; what is told was done before
+	Paused bool `json:"paused"`
+
+	// Removed Objects and copies that nothing needs any more
+	Removed      int64 `json:"removed"`
+	RemovedBytes int64 `json:"removedBytes"`
+
+	// Settled Studies of which something was merged or dropped
 	Settled int64 `json:"settled"`
 
 	// Waiting Studies that must be kept, or restored, before what the rules want can be done
 	Waiting int64 `json:"waiting"`
+}
+
+// LifecycleFailure The last of what failed, a study or the removal of an object, while there is any
+type LifecycleFailure struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
 }
 
 // LifecycleForecast defines model for LifecycleForecast.
@@ -443,15 +469,21 @@ type LifecyclePlan struct {
 	At    time.Time `json:"at"`
 	Bytes int64     `json:"bytes"`
 
+	// Circles The rules that would
+	Circles *[]LifecycleCircle `json:"circles,omitempty"`
+
 	// Circular Studies that rules would move in a circle; they stay where they are
 	Circular int64 `json:"circular"`
 
 	// Currency Of all money in it, ISO 4217
 	Currency string            `json:"currency"`
 	Forecast LifecycleForecast `json:"forecast"`
-	Steps    []LifecycleStep   `json:"steps"`
-	Studies  int64             `json:"studies"`
-	Tiers    []LifecycleTier   `json:"tiers"`
+
+	// Sampled After so many studies had been asked about, the others were taken to be kept as long as the longest of those; absent: all were
+	Sampled *int64          `json:"sampled,omitempty"`
+	Steps   []LifecycleStep `json:"steps"`
+	Studies int64           `json:"studies"`
+	Tiers   []LifecycleTier `json:"tiers"`
 }
 
 // LifecyclePoint defines model for LifecyclePoint.
@@ -493,6 +525,15 @@ type LifecycleRooms struct {
 	Under *Room `json:"under,omitempty"`
 }
 
+// LifecycleRound The last look at all that was due by the node that answers; absent where there was none since it began
+type LifecycleRound struct {
+	At   time.Time     `json:"at"`
+	Done LifecycleDone `json:"done"`
+
+	// Error What kept it from its end
+	Error *string `json:"error,omitempty"`
+}
+
 // LifecycleRule defines model for LifecycleRule.
 type LifecycleRule struct {
 	// Action keep leaves a study as it is, settle merges its objects, move brings it into the tier that to names, delete deletes it when its retention has ended and nothing holds it
@@ -525,16 +566,34 @@ type LifecycleSizes struct {
 // LifecycleState defines model for LifecycleState.
 type LifecycleState struct {
 	// By Who stated them
-	By     *string `json:"by,omitempty"`
-	Paused bool    `json:"paused"`
+	By *string `json:"by,omitempty"`
+
+	// Failing Studies that failed and are tried again, as far as the node knows that answers, since it began; absent: none
+	Failing *int64 `json:"failing,omitempty"`
+
+	// Failure The last of what failed, a study or the removal of an object, while there is any
+	Failure *LifecycleFailure `json:"failure,omitempty"`
+	Paused  bool              `json:"paused"`
+
+	// PausedAt When that was; absent when nobody ever did
+	PausedAt *time.Time `json:"pausedAt,omitempty"`
+
+	// PausedBy Who paused last or ended that
+	PausedBy *string `json:"pausedBy,omitempty"`
 
 	// Pending There is something to be looked at or removed
 	Pending bool `json:"pending"`
 
+	// Retry When the first of them is tried again
+	Retry *time.Time `json:"retry,omitempty"`
+
+	// Round The last look at all that was due by the node that answers; absent where there was none since it began
+	Round *LifecycleRound `json:"round,omitempty"`
+
 	// Rules How many there are
 	Rules int `json:"rules"`
 
-	// Stated When they were stated or paused last; absent when nobody ever did
+	// Stated When they were stated; absent when nobody ever did
 	Stated *time.Time `json:"stated,omitempty"`
 }
 

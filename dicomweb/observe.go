@@ -138,7 +138,7 @@ func (s *Server) record(c echo.Context, err error, aborted bool, d time.Duration
 		s.o.Metrics.Request(method, route, status, d, received, w.Size)
 	}
 	level := slog.LevelInfo
-	if status >= 500 {
+	if status >= 500 && !fault.Is(err, fault.Archived) { // to be asked again is no failure
 		level = slog.LevelError
 	}
 	if !s.log.Enabled(r.Context(), level) {

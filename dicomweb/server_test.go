@@ -116,6 +116,7 @@ func TestRouting(t *testing.T) {
 	s := New(Options{Remove: fakeRemover{"1.2.3"}, Log: slog.New(slog.NewJSONHandler(&log, nil)),
 		Handlers: map[string]http.Handler{"/metrics": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1") })}})
 	s.e.GET("/panic", func(echo.Context) error { panic(errors.New("Mueller^Hans")) })
+	s.e.GET("/archived", func(echo.Context) error { return fault.New(fault.Archived, "in a vault") })
 	s.e.GET("/internal", func(echo.Context) error { return errors.New("disk on fire") })
 	s.e.GET("/cut", func(c echo.Context) error {
 		c.Response().WriteHeader(200)
@@ -131,6 +132,7 @@ func TestRouting(t *testing.T) {
 	}{
 		{"unknown", "GET", "/nothing", 404, "not-found"},
 		{"unknown below the service", "GET", Root + "/patients", 404, "not-found"},
+		{"archived", "GET", "/archived", 503, "archived"},
 		{"method", "PUT", Root + "/studies/1.2.3", 405, "method-not-allowed"},
 		{"not a UID", "DELETE", Root + "/studies/1.2.x", 400, "invalid"},
 		{"UID too long", "DELETE", Root + "/studies/" + strings.Repeat("1", 65), 400, "invalid"},
@@ -188,6 +190,11 @@ func TestRouting(t *testing.T) {
 	for _, want := range []string{`"route":"/dicom-web/studies/:study"`, `"status":204`, "a request panicked", "disk on fire", `"aborted":true`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log lacks %q", want)
+		}
+	}
+	for line := range strings.Lines(text) { // what is in an archive is no failure
+		if strings.Contains(line, `"route":"/archived"`) && !strings.Contains(line, `"level":"INFO"`) {
+			t.Errorf("%s", line)
 		}
 	}
 }

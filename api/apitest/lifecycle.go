@@ -30,6 +30,14 @@ func (l Lifecycle) State(_ context.Context, t archive.Tenant) (s archive.Lifecyc
 	unlock, err := l.enter(t)
 	defer unlock()
 	s.Paused, s.Pending = l.m.Paused[t], l.m.Due > 0
+	if s.Paused {
+		s.PausedBy, s.PausedAt = "bob", Noon
+	}
+	if s.Pending {
+		s.Failing, s.Retry = l.m.Due, Noon.Add(time.Hour)
+		s.Failure = archive.LifecycleFailure{At: Noon, Why: "the store has no room"}
+		s.Round = archive.LifecycleRound{At: Noon, Done: archive.LifecycleDone{Looked: 9, Failed: l.m.Due}, Error: "the store does not answer"}
+	}
 	if rules := l.m.Rules[t]; rules != nil {
 		s.Rules, s.By, s.Stated = strings.Count(string(rules), `"action"`), "alice", Noon
 	}
@@ -93,7 +101,7 @@ func (l Lifecycle) Plan(_ context.Context, t archive.Tenant, q archive.Lifecycle
 	unlock, err := l.enter(t)
 	defer unlock()
 	l.m.Question = q
-	p := archive.LifecyclePlan{At: Noon, Currency: "EUR", Studies: 7, Bytes: 7e12, Circular: 1,
+	p := archive.LifecyclePlan{At: Noon, Currency: "EUR", Studies: 7, Bytes: 7e12, Circular: 1, Circles: []archive.PlannedCircle{{Studies: 1, Moves: "old", Back: "new"}}, Sampled: 5,
 		Steps: []archive.PlannedStep{
 			{Rule: "old", Action: "move", From: "hot", To: "cold", Studies: 3, Bytes: 3e12, Once: 0.5, Before: 30, After: 3},
 			{Rule: "gone", Action: "delete", From: "cold", Studies: 1, Bytes: 1e12, Before: 1, After: 1, Waiting: true, First: Noon.Add(time.Hour)},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -147,16 +148,41 @@ func (s *session) showLifecycle(state api.LifecycleState, err error) error {
 		if state.Paused {
 			word = "paused"
 		}
-		fmt.Fprintf(w, "rules\t%d, %s\nstated\t%s\n", state.Rules, word, when(state.Stated))
-		if state.By != nil {
-			fmt.Fprintf(w, "by\t%s\n", *state.By)
+		fmt.Fprintf(w, "rules\t%d, %s\nstated\t%s\n", state.Rules, word, changed(state.Stated, state.By))
+		if state.PausedAt != nil {
+			word := "resumed"
+			if state.Paused {
+				word = "paused"
+			}
+			fmt.Fprintf(w, "%s\t%s\n", word, changed(state.PausedAt, state.PausedBy))
 		}
 		pending := "nothing"
 		if state.Pending {
 			pending = "something"
 		}
 		fmt.Fprintf(w, "due\t%s\n", pending)
+		if state.Failing != nil {
+			fmt.Fprintf(w, "failing\t%d studies, tried again from %s\n", *state.Failing, when(state.Retry))
+		}
+		if f := state.Failure; f != nil {
+			fmt.Fprintf(w, "last failure\t%s, %s\n", when(&f.At), f.Why)
+		}
+		if r := state.Round; r != nil {
+			fmt.Fprintf(w, "last round\t%s: looked at %d, settled %d, moved %d, deleted %d, waiting %d, failed %d\n", when(&r.At),
+				r.Done.Looked, r.Done.Settled, r.Done.Moved, r.Done.Deleted, r.Done.Waiting, r.Done.Failed)
+			if r.Error != nil {
+				fmt.Fprintf(w, "it ended\t%s\n", *r.Error)
+			}
+		}
 	})
+}
+
+// changed is when something was changed, and by whom.
+func changed(at *time.Time, by *string) string {
+	if by == nil {
+		return when(at)
+	}
+	return when(at) + ", by " + *by
 }
 
 func (d *admin) applyLifecycle() *cobra.Command {
@@ -170,7 +196,8 @@ a server does by itself.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *s
 				return err
 			}
 			sum = api.LifecycleDone{Paused: one.Paused, More: one.More, Looked: sum.Looked + one.Looked, Settled: sum.Settled + one.Settled, Moved: sum.Moved + one.Moved,
-				Bytes: sum.Bytes + one.Bytes, Deleted: sum.Deleted + one.Deleted, Waiting: sum.Waiting + one.Waiting, Failed: sum.Failed + one.Failed}
+				Bytes: sum.Bytes + one.Bytes, Deleted: sum.Deleted + one.Deleted, Waiting: sum.Waiting + one.Waiting, Failed: sum.Failed + one.Failed,
+				Dropped: sum.Dropped + one.Dropped, DroppedBytes: sum.DroppedBytes + one.DroppedBytes, Removed: sum.Removed + one.Removed, RemovedBytes: sum.RemovedBytes + one.RemovedBytes}
 			if progress != nil {
 				fmt.Fprintf(progress, "\rlooked at %d, settled %d, moved %d (%s), deleted %d ", sum.Looked, sum.Settled, sum.Moved, size(sum.Bytes), sum.Deleted)
 			}
@@ -181,14 +208,18 @@ a server does by itself.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *s
 		if progress != nil {
 			fmt.Fprintln(progress)
 		}
-		if sum.Paused {
+		if sum.Paused && sum.Looked == 0 {
 			return fault.New(fault.Conflict, "the lifecycle of this tenant is paused and nothing was done; strata lifecycle resume ends that")
 		}
 		err := s.show(sum, func(w io.Writer) {
 			fmt.Fprintf(w, "looked at\t%d\nsettled\t%d\nmoved\t%d, %s\ndeleted\t%d\nwaiting\t%d\nfailed\t%d\n", sum.Looked, sum.Settled, sum.Moved, size(sum.Bytes), sum.Deleted, sum.Waiting, sum.Failed)
+			fmt.Fprintf(w, "dropped for good\t%d instances, %s\nremoved\t%d objects, %s\n", sum.Dropped, size(sum.DroppedBytes), sum.Removed, size(sum.RemovedBytes))
 		})
+		if err == nil && sum.Paused {
+			err = fault.New(fault.Conflict, "the lifecycle of this tenant was paused meanwhile; strata lifecycle resume ends that")
+		}
 		if err == nil && sum.Failed > 0 {
-			fmt.Fprintln(s.stderr, "strata: some studies failed and are tried again later; the server's log says why")
+			fmt.Fprintln(s.stderr, "strata: some studies failed and are tried again later; strata lifecycle status says when, and why the last of them did")
 			err = errGaps
 		}
 		return err

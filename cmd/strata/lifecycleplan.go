@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,14 +82,30 @@ func forecastOf(f *api.LifecycleForecast) archive.Forecast {
 // size is a number of bytes for people.
 func size(bytes int64) string { return chart.Bytes(float64(bytes)) }
 
+// ruleNamed is a rule in a sentence.
+func ruleNamed(name string) string {
+	if name == "" {
+		return "a rule without a name"
+	}
+	return strconv.Quote(name)
+}
+
 func showPlan(w io.Writer, p *api.LifecyclePlan) {
 	fmt.Fprintf(w, "studies\t%d\nsize\t%s\nmoney\t%s\n", p.Studies, size(p.Bytes), p.Currency)
-	if p.Circular > 0 {
-		fmt.Fprintf(w, "in a circle\t%d studies stay where they are: one rule moves them where another moves them back\n", p.Circular)
+	if p.Circles != nil {
+		for _, c := range *p.Circles {
+			fmt.Fprintf(w, "in a circle\t%d studies stay where they are: %s would move them, and %s move them on from there\n", c.Studies, ruleNamed(c.Moves), ruleNamed(c.Back))
+		}
 	}
-	if len(p.Steps) == 0 {
+	if p.Sampled != nil {
+		fmt.Fprintf(w, "to be kept\t%d studies were asked about, all others taken to be kept as long as the longest of those\n", *p.Sampled)
+	}
+	switch {
+	case len(p.Steps) == 0 && p.Circular == 0:
 		fmt.Fprintln(w, "\nEvery study is as the rules want it.")
-	} else {
+	case len(p.Steps) == 0:
+		fmt.Fprintln(w, "\nNothing is done to any study.")
+	default:
 		fmt.Fprintln(w, "\nRULE\tACTION\tFROM\tTO\tSTUDIES\tSIZE\tONCE\tA MONTH\tAFTER")
 	}
 	for _, t := range p.Steps {

@@ -76,10 +76,14 @@ func (m *metrics) watchLifecycle(c *lifecycle.Counters) {
 		n          *atomic.Int64
 	}{
 		{"strata_lifecycle_looked_total", "Studies that were due and looked at by lifecycle rules.", &c.Looked},
-		{"strata_lifecycle_settled_total", "Studies that were settled, or looked at for what to settle.", &c.Settled},
+		{"strata_lifecycle_settled_total", "Studies that were settled: something was merged or dropped.", &c.Settled},
 		{"strata_lifecycle_moved_total", "Studies that were moved to another tier.", &c.Moved},
 		{"strata_lifecycle_moved_bytes_total", "Bytes of packs that were moved to another tier.", &c.MovedBytes},
 		{"strata_lifecycle_deleted_total", "Studies that rules deleted.", &c.Deleted},
+		{"strata_lifecycle_dropped_total", "Deleted instances that are gone for good.", &c.Dropped},
+		{"strata_lifecycle_dropped_bytes_total", "Bytes of deleted instances that are gone for good.", &c.DroppedBytes},
+		{"strata_lifecycle_removed_total", "Objects and copies that were let go of and removed.", &c.Removed},
+		{"strata_lifecycle_removed_bytes_total", "Bytes of objects and copies that were let go of and removed.", &c.RemovedBytes},
 		{"strata_lifecycle_failed_total", "Studies whose lifecycle failed and is tried again.", &c.Failed},
 	} {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: x.name, Help: x.help}, func() float64 { return float64(x.n.Load()) }))

@@ -16,6 +16,7 @@ type usageGauges struct {
 	usage interface {
 		Held(ctx context.Context, after archive.Tenant, limit int) ([]archive.Usage, error)
 		Pending(ctx context.Context, t archive.Tenant) (bool, error)
+		Paused() map[archive.Tenant]bool
 	}
 	restores interface {
 		Counts(ctx context.Context) (map[archive.RestoreState]int, error)
@@ -40,12 +41,13 @@ var (
 	tierObjects = prometheus.NewDesc("strata_tier_objects", "Objects of a tenant's log and packs in a tier.", []string{"tenant", "tier"}, nil)
 	tierCost    = prometheus.NewDesc("strata_tier_cost_month", "What a tier costs a month for a tenant as it is, in the currency of the configuration.", []string{"tenant", "tier", "currency"}, nil)
 	pendingDesc = prometheus.NewDesc("strata_lifecycle_pending", "1 while lifecycle rules have something to look at or to remove, 0 otherwise.", []string{"tenant"}, nil)
+	pausedDesc  = prometheus.NewDesc("strata_lifecycle_paused", "1 while an operator wants nothing done by lifecycle rules, 0 otherwise; of tenants whose archive this node has opened, as it knew last.", []string{"tenant"}, nil)
 	restoreDesc = prometheus.NewDesc("strata_restores", "Restores of studies that have not ended, by state.", []string{"state"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *usageGauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{tierBytes, tierObjects, tierCost, pendingDesc, restoreDesc} {
+	for _, d := range []*prometheus.Desc{tierBytes, tierObjects, tierCost, pendingDesc, pausedDesc, restoreDesc} {
 		ch <- d
 	}
 }
@@ -73,12 +75,14 @@ func (g *usageGauges) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
-	for t, pending := range g.pending {
-		v := 0.0
-		if pending {
-			v = 1
+	for d, which := range map[*prometheus.Desc]map[archive.Tenant]bool{pendingDesc: g.pending, pausedDesc: g.usage.Paused()} {
+		for t, is := range which {
+			v := 0.0
+			if is {
+				v = 1
+			}
+			gauge(d, v, string(t))
 		}
-		gauge(pendingDesc, v, string(t))
 	}
 	for state, n := range g.counts {
 		gauge(restoreDesc, float64(n), string(state))

@@ -35,6 +35,10 @@ func (o *told) Held(_ context.Context, after archive.Tenant, limit int) (out []a
 
 func (o *told) Pending(_ context.Context, t archive.Tenant) (bool, error) { return t == "t000", o.err }
 
+func (o *told) Paused() map[archive.Tenant]bool {
+	return map[archive.Tenant]bool{"t000": true, "t002": false}
+}
+
 func (o *told) Counts(context.Context) (map[archive.RestoreState]int, error) {
 	o.looks++
 	return map[archive.RestoreState]int{archive.RestoreWaiting: 4, archive.RestoreRunning: 0}, o.err
@@ -65,12 +69,12 @@ func TestUsageGauges(t *testing.T) {
 	}
 	first := gather()
 	for _, want := range []string{"strata_tier_bytes t000 hot 5e+09", "strata_tier_bytes t249 shelf 7", "strata_tier_objects t249 hot 3", "strata_tier_cost_month EUR t100 hot 0.1",
-		"strata_lifecycle_pending t000 1", "strata_lifecycle_pending t001 0", "strata_restores waiting 4", "strata_restores running 0"} {
+		"strata_lifecycle_pending t000 1", "strata_lifecycle_pending t001 0", "strata_lifecycle_paused t000 1", "strata_lifecycle_paused t002 0", "strata_restores waiting 4", "strata_restores running 0"} {
 		if !slices.Contains(first, want) {
 			t.Errorf("no %s", want)
 		}
 	}
-	if len(first) != 250*6+2 || slices.ContainsFunc(first, func(l string) bool { return strings.Contains(l, "cost_month") && strings.Contains(l, "shelf") }) {
+	if len(first) != 250*6+2+2 || slices.ContainsFunc(first, func(l string) bool { return strings.Contains(l, "cost_month") && strings.Contains(l, "shelf") }) {
 		t.Errorf("%d series", len(first))
 	}
 	o.tenants = 1
@@ -78,11 +82,11 @@ func TestUsageGauges(t *testing.T) {
 		t.Errorf("what was read is not believed: %d series", len(again))
 	}
 	now = now.Add(usageLook)
-	if again := gather(); len(again) != 6+2 {
+	if again := gather(); len(again) != 6+2+2 {
 		t.Errorf("%d series of one tenant", len(again))
 	}
 	o.err, now = errors.New("no database"), now.Add(time.Hour)
-	if again := gather(); len(again) != 6+2 {
+	if again := gather(); len(again) != 6+2+2 {
 		t.Errorf("%d series while the database is silent", len(again))
 	}
 	if o.looks != 2 {

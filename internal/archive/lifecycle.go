@@ -13,6 +13,10 @@ type LifecyclePlan struct {
 	Steps    []PlannedStep
 	// Circular counts the studies that rules would move in a circle: they stay where they are.
 	Circular int64
+	Circles  []PlannedCircle
+	// Sampled: when so many studies had been asked about until when they must be kept, the others were taken to be
+	// kept as long as the longest of those; 0: all were asked about.
+	Sampled  int64
 	Tiers    []PlannedTier // those of the configuration, in its order, then others that studies are in or are to be moved to
 	Forecast Forecast
 }
@@ -31,6 +35,12 @@ type PlannedStep struct {
 	// with them meanwhile is another step.
 	Waiting bool
 	First   time.Time
+}
+
+// PlannedCircle is two rules of which one moves studies where the other moves them on, until they are where they were.
+type PlannedCircle struct {
+	Studies     int64
+	Moves, Back string // the names of the rules
 }
 
 // PlannedTier is what is in a tier, and will be when the plan is carried out.
@@ -76,21 +86,45 @@ type StudyPlace struct {
 
 // LifecycleState is how a tenant's lifecycle stands.
 type LifecycleState struct {
-	Paused  bool
-	Rules   int    // how many there are; 0: studies are settled, and stay
-	By      string // who stated them; empty: nobody did
-	Stated  time.Time
-	Pending bool // something is due
+	Rules    int    // how many there are; 0: studies are settled, and stay
+	By       string // who stated them; empty: nobody did
+	Stated   time.Time
+	Paused   bool
+	PausedBy string // who paused it last; empty where nobody has
+	PausedAt time.Time
+	Pending  bool // something is due
+
+	// Failing counts the studies that failed and are tried again, the first of them at Retry; Failure is the last one, of a study
+	// or of the removal of an object, while there is any. They and Round are what the node knows that is asked, since it began.
+	Failing int64
+	Retry   time.Time
+	Failure LifecycleFailure
+	Round   LifecycleRound // the last; its time is zero where there was none
+}
+
+// LifecycleFailure is something that failed.
+type LifecycleFailure struct {
+	At  time.Time
+	Why string // says nothing about a person
+}
+
+// LifecycleRound is how a look at all that was due ended.
+type LifecycleRound struct {
+	At    time.Time
+	Done  LifecycleDone
+	Error string // what kept it from its end; empty: nothing
 }
 
 // LifecycleDone is what carrying out the rules once did.
 type LifecycleDone struct {
-	Paused                          bool // nothing was done
+	Paused                          bool // it ended because an operator wants nothing done
 	More                            bool // there is more to do
 	Looked, Settled, Moved, Deleted int64
 	Bytes                           int64 // moved
 	Waiting                         int64 // must be kept, or restored first
 	Failed                          int64 // are tried again later
+	// Dropped counts deleted instances that are gone for good, Removed objects that were let go of.
+	Dropped, DroppedBytes, Removed, RemovedBytes int64
 }
 
 // LifecycleQuestion asks for a plan.

@@ -17,8 +17,10 @@ import (
 // swept has nothing to settle or to sweep.
 type swept struct{}
 
-func (swept) Settle(context.Context, archive.Ref) (time.Time, error) { return time.Time{}, nil }
-func (swept) Sweep(context.Context) (bool, error)                    { return false, nil }
+func (swept) Settle(context.Context, archive.Ref) (lifecycle.Settled, error) {
+	return lifecycle.Settled{}, nil
+}
+func (swept) Sweep(context.Context) (lifecycle.Swept, error) { return lifecycle.Swept{}, nil }
 
 // benchRules are rules by which nothing is to be done to any study before so many years are over since its date, or
 // its receipt (since: age, received); then it is due again.

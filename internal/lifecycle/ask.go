@@ -18,14 +18,9 @@ func (k *Keeper) State(ctx context.Context) (s archive.LifecycleState, err error
 	if err != nil {
 		return s, err
 	}
-	set, stated, err := k.o.Index.RuleSet(ctx, k.o.Tenant, archive.RulesLifecycle)
-	if err != nil {
-		return s, fmt.Errorf("reading the lifecycle rules: %w", err)
-	}
-	s = archive.LifecycleState{Paused: d.Paused, Rules: len(d.Rules.Rules), By: set.By}
-	if stated != (archive.FactID{}) {
-		s.Stated = stated.Time()
-	}
+	s = archive.LifecycleState{Rules: len(d.Rules.Rules), By: d.Stated.By, Stated: d.Stated.At,
+		Paused: d.Paused, PausedBy: d.PausedBy.By, PausedAt: d.PausedBy.At}
+	k.o.Record.tell(&s, k.o.Now())
 	s.Pending, err = k.Pending(ctx)
 	return s, err
 }
@@ -33,7 +28,7 @@ func (k *Keeper) State(ctx context.Context) (s archive.LifecycleState, err error
 // Plan reckons what rules would do to all studies of the tenant, as they are one after the other:
 // what is stored or moved meanwhile is in it or not.
 func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan archive.LifecyclePlan, err error) {
-	o := PlanOptions{Tiers: k.o.Tiers, Now: k.o.Now(), Years: q.Years, Growth: q.Growth}
+	o := planOptions{Tiers: k.o.Tiers, Now: k.o.Now(), Years: q.Years, Growth: q.Growth}
 	if q.Rules != nil {
 		o.Rules, err = k.Check(q.Rules)
 	} else {
@@ -47,7 +42,7 @@ func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan ar
 	if o.Environment, err = k.environment(ctx, o.Rules); err != nil {
 		return plan, err
 	}
-	p, err := NewPlanner(o)
+	p, err := newPlanner(o)
 	if err != nil {
 		return plan, err
 	}
@@ -76,13 +71,13 @@ func (k *Keeper) Plan(ctx context.Context, q archive.LifecycleQuestion) (plan ar
 }
 
 // planned adds a page of studies to a plan.
-func (k *Keeper) planned(ctx context.Context, p *Planner, lives []archive.StudyLife) error {
+func (k *Keeper) planned(ctx context.Context, p *planner, lives []archive.StudyLife) error {
 	for i := range lives {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		study := lives[i].Study
-		s := Subject{Study: k.subject(&lives[i], placeOf(&lives[i])), Until: func(ctx context.Context) (time.Time, error) {
+		s := subject{Study: k.subject(&lives[i], placeOf(&lives[i])), Until: func(ctx context.Context) (time.Time, error) {
 			until, _, err := k.o.Retention.Until(ctx, k.o.Tenant, study)
 			return until, err
 		}}

@@ -1,4 +1,4 @@
-package lifecycle_test
+package lifecycle
 
 import (
 	"bytes"
@@ -9,12 +9,11 @@ import (
 	"testing"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/lifecycle"
 )
 
 // hospital is the plan of an archive of seven years that grows by a tenth a year.
 func hospital(t *testing.T) archive.LifecyclePlan {
-	var all []lifecycle.Subject
+	var all []subject
 	for y, n := range []int{161, 146, 133, 121, 110, 100, 91} {
 		for i := range n {
 			s := study(365*y+i*364/n, "hot")
@@ -22,7 +21,7 @@ func hospital(t *testing.T) archive.LifecyclePlan {
 			all = append(all, s)
 		}
 	}
-	p := plan(t, lifecycle.PlanOptions{Rules: rules(t, `
+	p := plan(t, planOptions{Rules: rules(t, `
 rules:
   - { when: { age: { over: 10y } }, action: delete }
   - { when: { age: { over: 4y } }, action: move, to: ice }
@@ -35,7 +34,7 @@ rules:
 func TestDraw(t *testing.T) {
 	p := hospital(t)
 	var b bytes.Buffer
-	if err := lifecycle.Draw(&b, &p); err != nil {
+	if err := Draw(&b, &p); err != nil {
 		t.Fatal(err)
 	}
 	if file := os.Getenv("STRATA_TEST_SVG"); file != "" { // to be looked at

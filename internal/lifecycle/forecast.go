@@ -72,8 +72,8 @@ func (f *forecast) points() []archive.ForecastPoint {
 const maxEvents = 64
 
 // live takes a study through its life from a moment on. It counts as many times as weight says.
-func (p *Planner) live(ctx context.Context, subject *Subject, at time.Time, weight float64) error {
-	f, end, s := &p.forecast, p.forecast.end().Add(time.Nanosecond), subject.Study
+func (p *planner) live(ctx context.Context, of *subject, at time.Time, weight float64) error {
+	f, end, s := &p.forecast, p.forecast.end().Add(time.Nanosecond), of.Study
 	bytes, tier := float64(s.Bytes)*weight, p.tier(s.Tier)
 	f.lasts(f.without, at, end, p.month(tier, s.Bytes)*weight)
 	since, came := at, s.Received // in the tier: for the forecast, and for the provider
@@ -100,7 +100,7 @@ func (p *Planner) live(ctx context.Context, subject *Subject, at time.Time, weig
 			continue
 		case rule.Delete:
 			var err error
-			if s.Kept, err = p.until(ctx, subject); err != nil {
+			if s.Kept, err = p.until(ctx, of); err != nil {
 				return err
 			}
 			if s.Kept.After(at) { // then something else holds until it may be deleted
@@ -176,7 +176,7 @@ func (h *history) lived() time.Duration {
 
 // grow adds the studies to come: those of the last year again, year after year. A younger
 // archive is taken to go on as it began.
-func (p *Planner) grow(ctx context.Context) error {
+func (p *planner) grow(ctx context.Context) error {
 	fc := &p.plan.Forecast
 	if fc.Growth, fc.GrowthYears = p.history.growth(); p.o.Growth != nil {
 		fc.Growth, fc.GrowthYears = *p.o.Growth, 0
@@ -193,14 +193,14 @@ func (p *Planner) grow(ctx context.Context) error {
 	kept := map[int]time.Duration{} // how long a study of the sample must be kept
 	for i := range p.recent {
 		s := p.recent[i]
-		first := date(&s.Study)
+		first := s.Date(p.o.Now)
 		if first.After(p.o.Now) {
 			first = p.o.Now
 		}
 		ask := s.Until
 		for at := first.Add(lived); !at.After(p.forecast.end()); at = at.Add(lived) {
 			s.StudyDate, s.Received, s.Changed, s.Accessed = at.Format("20060102"), at, at, at
-			s.Tier, s.Settled, s.Kept = p.o.Tiers[0].Name, false, time.Time{}
+			s.Tier, s.Settled, s.Kept, s.answered = p.o.Tiers[0].Name, false, time.Time{}, false
 			if ask != nil {
 				s.Until = func(ctx context.Context) (time.Time, error) {
 					if _, ok := kept[i]; !ok {
@@ -208,7 +208,9 @@ func (p *Planner) grow(ctx context.Context) error {
 						if err != nil {
 							return until, err
 						}
-						kept[i] = max(until.Sub(first), 0)
+						if kept[i] = max(until.Sub(first), 0); rule.Endless(until) { // nobody holds what is to come
+							kept[i] = p.longest
+						}
 					}
 					return at.Add(kept[i]), nil
 				}

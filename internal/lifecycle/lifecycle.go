@@ -8,7 +8,10 @@
 // is remembered, so a [Keeper] may be stopped at any moment and another goes on; two at
 // once are harmless, and a lease keeps them from doing the work twice, whoever asked for it.
 //
-// A [Planner] reckons what rules would do to all studies and what the archive may
+// What a study is judged by when its page is read is only a first look: before anything is done to it, it is looked
+// at again, and so are the rules. A deletion hides what was there at that look, and nothing that came after it.
+//
+// [Keeper.Plan] reckons what rules would do to all studies and what the archive may
 // come to with them, and [Draw] makes a picture of it.
 package lifecycle
 
@@ -61,11 +64,23 @@ type Log interface {
 
 // Settler merges the objects of studies and removes what was let go of.
 type Settler interface {
-	// Settle merges what there is to merge, drops what was deleted long enough ago, and returns when
-	// there is more to drop; zero: nothing is deleted. Again is no error.
-	Settle(ctx context.Context, study archive.Ref) (drop time.Time, err error)
-	// Sweep removes objects that were let go of long enough ago, a bounded number of them.
-	Sweep(ctx context.Context) (more bool, err error)
+	// Settle merges what there is to merge, and drops what was deleted long enough ago. Again is no error.
+	Settle(ctx context.Context, study archive.Ref) (Settled, error)
+	// Sweep removes objects that were let go of long enough ago, a bounded number of them. What is told beside an error was done.
+	Sweep(ctx context.Context) (Swept, error)
+}
+
+// Settled is what settling a study did.
+type Settled struct {
+	Stated                bool      // something was merged or dropped
+	Dropped, DroppedBytes int64     // deleted instances that are gone for good
+	Drop                  time.Time // when there is more to drop; zero: nothing is deleted
+}
+
+// Swept is what a sweep did.
+type Swept struct {
+	Objects, Bytes int64 // removed
+	More           bool
 }
 
 // Mover moves settled studies.
@@ -83,7 +98,9 @@ type Thumbnails interface {
 
 // Remover deletes.
 type Remover interface {
-	Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error
+	// DeleteIf hides what there is of a scope when it is called, if sure says so, which it asks afterwards. What comes
+	// meanwhile stays. An error of sure it returns as it is.
+	DeleteIf(ctx context.Context, t archive.Tenant, scope archive.UIDs, sure func(context.Context) error) error
 }
 
 // Retention says what must be kept.
@@ -92,7 +109,7 @@ type Retention interface {
 	Until(ctx context.Context, t archive.Tenant, study archive.Ref) (time.Time, string, error)
 }
 
-// Options are the parts of a Keeper. All are required but Whole, Alone, Lock, Disk, Counters and Slog.
+// Options are the parts of a Keeper. Tenant, Index, Log, Instances, Settler, Mover, Remover, Retention, Thumbnails and Tiers are required.
 type Options struct {
 	Tenant    archive.Tenant
 	Index     Index
@@ -126,13 +143,16 @@ type Options struct {
 	Grace, MoveHold time.Duration
 	AtOnce          int // studies that are worked on at the same time; default 2
 	Counters        *Counters
-	Now             func() time.Time
+	Record          *Record          // of this tenant; nil: one of the Keeper's own
+	Now             func() time.Time // nil is time.Now
 	Slog            *slog.Logger
 }
 
 // Counters count the work of all tenants of a node.
 type Counters struct {
 	Looked, Settled, Moved, MovedBytes, Deleted, Failed atomic.Int64
+	// Dropped are deleted instances that are gone for good, with the bytes of their blobs; Removed objects that were let go of.
+	Dropped, DroppedBytes, Removed, RemovedBytes atomic.Int64
 }
 
 // Keeper carries out a tenant's rules. It is safe for concurrent use.
@@ -150,7 +170,6 @@ type Keeper struct {
 	mu       sync.Mutex // guards what follows
 	stated   archive.FactID
 	document Document
-	retries  map[archive.Ref]int // studies that failed, and how often in a row
 }
 
 // New returns a Keeper.
@@ -173,7 +192,10 @@ func New(o Options) *Keeper {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, retries: map[archive.Ref]int{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
+	if o.Record == nil {
+		o.Record = new(Record)
+	}
+	k := &Keeper{o: o, far: map[archive.TierName]int{}, restores: map[archive.TierName]bool{}, rounds: make(chan struct{}, 1), pageSize: pageSize, mostWork: mostWork}
 	for i, t := range o.Tiers {
 		k.names = append(k.names, t.Name)
 		k.far[t.Name], k.restores[t.Name] = i, t.Restore

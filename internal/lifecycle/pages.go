@@ -1,11 +1,9 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
@@ -34,38 +32,34 @@ func (k *Keeper) pages(ctx context.Context, t *tally) error {
 		}
 		return p, nil
 	}
-	p, err := read(archive.DuePlace{})
+	p, unread := read(archive.DuePlace{})
 	for {
-		if err != nil {
-			return err
+		if unread != nil {
+			return unread
 		}
 		if err := t.over(); err != nil {
 			return err
 		}
 		// The rules after the page: see [Index.Due].
-		d, err := k.Document(ctx)
+		rules, err := k.still(ctx, t)
 		if err != nil {
 			return err
 		}
-		if d.Paused {
-			return errPaused
-		}
-		full := len(p.lives) == k.pageSize
+		full, end := len(p.lives) == k.pageSize, p.end
 		next := func() (n duePage, err error) { return n, nil }
 		if full {
-			next = ahead(func() (duePage, error) { return read(p.end) })
+			next = ahead(func() (duePage, error) { return read(end) })
 		}
-		worked, err := k.page(ctx, p, d.Rules, t)
-		n, nextErr := next()
+		worked, err := k.page(ctx, p, rules, t)
+		p, unread = next()
 		switch {
 		case err != nil:
 			return err
 		case !full:
 			return k.sweep(ctx, t)
 		case worked: // it took its time, and what was read before it is old
-			n, nextErr = read(p.end)
+			p, unread = read(end)
 		}
-		p, err = n, nextErr
 	}
 }
 
@@ -84,19 +78,32 @@ func ahead[T any](read func() (T, error)) func() (T, error) {
 	}
 }
 
-// sweep removes what was let go of.
+// sweep removes what was let go of. An object that cannot be removed is no reason not to look at studies: it is logged, and met
+// again in a later sweep.
 func (k *Keeper) sweep(ctx context.Context, t *tally) error {
+	var first error // that kept an object from being removed
 	for range maxSweeps {
 		if err := t.over(); err != nil {
 			return err
 		}
-		more, err := k.o.Settler.Sweep(ctx)
-		if err != nil {
-			return fmt.Errorf("removing what was let go of: %w", err)
+		if _, err := k.still(ctx, t); err != nil {
+			return err
 		}
-		if !more {
+		w, err := k.o.Settler.Sweep(ctx)
+		t.removed.Add(w.Objects)
+		t.removedBytes.Add(w.Bytes)
+		k.o.Counters.Removed.Add(w.Objects)
+		k.o.Counters.RemovedBytes.Add(w.Bytes)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		first = cmp.Or(first, err)
+		if !w.More || err != nil && w.Objects == 0 {
 			break
 		}
+	}
+	if k.o.Record.swept(k.o.Now(), first) {
+		k.o.Slog.Warn("objects that were let go of cannot be removed; it is tried again", "error", first)
 	}
 	return nil
 }
@@ -121,7 +128,7 @@ func (k *Keeper) page(ctx context.Context, p duePage, rules rule.Set, t *tally) 
 			return false, fmt.Errorf("noting when studies are due: %w", err)
 		}
 		n := min(len(work), k.mostWork)
-		if err := k.workOn(ctx, work[:n], rules, env, t); err != nil {
+		if err := k.workOn(ctx, work[:n], &basis{rules: rules, env: env}, t); err != nil {
 			return true, err
 		}
 		worked, lives = worked || n > 0, nil
@@ -141,38 +148,14 @@ func (k *Keeper) judgeAll(lives []archive.StudyLife, rules rule.Set, env rule.En
 	for i := range lives {
 		l := &lives[i]
 		j := k.judge(*l, placeOf(l), rules, now, env)
-		switch {
-		case !j.idle() || k.o.Lock != nil:
+		if !j.idle() || k.o.Lock != nil {
 			work = append(work, j)
-		case !l.Outdated || !l.Stays(j.decision.Next):
+			continue
+		}
+		k.o.Record.succeeded(l.Study)
+		if !l.Outdated || !l.Stays(j.decision.Next) {
 			next = append(next, l.Next(j.decision.Next))
 		}
 	}
 	return next, work
-}
-
-// workOn does to studies what is to be done. Without an error it was done to all of them, or they were put off.
-func (k *Keeper) workOn(ctx context.Context, work []judged, rules rule.Set, env rule.Environment, t *tally) error {
-	all := ctx
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(k.o.AtOnce)
-	var logged sync.Once // a page of failures is one line
-	for _, j := range work {
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if t.over() != nil {
-				return nil // what others are at comes to its end
-			}
-			return k.outcome(ctx, j, k.tend(ctx, j, rules, env, t), t, &logged)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if all.Err() != nil {
-		return all.Err()
-	}
-	return t.over()
 }

@@ -40,6 +40,8 @@ type paged struct {
 	calls int    // of what a round reads and notes
 	pages int    // that were read
 	meets func() // called before the second page is read
+
+	unread int // page that cannot be read; 0: none
 }
 
 const pagedStudies = 10
@@ -89,13 +91,13 @@ func (p *paged) keeps(days int) {
 }
 
 // Settle implements Settler.
-func (p *paged) Settle(_ context.Context, study archive.Ref) (time.Time, error) {
+func (p *paged) Settle(_ context.Context, study archive.Ref) (Settled, error) {
 	p.settled = append(p.settled, study)
-	return time.Time{}, nil
+	return Settled{}, nil
 }
 
 // Sweep implements Settler.
-func (p *paged) Sweep(context.Context) (bool, error) { return false, nil }
+func (p *paged) Sweep(context.Context) (Swept, error) { return Swept{}, nil }
 
 // call fails when it is its turn.
 func (p *paged) call() error {
@@ -108,6 +110,9 @@ func (p *paged) call() error {
 func (p *paged) Due(ctx context.Context, t archive.Tenant, now time.Time, from archive.DuePlace, limit int) ([]archive.StudyLife, archive.DuePlace, error) {
 	if p.pages++; p.pages == 2 && p.meets != nil {
 		p.meets()
+	}
+	if p.pages == p.unread {
+		return nil, archive.DuePlace{}, fault.New(fault.Unavailable, "the database does not answer")
 	}
 	return p.Index.Due(ctx, t, now, from, limit)
 }
@@ -183,6 +188,21 @@ func TestRoundGoesOn(t *testing.T) {
 	if ended < 8 { // four pages, each noted in two calls
 		t.Errorf("it ended in %d places", ended)
 	}
+}
+
+// TestPageUnread: a page that cannot be read ends the round with an error, whichever it is.
+func TestPageUnread(t *testing.T) {
+	p := newPaged(t)
+	for p.unread = 1; p.unread <= 4; p.unread++ {
+		p.keeps(100 + p.unread)
+		p.pages = 0
+		if done, err := p.k.Round(t.Context()); !fault.Is(err, fault.Unavailable) || done.Looked > int64(p.unread*p.k.pageSize) {
+			t.Errorf("page %d: %+v, %v", p.unread, done, err)
+		}
+	}
+	p.unread = 0
+	p.round()
+	p.are("when all can be read", 104)
 }
 
 // TestRoundWritesChanges: studies that stay due when they were are looked at, and not noted one by one.
@@ -275,7 +295,7 @@ func TestRulesWhileSettling(t *testing.T) {
 type statesRules struct{ *paged }
 
 // Settle implements Settler.
-func (s statesRules) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+func (s statesRules) Settle(ctx context.Context, study archive.Ref) (Settled, error) {
 	s.keeps(500)
 	return s.paged.Settle(ctx, study)
 }

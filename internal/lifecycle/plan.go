@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // Bounds of a plan.
 const (
-	MaxYears     = 30   // of a forecast
+	maxYears     = 30   // of a forecast
 	DefaultYears = 10   // of a forecast
 	cohort       = 4000 // studies that stand for those to come
 	maxAsked     = 20_000
@@ -24,43 +25,48 @@ const (
 	packSize = 512 << 20
 )
 
-// PlanOptions say what is planned. Tiers and Now are required.
-type PlanOptions struct {
+// planOptions say what is planned. Tiers and Now are required.
+type planOptions struct {
 	Rules       rule.Set
 	Tiers       []archive.Tier
 	Environment rule.Environment
 	Now         time.Time
-	Years       int      // of the forecast, up to MaxYears; 0: DefaultYears
+	Years       int      // of the forecast, up to maxYears; 0: DefaultYears
 	Growth      *float64 // a year; nil: what the archive's own history says
 }
 
-// Subject is a study that is planned for.
-type Subject struct {
+// subject is a study that is planned for.
+type subject struct {
 	rule.Study
 	// Until returns until when the study must be kept, zero if it need not. Nil: it need not.
 	Until func(context.Context) (time.Time, error)
+
+	answered bool // Until was asked, and said answer
+	answer   time.Time
 }
 
-// Planner reckons what rules would do, from the studies that it is given one by
+// planner reckons what rules would do, from the studies that it is given one by
 // one, and keeps sums and a sample of them alone: it takes a million as well as ten.
 //
 // The forecast takes each study through its life as the rules have it. Those to come are
 // like those of the last year (by study date), and as many more as the archive
 // grows. It takes for granted that nothing is opened any more, that prices stay, and
 // that the number of studies and the free room are what they are now.
-type Planner struct {
-	o     PlanOptions
+type planner struct {
+	o     planOptions
 	plan  archive.LifecyclePlan
 	tiers map[archive.TierName]int // into o.Tiers
 	steps map[step]*archive.PlannedStep
-	rand  *rand.Rand // for the sample: the same studies, the same plan
+	// circles counts studies by the two rules.
+	circles map[[2]int]int64
+	rand    *rand.Rand // for the sample: the same studies, the same plan
 
 	asked   int
 	longest time.Duration // that a study must be kept, of those asked about
 
 	forecast forecast
 	history  history
-	recent   []Subject // a sample of what came in the last year
+	recent   []subject // a sample of what came in the last year
 	came     int64     // of how many
 }
 
@@ -72,19 +78,19 @@ type step struct {
 	waiting  bool
 }
 
-// NewPlanner returns a planner that has seen no study yet.
-func NewPlanner(o PlanOptions) (*Planner, error) {
+// newPlanner returns a planner that has seen no study yet.
+func newPlanner(o planOptions) (*planner, error) {
 	o.Years = cmp.Or(o.Years, DefaultYears)
-	if o.Years < 1 || o.Years > MaxYears {
-		return nil, fault.New(fault.Invalid, "years: write a number from 1 to %d", MaxYears)
+	if o.Years < 1 || o.Years > maxYears {
+		return nil, fault.New(fault.Invalid, "years: write a number from 1 to %d", maxYears)
 	}
 	if o.Growth != nil && !(*o.Growth >= minGrowth && *o.Growth <= maxGrowth) {
 		return nil, fault.New(fault.Invalid, "growth: write a part from %v to %v a year: 0.1 is a tenth more", minGrowth, float64(maxGrowth))
 	}
 	o.Now = o.Now.UTC()
 	// Nothing outside of the studies changes in a forecast: there is nothing to look at again.
-	o.Environment.Revisit = (MaxYears + 1) * 366 * 24 * time.Hour
-	p := &Planner{o: o, tiers: map[archive.TierName]int{}, steps: map[step]*archive.PlannedStep{}, rand: rand.New(rand.NewPCG(1, 2)),
+	o.Environment.Revisit = (maxYears + 1) * 366 * 24 * time.Hour
+	p := &planner{o: o, tiers: map[archive.TierName]int{}, steps: map[step]*archive.PlannedStep{}, circles: map[[2]int]int64{}, rand: rand.New(rand.NewPCG(1, 2)),
 		plan: archive.LifecyclePlan{At: o.Now}, history: history{now: o.Now}}
 	for i, t := range o.Tiers {
 		p.tiers[t.Name] = i
@@ -95,7 +101,7 @@ func NewPlanner(o PlanOptions) (*Planner, error) {
 }
 
 // tier returns the number of a configured tier.
-func (p *Planner) tier(name archive.TierName) int { return p.tiers[name] }
+func (p *planner) tier(name archive.TierName) int { return p.tiers[name] }
 
 // load is what a study is in a tier, settled.
 func load(bytes int64) cost.Load {
@@ -103,12 +109,12 @@ func load(bytes int64) cost.Load {
 }
 
 // month is what a study costs in a tier a month.
-func (p *Planner) month(tier int, bytes int64) float64 {
+func (p *planner) month(tier int, bytes int64) float64 {
 	return cost.Month(p.o.Tiers[tier].Prices, load(bytes))
 }
 
 // move is what bringing a study from a tier to another costs.
-func (p *Planner) move(from, to int, bytes int64, lain time.Duration) float64 {
+func (p *planner) move(from, to int, bytes int64, lain time.Duration) float64 {
 	src := p.o.Tiers[from]
 	b := cost.Move(src, p.o.Tiers[to], load(bytes), lain)
 	if speed, ok := cost.Speed(src, archive.Bulk); ok && src.Restore {
@@ -118,7 +124,7 @@ func (p *Planner) move(from, to int, bytes int64, lain time.Duration) float64 {
 }
 
 // Add takes a study into the plan. Those that are deleted are not in it.
-func (p *Planner) Add(ctx context.Context, s Subject) error {
+func (p *planner) Add(ctx context.Context, s subject) error {
 	if s.Deleted {
 		return nil
 	}
@@ -155,7 +161,7 @@ func (p *Planner) Add(ctx context.Context, s Subject) error {
 
 // now plans what is to be done to a study at once, and returns the tier that it is
 // in afterwards, -1 for none, and what it costs there a month.
-func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) (to int, after float64, err error) {
+func (p *planner) now(ctx context.Context, s *subject, from int, month float64) (to int, after float64, err error) {
 	d := p.o.Rules.Evaluate(&s.Study, p.o.Now, p.o.Environment)
 	if d.Action == rule.Delete {
 		if s.Kept, err = p.until(ctx, s); err != nil {
@@ -172,6 +178,7 @@ func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) 
 	}
 	if d.Circular {
 		p.plan.Circular++
+		p.circles[[2]int{d.Rule, d.Back}]++
 	}
 	if d.Action == rule.Nothing {
 		return from, month, nil
@@ -200,7 +207,7 @@ func (p *Planner) now(ctx context.Context, s *Subject, from int, month float64) 
 }
 
 // step counts a study in a step.
-func (p *Planner) step(key step, bytes int64) *archive.PlannedStep {
+func (p *planner) step(key step, bytes int64) *archive.PlannedStep {
 	st := p.steps[key]
 	if st == nil {
 		st = &archive.PlannedStep{Action: string(key.action), From: key.from, To: key.to, Waiting: key.waiting}
@@ -215,13 +222,14 @@ func (p *Planner) step(key step, bytes int64) *archive.PlannedStep {
 }
 
 // until returns until when a study must be kept. When very many have been asked
-// about, the others are taken to be kept for as long as the longest of those.
-func (p *Planner) until(ctx context.Context, s *Subject) (time.Time, error) {
-	if s.Until == nil {
-		return time.Time{}, nil
+// about, the others are taken to be kept for as long as the longest of those that nothing holds.
+func (p *planner) until(ctx context.Context, s *subject) (time.Time, error) {
+	if s.Until == nil || s.answered {
+		return s.answer, nil
 	}
-	from := date(&s.Study)
+	from := s.Date(p.o.Now)
 	if p.asked >= maxAsked {
+		p.plan.Sampled = maxAsked
 		return from.Add(p.longest), nil
 	}
 	p.asked++
@@ -229,13 +237,16 @@ func (p *Planner) until(ctx context.Context, s *Subject) (time.Time, error) {
 	if err != nil {
 		return until, fmt.Errorf("asking until when a study must be kept: %w", err)
 	}
-	p.longest = max(p.longest, until.Sub(from))
+	if !rule.Endless(until) { // a hold is about this study alone
+		p.longest = max(p.longest, until.Sub(from))
+	}
+	s.answered, s.answer = true, until
 	return until, nil
 }
 
 // sample keeps a study for those to come, each of the last year's with the same chance.
-func (p *Planner) sample(s Subject) {
-	if !p.history.add(date(&s.Study), s.Bytes) {
+func (p *planner) sample(s subject) {
+	if !p.history.add(s.Date(p.o.Now), s.Bytes) {
 		return
 	}
 	p.came++
@@ -246,16 +257,8 @@ func (p *Planner) sample(s Subject) {
 	}
 }
 
-// date is the study date, or when the study was received where it has none.
-func date(s *rule.Study) time.Time {
-	if t, ok := rule.Date(s.StudyDate); ok {
-		return t
-	}
-	return s.Received
-}
-
 // Plan returns the plan for the studies that were added. It is to be called once.
-func (p *Planner) Plan(ctx context.Context) (archive.LifecyclePlan, error) {
+func (p *planner) Plan(ctx context.Context) (archive.LifecyclePlan, error) {
 	keys := make([]step, 0, len(p.steps))
 	for k := range p.steps {
 		keys = append(keys, k)
@@ -273,6 +276,9 @@ func (p *Planner) Plan(ctx context.Context) (archive.LifecyclePlan, error) {
 	})
 	for _, k := range keys {
 		p.plan.Steps = append(p.plan.Steps, *p.steps[k])
+	}
+	for _, c := range slices.SortedFunc(maps.Keys(p.circles), func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) {
+		p.plan.Circles = append(p.plan.Circles, archive.PlannedCircle{Studies: p.circles[c], Moves: p.o.Rules.Rules[c[0]].Name, Back: p.o.Rules.Rules[c[1]].Name})
 	}
 	if err := p.grow(ctx); err != nil {
 		return archive.LifecyclePlan{}, err

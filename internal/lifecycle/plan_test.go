@@ -1,4 +1,4 @@
-package lifecycle_test
+package lifecycle
 
 import (
 	"context"
@@ -11,11 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/strata-pacs/strata/internal/archive"
-	"github.com/strata-pacs/strata/internal/lifecycle"
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
-
-const day = 24 * time.Hour
 
 var (
 	now = time.Date(2030, 6, 15, 10, 0, 0, 0, time.UTC)
@@ -39,16 +36,16 @@ func rules(t testing.TB, document string) rule.Set {
 }
 
 // study is one of a GB of so many days ago, settled in the tier.
-func study(days int, tier archive.TierName) lifecycle.Subject {
+func study(days int, tier archive.TierName) subject {
 	at := now.Add(-time.Duration(days) * day)
-	return lifecycle.Subject{Study: rule.Study{StudyDate: at.Format("20060102"), Received: at, Changed: at, Accessed: at,
+	return subject{Study: rule.Study{StudyDate: at.Format("20060102"), Received: at, Changed: at, Accessed: at,
 		Modalities: []string{"CT"}, Bytes: 1e9, Tier: tier, Settled: true}}
 }
 
-func plan(t testing.TB, o lifecycle.PlanOptions, studies ...lifecycle.Subject) archive.LifecyclePlan {
+func plan(t testing.TB, o planOptions, studies ...subject) archive.LifecyclePlan {
 	t.Helper()
 	o.Tiers, o.Now, o.Environment = tiers, now, env
-	p, err := lifecycle.NewPlanner(o)
+	p, err := newPlanner(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +64,7 @@ func plan(t testing.TB, o lifecycle.PlanOptions, studies ...lifecycle.Subject) a
 func ptr[T any](v T) *T { return &v }
 
 // kept is the study, that must be kept until then.
-func kept(s lifecycle.Subject, until time.Time) lifecycle.Subject {
+func kept(s subject, until time.Time) subject {
 	s.Until = func(context.Context) (time.Time, error) { return until, nil }
 	return s
 }
@@ -89,7 +86,7 @@ rules:
 	deleted := study(3, "hot")
 	deleted.Deleted = true
 	held := kept(study(5000, "cold"), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
-	got := plan(t, lifecycle.PlanOptions{Rules: set, Growth: ptr(0.0)}, fresh, circular, deleted, held,
+	got := plan(t, planOptions{Rules: set, Growth: ptr(0.0)}, fresh, circular, deleted, held,
 		study(400, "hot"), study(500, "hot"), study(600, "cold"), study(700, "ice"),
 		study(4000, "cold"), kept(study(4100, "hot"), now.Add(300*day)), kept(study(4200, "hot"), now.Add(200*day)), kept(study(4300, "hot"), now.Add(-day)))
 	want := []archive.PlannedStep{
@@ -114,8 +111,46 @@ rules:
 	if diff := cmp.Diff(wantTiers, got.Tiers, near); diff != "" {
 		t.Errorf("tiers (-want +got):\n%s", diff)
 	}
-	if got.Studies != 11 || got.Bytes != 11e9 || got.Circular != 1 {
+	if diff := cmp.Diff([]archive.PlannedCircle{{Studies: 1, Moves: "round", Back: "and round"}}, got.Circles); diff != "" {
+		t.Errorf("circles (-want +got):\n%s", diff)
+	}
+	if got.Sampled != 0 || got.Studies != 11 || got.Bytes != 11e9 || got.Circular != 1 {
 		t.Errorf("%d studies, %d bytes, %d in a circle", got.Studies, got.Bytes, got.Circular)
+	}
+}
+
+// TestPlanAsksABoundedNumber: behind those that were asked about the longest period counts, but not a hold, which is about one study.
+func TestPlanAsksABoundedNumber(t *testing.T) {
+	set := rules(t, `rules: [{ name: gone, when: { age: { over: 10y } }, action: delete }]`)
+	until := now.Add(100 * day)
+	all := []subject{kept(study(4000, "cold"), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)), kept(study(4000, "cold"), until)}
+	for range maxAsked - 2 {
+		all = append(all, kept(study(4000, "cold"), now.Add(-day)))
+	}
+	behind := kept(study(3900, "cold"), time.Time{}) // what it would say nobody asks for
+	got := plan(t, planOptions{Rules: set, Years: 1}, append(all, behind, behind)...)
+	want := []archive.PlannedStep{
+		{Rule: "gone", Action: "delete", From: "cold", Studies: maxAsked - 2, Bytes: (maxAsked - 2) * 1e9},
+		{Rule: "gone", Action: "delete", From: "cold", Studies: 4, Bytes: 4e9, Waiting: true, First: until},
+	}
+	for i := range got.Steps {
+		got.Steps[i].Before, got.Steps[i].After = 0, 0
+	}
+	if diff := cmp.Diff(want, got.Steps); diff != "" || got.Sampled != maxAsked {
+		t.Errorf("sampled %d (-want +got):\n%s", got.Sampled, diff)
+	}
+	if got := plan(t, planOptions{Rules: set, Years: 1}, all[:maxAsked-1]...); got.Sampled != 0 {
+		t.Errorf("all were asked about, and it says %d", got.Sampled)
+	}
+}
+
+// TestForecastOfHeld: what is to come is not held because something like it is.
+func TestForecastOfHeld(t *testing.T) {
+	set := rules(t, `rules: [{ when: { age: { over: 1mo } }, action: delete }]`)
+	held := kept(study(200, "hot"), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+	got := plan(t, planOptions{Rules: set, Years: 3, Growth: ptr(0.0)}, held).Forecast
+	if last := got.Points[36]; last.Studies > 2 {
+		t.Errorf("after three years there are %d studies, want the held one and the last that came", last.Studies)
 	}
 }
 
@@ -128,7 +163,7 @@ rules:
   - { when: { age: { over: 2y } }, action: move, to: ice }
   - { when: { age: { over: 1y } }, action: move, to: cold }
 `)
-	got := plan(t, lifecycle.PlanOptions{Rules: set, Years: 4, Growth: ptr(-0.5)}, study(366, "hot")).Forecast
+	got := plan(t, planOptions{Rules: set, Years: 4, Growth: ptr(-0.5)}, study(366, "hot")).Forecast
 	if len(got.Points) != 49 || got.YearBytes != 0 {
 		t.Fatalf("%d points, %d bytes a year", len(got.Points), got.YearBytes)
 	}
@@ -149,7 +184,7 @@ rules:
 		}
 	}
 	// A study that must be kept longer goes later.
-	got = plan(t, lifecycle.PlanOptions{Rules: set, Years: 4}, kept(study(366, "hot"), now.AddDate(3, 0, 0))).Forecast
+	got = plan(t, planOptions{Rules: set, Years: 4}, kept(study(366, "hot"), now.AddDate(3, 0, 0))).Forecast
 	for month, want := range map[int]string{
 		35: "[0 0 1000000000] 1 0.0001 0.0100 0.000000",
 		36: "[0 0 0] 0 0.0000 0.0100 0.000000",
@@ -164,7 +199,7 @@ rules:
 func TestForecastGrows(t *testing.T) {
 	set := rules(t, `rules: [{ when: { age: { over: 1y } }, action: move, to: cold }]`)
 	// Twice as much every year, for four whole years and a part of a fifth, on ten days of each.
-	var all []lifecycle.Subject
+	var all []subject
 	for y, n := range []int{16, 8, 4, 2, 1} {
 		for d := range 10 {
 			s := study(365*y+20*d+5, "hot")
@@ -174,7 +209,7 @@ func TestForecastGrows(t *testing.T) {
 			}
 		}
 	}
-	got := plan(t, lifecycle.PlanOptions{Rules: set, Years: 3}, all...)
+	got := plan(t, planOptions{Rules: set, Years: 3}, all...)
 	if f := got.Forecast; f.Growth != 1 || f.GrowthYears != 4 || f.YearBytes != 160e9 {
 		t.Errorf("growth %v from %d years, %d bytes a year", f.Growth, f.GrowthYears, f.YearBytes)
 	}
@@ -184,12 +219,12 @@ func TestForecastGrows(t *testing.T) {
 			t.Errorf("after %d years: %v, want %v", i, p.Bytes, want)
 		}
 	}
-	got = plan(t, lifecycle.PlanOptions{Rules: set, Years: 3, Growth: ptr(0.0)}, all...)
+	got = plan(t, planOptions{Rules: set, Years: 3, Growth: ptr(0.0)}, all...)
 	if f, last := got.Forecast, got.Forecast.Points[36].Bytes; f.Growth != 0 || f.GrowthYears != 0 || math.Abs(float64(last[0])-160e9) > 1e9 {
 		t.Errorf("growth %v from %d years, at last %v", f.Growth, f.GrowthYears, last)
 	}
 	// Two months of history are taken to go on, and say nothing about growth.
-	got = plan(t, lifecycle.PlanOptions{Rules: set, Years: 3}, study(60, "hot"), study(45, "hot"), study(30, "hot"), study(15, "hot"))
+	got = plan(t, planOptions{Rules: set, Years: 3}, study(60, "hot"), study(45, "hot"), study(30, "hot"), study(15, "hot"))
 	if f := got.Forecast; f.Growth != 0 || f.GrowthYears != 0 || f.YearBytes < 23e9 || f.YearBytes > 25e9 {
 		t.Errorf("of two months: growth %v from %d years, %d bytes a year", f.Growth, f.GrowthYears, f.YearBytes)
 	}
@@ -199,13 +234,13 @@ func TestForecastGrows(t *testing.T) {
 }
 
 func TestPlanOfNothing(t *testing.T) {
-	got := plan(t, lifecycle.PlanOptions{})
+	got := plan(t, planOptions{})
 	if len(got.Steps) != 0 || len(got.Forecast.Points) != 121 || got.Forecast.Points[120].Month != 0 {
 		t.Errorf("%+v", got)
 	}
-	for _, o := range []lifecycle.PlanOptions{{Years: -1}, {Years: 31}, {Growth: ptr(2.0)}, {Growth: ptr(math.NaN())}} {
+	for _, o := range []planOptions{{Years: -1}, {Years: 31}, {Growth: ptr(2.0)}, {Growth: ptr(math.NaN())}} {
 		o.Tiers = tiers
-		if _, err := lifecycle.NewPlanner(o); err == nil {
+		if _, err := newPlanner(o); err == nil {
 			t.Errorf("%+v is taken", o)
 		}
 	}
@@ -221,11 +256,11 @@ rules:
   - { name: cold, when: { any: [ { age: { over: 1y } }, { age: { over: 90d }, modality: [CT, MR] } ] }, action: move, to: cold }
 `)
 	const n = 1 << 16
-	all := make([]lifecycle.Subject, n)
+	all := make([]subject, n)
 	for i := range all {
 		all[i] = study(i%5000, []archive.TierName{"hot", "cold"}[i%2])
 	}
-	p, err := lifecycle.NewPlanner(lifecycle.PlanOptions{Rules: set, Tiers: tiers, Environment: env, Now: now})
+	p, err := newPlanner(planOptions{Rules: set, Tiers: tiers, Environment: env, Now: now})
 	if err != nil {
 		b.Fatal(err)
 	}

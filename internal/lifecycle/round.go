@@ -3,12 +3,15 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
 const (
@@ -16,31 +19,55 @@ const (
 	maxSweeps = 16
 	// A study that fails is tried again after so long, twice as long each time, up to the most.
 	firstRetry, mostRetry = 10 * time.Minute, 24 * time.Hour
-	// maxRetries bounds the studies whose failures are counted.
-	maxRetries = 10_000
+	// watchEvery is how soon a move that is under way learns that nothing more is to be done.
+	watchEvery = time.Second
 )
 
 // tally counts what is done by several at once.
 type tally struct {
 	looked, settled, moved, bytes, deleted, waiting, failed atomic.Int64
+	dropped, droppedBytes, removed, removedBytes            atomic.Int64
 	unmoved                                                 atomic.Int64 // moves that failed
 
-	ended chan struct{} // closed when nothing new is to be begun
+	stated archive.FactID // of the rules that the round carries out
+
+	mu sync.Mutex
+	by map[string]int64 // studies that were deleted, by the name of the rule
+
+	// ended ends when nothing new is to be begun, halted when what takes its time is to be broken off too. Both tell why as their cause.
+	ended, halted context.Context
+	end, halt     context.CancelCauseFunc
 }
 
-// over returns errOver when nothing new is to be begun.
-func (t *tally) over() error {
-	select {
-	case <-t.ended:
-		return errOver
-	default:
-		return nil
-	}
+func newTally(stated archive.FactID) *tally {
+	t := &tally{stated: stated, by: map[string]int64{}}
+	t.halted, t.halt = context.WithCancelCause(context.Background())
+	t.ended, t.end = context.WithCancelCause(t.halted)
+	return t
+}
+
+// deletedBy counts a study that a rule deleted.
+func (t *tally) deletedBy(rule string) {
+	t.deleted.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.by[rule]++
+}
+
+// over returns why nothing new is to be begun, nil while something is.
+func (t *tally) over() error { return context.Cause(t.ended) }
+
+// breakable returns a context that ends when the round is halted, too.
+func (t *tally) breakable(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(t.halted, func() { cancel(context.Cause(t.halted)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (t *tally) done() archive.LifecycleDone {
 	return archive.LifecycleDone{Looked: t.looked.Load(), Settled: t.settled.Load(), Moved: t.moved.Load(), Bytes: t.bytes.Load(),
-		Deleted: t.deleted.Load(), Waiting: t.waiting.Load(), Failed: t.failed.Load()}
+		Deleted: t.deleted.Load(), Waiting: t.waiting.Load(), Failed: t.failed.Load(),
+		Dropped: t.dropped.Load(), DroppedBytes: t.droppedBytes.Load(), Removed: t.removed.Load(), RemovedBytes: t.removedBytes.Load()}
 }
 
 // Round looks at every study that is due, does what is to be done, and removes
@@ -98,90 +125,84 @@ func (k *Keeper) alone(ctx context.Context, until <-chan time.Time, f func(conte
 }
 
 var (
-	errPaused = errors.New("paused")
-	errOver   = errors.New("the time is over")
+	errPaused   = errors.New("paused")
+	errRestated = errors.New("other rules were stated")
+	errOver     = errors.New("the time is over")
 )
 
-// round does a round, until it is over.
-func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (archive.LifecycleDone, error) {
-	if k.o.Whole != nil && !k.o.Whole() {
-		return archive.LifecycleDone{}, fault.New(fault.Unavailable, "the index is being filled; what rules want done is known when it is whole: try again later")
+// still returns the rules that hold if they are those that the round carries out, and errPaused or errRestated where they
+// are not any more: who says that nothing is to be done means from now on.
+func (k *Keeper) still(ctx context.Context, t *tally) (rule.Set, error) {
+	d, stated, err := k.current(ctx)
+	switch {
+	case err == nil && d.Paused:
+		return d.Rules, errPaused
+	case stated != t.stated && (err == nil || fault.Is(err, fault.Conflict)): // the next round says if they cannot be read
+		return d.Rules, errRestated
 	}
-	t := tally{ended: make(chan struct{})}
-	stop := make(chan struct{})
+	return d.Rules, err
+}
+
+// round does a round, until it is over.
+func (k *Keeper) round(ctx context.Context, over <-chan time.Time) (done archive.LifecycleDone, err error) {
+	if k.o.Whole != nil && !k.o.Whole() {
+		return done, fault.New(fault.Unavailable, "the index is being filled; what rules want done is known when it is whole: try again later")
+	}
+	d, stated, err := k.current(ctx)
+	if err != nil {
+		return done, err
+	}
+	if d.Paused {
+		return archive.LifecycleDone{Paused: true}, nil
+	}
+	t := newTally(stated)
+	defer t.halt(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer close(stop)
-	wg.Go(func() {
-		select {
-		case <-over: // never, without one
-			close(t.ended)
-		case <-stop:
-		}
-	})
-	err := k.pages(ctx, &t)
-	done := t.done()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { k.watch(watching, over, t) })
+	err = k.pages(ctx, t)
+	done = t.done()
 	switch {
 	case errors.Is(err, errPaused):
 		done.Paused, err = true, nil
-	case errors.Is(err, errOver):
+	case errors.Is(err, errOver), errors.Is(err, errRestated):
 		done.More, err = true, nil
 	}
+	k.o.Record.ended(k.o.Now(), done, err)
+	k.tell(done, t.by)
 	return done, err
 }
 
-// outcome puts a study off that could not be worked on, or returns what concerns all.
-func (k *Keeper) outcome(ctx context.Context, j judged, err error, t *tally, logged *sync.Once) error {
-	k.mu.Lock()
-	tries := k.retries[j.life.Study]
-	delete(k.retries, j.life.Study)
-	k.mu.Unlock()
-	var l later
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &l):
-		t.waiting.Add(1)
-		return k.putOff(ctx, j, l.at)
-	case concernsAll(err):
-		return err
-	case ctx.Err() != nil:
-		return ctx.Err()
+// tell logs what a round did to studies.
+func (k *Keeper) tell(done archive.LifecycleDone, by map[string]int64) {
+	if done.Settled+done.Moved+done.Deleted+done.Dropped+done.Removed > 0 {
+		k.o.Slog.Info("carried out lifecycle rules", "looked", done.Looked, "settled", done.Settled, "moved", done.Moved, "bytes", done.Bytes, "deleted", done.Deleted,
+			"dropped", done.Dropped, "droppedBytes", done.DroppedBytes, "removed", done.Removed, "removedBytes", done.RemovedBytes)
 	}
-	t.failed.Add(1)
-	k.o.Counters.Failed.Add(1)
-	after := min(firstRetry<<min(tries, 10), mostRetry)
-	k.mu.Lock()
-	if len(k.retries) < maxRetries {
-		k.retries[j.life.Study] = tries + 1
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		k.o.Slog.Info("a lifecycle rule deleted studies", "rule", name, "studies", by[name])
 	}
-	k.mu.Unlock()
-	logged.Do(func() {
-		k.o.Slog.Warn("the lifecycle of a study failed; it is tried again, others of this page may have failed too", "error", err, "after", after)
-	})
-	return k.putOff(ctx, j, k.o.Now().Add(after))
 }
 
-// putOff notes when to look at a study again, as it is now.
-func (k *Keeper) putOff(ctx context.Context, j judged, at time.Time) error {
-	l, ok, err := k.life(ctx, j)
-	if err != nil || !ok {
-		return err
+// watch ends the round when its time is over, and halts it when an operator pauses it or states other rules, on
+// whichever node, until the context ends.
+func (k *Keeper) watch(ctx context.Context, over <-chan time.Time, t *tally) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over: // never, without one
+			t.end(errOver)
+			over = nil
+		case <-tick.C:
+			if _, err := k.still(ctx, t); errors.Is(err, errPaused) || errors.Is(err, errRestated) {
+				t.halt(err)
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
 	}
-	return k.o.Index.SetDue(ctx, k.o.Tenant, l.Next(at))
-}
-
-// concernsAll reports whether an error is not about one study. What another tier's store
-// refuses is: while that does not answer, studies are settled all the same.
-func concernsAll(err error) bool {
-	var m moveError
-	var l lockError
-	if errors.As(err, &m) || errors.As(err, &l) {
-		return fault.Is(err, fault.KeyDenied) || fault.Is(err, fault.KeyUnreachable) || fault.Is(err, fault.Canceled)
-	}
-	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.Full, fault.KeyDenied, fault.KeyUnreachable, fault.Busy, fault.Canceled, fault.Forbidden:
-		return true
-	}
-	return false
 }

@@ -45,18 +45,16 @@ func (k *Keeper) Run(ctx context.Context, within func(context.Context, func(cont
 // once does a round if anything is pending and nobody has paused it. In vain it was where no
 // study was due: something is let go of that cannot be removed.
 func (k *Keeper) once(ctx context.Context, within func(context.Context, func(context.Context) error) error) (vain bool, err error) {
+	d, unread := k.Document(ctx) // also for who asks whether it is paused: another node may have been told
 	if pending, err := k.Pending(ctx); err != nil || !pending {
 		return false, err
 	}
-	if d, err := k.Document(ctx); err != nil || d.Paused {
-		return false, err
+	if unread != nil || d.Paused {
+		return false, unread
 	}
 	err = within(ctx, func(ctx context.Context) error {
 		done, err := k.Round(ctx)
-		vain = done.Looked == 0
-		if done.Moved+done.Deleted > 0 {
-			k.o.Slog.Info("carried out lifecycle rules", "looked", done.Looked, "settled", done.Settled, "moved", done.Moved, "bytes", done.Bytes, "deleted", done.Deleted)
-		}
+		vain = done.Looked+done.Removed == 0
 		return err
 	})
 	return vain, err

@@ -33,7 +33,7 @@ func (a *Archive) newLifecycle() *lifecycle.Keeper {
 	o := lifecycle.Options{Tenant: a.Tenant, Index: n.Index, Log: a.controls, Instances: a.log, Settler: ruleSettler{a}, Remover: a.Remove, Retention: a.Keep,
 		Mover: ruleMover{a}, Thumbnails: a.Thumbnail, Disk: n.disk, Whole: func() bool { return !a.Partial() }, Alone: a.roundAlone,
 		Tiers: n.Tiers(), Currency: l.Currency, Quiet: l.Quiet, Interval: l.Interval, Grace: n.o.Settling.ReadGrace, MoveHold: n.o.Settling.MoveHold, AtOnce: l.AtOnce,
-		Counters: &n.lifecycle.counters, Now: n.o.Now, Slog: a.slog}
+		Counters: &n.lifecycle.counters, Record: n.lifecycle.record(a.Tenant), Now: n.o.Now, Slog: a.slog}
 	if n.locks() {
 		o.Lock = a.LockPacks
 	}
@@ -50,23 +50,23 @@ func (a *Archive) roundAlone(ctx context.Context, until <-chan time.Time, f func
 type ruleSettler struct{ a *Archive }
 
 // Settle implements [lifecycle.Settler].
-func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (time.Time, error) {
+func (s ruleSettler) Settle(ctx context.Context, study archive.Ref) (lifecycle.Settled, error) {
 	if s.a.n.locks() {
 		if err := s.a.lockOthers(ctx, study); err != nil {
-			return time.Time{}, err
+			return lifecycle.Settled{}, err
 		}
 	}
 	r, err := s.a.Settle.Settle(ctx, study)
 	if err == nil {
 		err = s.a.LockPacks(ctx, study)
 	}
-	return r.Next, err
+	return lifecycle.Settled{Stated: r.Settled, Dropped: int64(r.Dropped), DroppedBytes: r.DroppedBytes, Drop: r.Next}, err
 }
 
 // Sweep implements [lifecycle.Settler].
-func (s ruleSettler) Sweep(ctx context.Context) (bool, error) {
+func (s ruleSettler) Sweep(ctx context.Context) (lifecycle.Swept, error) {
 	w, err := s.a.Settle.Sweep(ctx, 0)
-	return w.More, err
+	return lifecycle.Swept{Objects: int64(w.Objects), Bytes: w.Bytes, More: w.More}, err
 }
 
 // ruleMover moves as rules have it: what is moved is locked where it comes to lie.
@@ -82,7 +82,39 @@ func (m ruleMover) Move(ctx context.Context, t archive.Tenant, study archive.Ref
 }
 
 // lifecycled is what the lifecycle of all tenants has in common.
-type lifecycled struct{ counters lifecycle.Counters }
+type lifecycled struct {
+	counters lifecycle.Counters
+
+	mu      sync.Mutex
+	records map[archive.Tenant]*lifecycle.Record
+}
+
+// record is what is remembered of a tenant's lifecycle.
+func (l *lifecycled) record(t archive.Tenant) *lifecycle.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.records == nil {
+		l.records = map[archive.Tenant]*lifecycle.Record{}
+	}
+	if l.records[t] == nil {
+		l.records[t] = new(lifecycle.Record)
+	}
+	return l.records[t]
+}
+
+// LifecyclesPaused tells of each tenant of which this node has read whether its lifecycle is paused.
+func (n *Node) LifecyclesPaused() map[archive.Tenant]bool {
+	l := n.lifecycle
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[archive.Tenant]bool{}
+	for t, r := range l.records {
+		if paused, known := r.Paused(); known {
+			out[t] = paused
+		}
+	}
+	return out
+}
 
 // disk tells the room of the hot tier, where that is a disk of this machine.
 func (n *Node) disk() (free, capacity int64, err error) {

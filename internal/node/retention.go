@@ -35,7 +35,7 @@ func (a *Archive) LockPacks(ctx context.Context, study archive.Ref) error {
 	for _, p := range packs {
 		b, _, ok := a.n.tiers.Tier(p.Tier)
 		if !ok {
-			return fault.New(fault.Unavailable, "tier %s is not configured: its packs cannot be locked", string(p.Tier))
+			return fault.New(fault.Invalid, "tier %s is not configured: its packs cannot be locked", string(p.Tier))
 		}
 		if err := b.Lock(ctx, p.Object, until); err != nil {
 			return fmt.Errorf("locking a study's packs: %w", err)

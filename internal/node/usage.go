@@ -49,6 +49,9 @@ func (u Usage) Pending(ctx context.Context, t archive.Tenant) (bool, error) {
 	return u.n.pending(ctx, t)
 }
 
+// Paused tells whether tenants' lifecycles are paused; see [Node.LifecyclesPaused].
+func (u Usage) Paused() map[archive.Tenant]bool { return u.n.LifecyclesPaused() }
+
 func (u Usage) list(ctx context.Context, after archive.Tenant, limit int, of func(context.Context, archive.Tenant) (archive.Usage, error)) ([]archive.Usage, error) {
 	list, err := u.n.Tenants().List(ctx, after, limit)
 	if err != nil {

@@ -115,6 +115,12 @@ const maxBlobs = 10_000
 // Delete hides every instance of the scope, all versions of it, durably.
 // fault.NotFound when there are none, fault.Conflict, with the reason, for what has to be kept.
 func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UIDs) error {
+	return r.DeleteIf(ctx, t, scope, func(context.Context) error { return nil })
+}
+
+// DeleteIf is Delete if sure returns nil, whose error it returns as it is. It is asked once it is known what there is to be
+// hidden, and what comes afterwards stays: so who decides by what is there hides nothing that was not looked at.
+func (r *Remover) DeleteIf(ctx context.Context, t archive.Tenant, scope archive.UIDs, sure func(context.Context) error) error {
 	blobs, err := r.index.Blobs(ctx, t, scope)
 	if err != nil {
 		return fmt.Errorf("looking up what to delete: %w", err)
@@ -126,6 +132,9 @@ func (r *Remover) Delete(ctx context.Context, t archive.Tenant, scope archive.UI
 		return err
 	} else if reason != "" {
 		return fault.New(fault.Conflict, "%s", reason)
+	}
+	if err := sure(ctx); err != nil {
+		return err
 	}
 	for rest := blobs; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)

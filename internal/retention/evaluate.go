@@ -26,10 +26,7 @@ func (v Verdict) Free() time.Time {
 	return v.Until.AddDate(0, 0, 1).Add(12 * time.Hour)
 }
 
-// earliest is before every examination that an archive can hold: X-rays were discovered that day. What
-// states an earlier one is wrong. oldest is how old nobody gets.
-var earliest = time.Date(1895, 11, 8, 0, 0, 0, 0, time.UTC)
-
+// oldest is how old nobody gets.
 const oldest = 130
 
 // received is the day by which a study was made, wherever it was: when it reached the archive.
@@ -37,30 +34,7 @@ func received(at, now time.Time) time.Time {
 	if at.IsZero() || at.After(now) {
 		at = now
 	}
-	at = at.UTC().Add(14 * time.Hour) // the day of the earliest time zone
-	return time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, time.UTC)
-}
-
-// date reads a DICOM date (PS3.5 §6.2 DA, also in the older form with points).
-func date(s string) (time.Time, bool) {
-	s = strings.TrimSpace(s)
-	if len(s) == 10 && s[4] == '.' && s[7] == '.' {
-		s = s[:4] + s[5:7] + s[8:]
-	}
-	t, err := time.Parse("20060102", s)
-	return t, err == nil
-}
-
-// examined is the day of an examination; known is false where the date that is stated cannot be right: then the
-// day by which it must have been counts, so that a date that is missing, made up or
-// far in the future shortens nothing, and keeps nothing for ever. A date after the receipt that is not in the future counts: the
-// clock of who received it may have been behind.
-func examined(stated string, by, now time.Time) (day time.Time, known bool) {
-	day, ok := date(stated)
-	if !ok || day.After(by) && day.After(now) || day.Before(earliest) {
-		return by, false
-	}
-	return day, true
+	return archive.ReceiptDay(at)
 }
 
 // exam is one of a patient's examinations, for what comes last.
@@ -74,7 +48,7 @@ func evaluate(rules []Rule, s *archive.KeptStudy, others []archive.Exam, now tim
 	by := received(s.Received, now)
 	var later []exam
 	for _, o := range others {
-		day, _ := examined(o.StudyDate, received(o.Received, now), now)
+		day, _ := archive.Examined(o.StudyDate, received(o.Received, now), now)
 		later = append(later, exam{day, o.Modalities})
 	}
 	persons := s.Persons
@@ -101,8 +75,8 @@ func (r *Rule) apply(p *archive.KeptPerson, modalities []string, others []exam, 
 	if !r.about(modalities) {
 		return Verdict{}
 	}
-	day, known := examined(p.StudyDate, by, now)
-	birth, born := date(p.BirthDate)
+	day, known := archive.Examined(p.StudyDate, by, now)
+	birth, born := archive.Date(p.BirthDate)
 	if born && birth.After(day) { // one of the two is wrong: neither is believed
 		day, known, born = by, false, false
 	}

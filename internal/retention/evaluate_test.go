@@ -171,10 +171,10 @@ func FuzzEvaluate(f *testing.F) {
 			s.Modalities = []string{modality}
 		}
 		v := p.Evaluate(s, []archive.Exam{{StudyDate: other, Modalities: []string{"CT"}, Received: time.Unix(stored, 0)}}, today)
-		if v.Until.Before(earliest.AddDate(10, 0, 0)) || v.Until.After(today.AddDate(31, 0, 2)) || v.Why == "" {
+		if v.Until.Before(day("1895-11-08").AddDate(10, 0, 0)) || v.Until.After(today.AddDate(31, 0, 2)) || v.Why == "" {
 			t.Fatalf("until %v: %s", v.Until, v.Why)
 		}
-		if d, ok := examined(date, received(s.Received, today), today); ok && v.Until.Before(d.AddDate(10, 0, 0)) {
+		if d, ok := archive.Examined(date, received(s.Received, today), today); ok && v.Until.Before(d.AddDate(10, 0, 0)) {
 			t.Fatalf("until %v although examined on %v", v.Until, d)
 		}
 		for _, secret := range []string{date, birth} {

@@ -48,6 +48,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -132,7 +133,7 @@ type Options struct {
 	StoreTime func(ctx context.Context) (time.Time, error)
 	// Fresh, if set, brings the index up to the log before anything is dropped.
 	Fresh func(ctx context.Context) error
-	// Held, if set, reports whether a legal hold forbids to let go of anything of the study.
+	// Held, if set, reports whether anything, a legal hold or a period, forbids to let go of anything of the study.
 	Held func(ctx context.Context, study archive.Ref) (bool, error)
 	// Pace, if set, waits until n more bytes may be copied.
 	Pace func(ctx context.Context, n int) error
@@ -165,6 +166,9 @@ type Settler struct {
 	o     Options
 	z     codec
 	apart storage.Apart // the stores of tiers
+
+	mu     sync.Mutex
+	behind [2]int64 // what a sweep of those let go of, and of those moved, goes on behind
 }
 
 // New returns a Settler.
@@ -225,5 +229,5 @@ func (s *Settler) frozen(t archive.TierName) bool {
 var (
 	errChanged = fault.New(fault.Conflict, "the study changed while it was being settled; it is settled later")
 	errSlow    = fault.New(fault.Timeout, "settling took too long to be safe; it is tried again later")
-	errClock   = fault.New(fault.Unavailable, "another node's clock is ahead; the study is settled when this one has caught up")
+	errClock   = fault.New(fault.Conflict, "another node's clock is ahead; the study is settled when this one has caught up")
 )

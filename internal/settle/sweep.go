@@ -16,7 +16,7 @@ const (
 	sweepPage = 256
 	// MaxSwept is how many objects one Sweep looks at, when nothing else is asked.
 	MaxSwept = 10_000
-	// maxFailures ends a sweep: a store that refuses is asked again later.
+	// maxFailures ends a sweep: a store that refuses so often is asked again later.
 	maxFailures = 16
 )
 
@@ -31,7 +31,8 @@ type Swept struct {
 // Sweep removes the objects that were let go of long enough ago, at most limit of
 // them ([MaxSwept] when 0). It may be called again at any time, also beside
 // itself: an object is forgotten only when it is gone. What a store refuses to
-// delete is passed over; the first such error is returned at the end.
+// delete is passed over; the first such error is returned at the end, beside what was done. One that
+// stops short is gone on with by the next one, so that what stays or cannot be removed hides nothing behind it.
 func (s *Settler) Sweep(ctx context.Context, limit int) (Swept, error) {
 	w := sweep{s: s, left: cmp.Or(max(limit, 0), MaxSwept)}
 	now := s.o.Now()
@@ -49,18 +50,34 @@ func (s *Settler) Sweep(ctx context.Context, limit int) (Swept, error) {
 }
 
 type sweep struct {
-	s        *Settler
-	left     int // objects that may still be looked at
-	done     Swept
-	failures int
-	first    error
+	s     *Settler
+	left  int // objects that may still be looked at
+	done  Swept
+	first error // of those that stores gave
+}
+
+// from is where a sweep of one sort of objects begins, and to where the next one does.
+func (s *Settler) from(moved bool) (after int64, to func(int64)) {
+	i := 0
+	if moved {
+		i = 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind[i], func(id int64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.behind[i] = id
+	}
 }
 
 // pages looks at what was let go of before a time, a page after the other.
 func (w *sweep) pages(ctx context.Context, before time.Time, moved bool) error {
-	for after := int64(0); ; {
-		if w.left == 0 {
+	after, to := w.s.from(moved)
+	for failures := 0; ; {
+		if w.left == 0 || failures >= maxFailures {
 			w.done.More = true
+			to(after)
 			return nil
 		}
 		n := min(w.left, sweepPage)
@@ -68,19 +85,17 @@ func (w *sweep) pages(ctx context.Context, before time.Time, moved bool) error {
 		if err != nil {
 			return fmt.Errorf("asking which objects are to be removed: %w", err)
 		}
-		w.left -= len(page)
 		var gone []int64
 		for _, d := range page {
-			after = d.ID
 			ok, err := w.one(ctx, d)
 			if ctx.Err() != nil {
 				break
 			}
+			after, w.left = d.ID, w.left-1
 			if err != nil {
-				if w.failures++; w.first == nil {
-					w.first = err
-				}
-				if w.failures == maxFailures {
+				failures++
+				w.first = cmp.Or(w.first, err)
+				if failures == maxFailures {
 					break
 				}
 			}
@@ -96,9 +111,8 @@ func (w *sweep) pages(ctx context.Context, before time.Time, moved bool) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case w.failures == maxFailures:
-			return w.first
-		case len(page) < n:
+		case len(page) < n && failures < maxFailures:
+			to(0)
 			return nil
 		}
 	}

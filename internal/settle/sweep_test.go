@@ -156,7 +156,7 @@ func TestSweepPages(t *testing.T) {
 	if w, err := s.Sweep(t.Context(), sweepPage+5); err != nil || w.Objects != sweepPage+5-3 || w.Kept != 3 || !w.More {
 		t.Errorf("%+v, %v", w, err)
 	}
-	if w, err := s.Sweep(t.Context(), 0); err != nil || w.Objects != 2*sweepPage+5-5 || w.Kept != 8 || w.More {
+	if w, err := s.Sweep(t.Context(), 0); err != nil || w.Objects != 2*sweepPage+5-5 || w.Kept != 5 || w.More {
 		t.Errorf("%+v, %v", w, err)
 	}
 	if len(l.doomed) != 8 {
@@ -183,5 +183,35 @@ func TestSweepOneStoreUnderTwoAddresses(t *testing.T) {
 	}
 	if there, err := p["cold"].Exists(t.Context(), object); err != nil || !there {
 		t.Errorf("the only copy is gone: %v", err)
+	}
+}
+
+// TestSweepBehindWhatFails: what a store never removes hides nothing that comes behind it.
+func TestSweepBehindWhatFails(t *testing.T) {
+	p := newPlaces()
+	l := &lists{named: map[string]bool{}, where: map[string]archive.TierName{}}
+	const stuck = 2*maxFailures + 3 // moved, and not where they were moved to
+	for i := range stuck + 5 {
+		object := fmt.Sprintf("t/pack/%d", i)
+		d := archive.Doomed{ID: int64(i + 1), Object: object, Tier: "hot", Size: 1, Moved: true, Since: noon.Add(-48 * time.Hour)}
+		for _, tier := range []archive.TierName{"hot", "cold"} {
+			if i < stuck && tier == "cold" {
+				continue
+			}
+			if _, err := p[tier].Put(t.Context(), object, []byte{1}, storage.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.where[object] = "cold"
+		l.doomed = append(l.doomed, d)
+	}
+	s := newSweeper(t, l, p)
+	for i, want := range []Swept{{More: true}, {More: true}, {Objects: 5, Bytes: 5}, {More: true}} { // and from the beginning
+		if w, err := s.Sweep(t.Context(), 0); w != want || !fault.Is(err, fault.Corrupt) {
+			t.Errorf("sweep %d: %+v, %v", i, w, err)
+		}
+	}
+	if len(l.doomed) != stuck {
+		t.Errorf("%d are left", len(l.doomed))
 	}
 }

@@ -81,7 +81,7 @@ func (s *Settler) look(ctx context.Context, study archive.Ref, key archive.KeyID
 		case len(v.instances) == MaxInstances:
 			bad = errLarge
 		case r.ChunkID == 0:
-			bad = fault.New(fault.Unavailable, "the index does not hold the metadata of this study; run 'strata rebuild'")
+			bad = fault.New(fault.Corrupt, "the index does not hold the metadata of this study; run 'strata rebuild'")
 		}
 		if bad != nil {
 			return false

@@ -153,7 +153,7 @@ func (m *Mover) Move(ctx context.Context, t archive.Tenant, study archive.Ref, t
 	return moved, err
 }
 
-var errClock = fault.New(fault.Unavailable, "another node's clock is ahead; the study is moved when this one has caught up")
+var errClock = fault.New(fault.Conflict, "another node's clock is ahead; the study is moved when this one has caught up")
 
 // step is a pack in its new place, of which no fact tells yet.
 type step struct {

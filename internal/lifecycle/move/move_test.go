@@ -479,7 +479,7 @@ func TestClockBehind(t *testing.T) {
 		var n atomic.Int64
 		w.hot.Script(writes(&n))
 		w.away.Script(writes(&n))
-		if moved, err := w.move(to); !fault.Is(err, fault.Unavailable) || moved != 0 || n.Load() != 0 {
+		if moved, err := w.move(to); !fault.Is(err, fault.Conflict) || moved != 0 || n.Load() != 0 {
 			t.Errorf("to %s: %d bytes moved by %d writes, %v", to, moved, n.Load(), err)
 		}
 		w.at("hot")

@@ -3,6 +3,8 @@ package rule
 import (
 	"slices"
 	"time"
+
+	"github.com/strata-pacs/strata/internal/archive"
 )
 
 // Evaluate says what the rules want of a study now, and when to look again. It
@@ -27,7 +29,7 @@ func (s Set) Evaluate(study *Study, now time.Time, env Environment) Decision {
 	there := *study
 	for hops := 1; d.Action == Move; hops++ {
 		there.Tier, there.Settled = d.To, true
-		onward := looker{study: &there, now: l.now, env: &env, dated: l.dated}
+		onward := looker{study: &there, now: l.now, env: &env, dated: l.dated, redated: l.redated}
 		next := s.first(&onward)
 		next.Next = earlier(d.Next, next.Next)
 		switch {
@@ -35,7 +37,7 @@ func (s Set) Evaluate(study *Study, now time.Time, env Environment) Decision {
 			d.Next = next.Next
 			return d
 		case next.Action == Move && (next.To == study.Tier || hops == maxHops):
-			d = Decision{Rule: d.Rule, Circular: true, Next: next.Next}
+			d = Decision{Rule: d.Rule, Circular: true, Back: next.Rule, Next: next.Next}
 			if !study.Settled {
 				d.Action = Settle
 			}
@@ -74,12 +76,12 @@ func (s Set) first(l *looker) Decision {
 	return d
 }
 
-// endless is the year of an end that is no date, but a legal hold.
-const endless = 9999
+// Endless reports whether an end is no date, but a legal hold.
+func Endless(end time.Time) bool { return end.Year() >= 9999 }
 
 // kept is when to look again whether a study may be deleted. That a hold was lifted is told by nobody.
 func (l *looker) kept() time.Time {
-	if l.study.Kept.Year() >= endless {
+	if Endless(l.study.Kept) {
 		return l.revisit()
 	}
 	return l.study.Kept
@@ -92,7 +94,8 @@ type looker struct {
 	now   time.Time
 	env   *Environment
 
-	dated time.Time // the study date; zero until it is asked for
+	dated   time.Time // the day of the examination; zero until it is asked for
+	redated time.Time // when another counts: the one that is stated, and to come; zero: never
 }
 
 // condition holds when all of its members do.
@@ -111,7 +114,7 @@ func (l *looker) condition(c *Condition) (bool, time.Time) {
 		b.add(slices.Contains(c.Tier, l.study.Tier), time.Time{})
 	}
 	if c.Age != (Period{}) {
-		b.add(l.since(c.Age, l.date()))
+		b.add(l.age(c.Age))
 	}
 	if c.Received != (Period{}) {
 		b.add(l.since(c.Received, l.study.Received))
@@ -225,34 +228,16 @@ func (l *looker) accessed(p Period) (bool, time.Time) {
 
 func (l *looker) revisit() time.Time { return l.now.Add(l.env.Revisit) }
 
-// date is the study date, or where there is none, when the study was received.
-func (l *looker) date() time.Time {
+// age is since of the day of the examination.
+func (l *looker) age(p Period) (bool, time.Time) {
 	if l.dated.IsZero() {
-		var ok bool
-		if l.dated, ok = Date(l.study.StudyDate); !ok {
-			l.dated = l.study.Received
+		l.dated = l.study.Date(l.now)
+		if stated, ok := archive.Date(l.study.StudyDate); ok && stated.After(l.now) && stated.After(l.dated) {
+			l.redated = stated
 		}
 	}
-	return l.dated
-}
-
-// Date reads a date YYYYMMDD (PS3.5 §6.2, DA) as its midnight UTC.
-func Date(text string) (time.Time, bool) {
-	if len(text) != 8 {
-		return time.Time{}, false
-	}
-	var n [3]int
-	for i, part := range []string{text[:4], text[4:6], text[6:]} {
-		for _, c := range []byte(part) {
-			if c < '0' || c > '9' {
-				return time.Time{}, false
-			}
-			n[i] = 10*n[i] + int(c-'0')
-		}
-	}
-	t := time.Date(n[0], time.Month(n[1]), n[2], 0, 0, 0, 0, time.UTC)
-	// A day that is not on the calendar is no date.
-	return t, n[0] > 0 && t.Month() == time.Month(n[1]) && t.Day() == n[2]
+	holds, until := l.since(p, l.dated)
+	return holds, earlier(until, l.redated)
 }
 
 func (l *looker) free(r Rooms) bool {

@@ -54,9 +54,12 @@ func TestEvaluate(t *testing.T) {
 		{"within", "{age: {over: 1mo, under: 1y}}", nil, true, date(2031, 1, 1)},
 		{"before", "{age: {over: 1y, under: 2y}}", nil, false, date(2031, 1, 1)},
 		{"on a leap day", "{age: {over: 2y}}", func(l *rule.Study) { l.StudyDate = "20280229" }, true, time.Time{}},
-		{"in the future", "{age: {over: 1d}}", func(l *rule.Study) { l.StudyDate = "20400101" }, false, date(2040, 1, 2)},
-		{"no date", "{age: {over: 101d}}", func(l *rule.Study) { l.StudyDate = "" }, false, now.Add(day)},
-		{"no such date", "{age: {over: 101d}}", func(l *rule.Study) { l.StudyDate = "20300230" }, false, now.Add(day)},
+		{"in the future", "{age: {over: 1d}}", func(l *rule.Study) { l.StudyDate = "20400101" }, true, date(2040, 1, 1)}, // made up until then: its receipt counts
+		{"a filler", "{age: {over: 100y}}", func(l *rule.Study) { l.StudyDate = "19010101" }, false, date(2130, 3, 8)},
+		{"before X-rays", "{age: {over: 100y}}", func(l *rule.Study) { l.StudyDate = "00010101" }, false, date(2130, 3, 8)},
+		{"the old form", "{age: {over: 1y}}", func(l *rule.Study) { l.StudyDate = "1994.01.30" }, true, time.Time{}},
+		{"no date", "{age: {over: 101d}}", func(l *rule.Study) { l.StudyDate = "" }, false, date(2030, 6, 17)}, // the day of the receipt, in the earliest time zone
+		{"no such date", "{age: {over: 101d}}", func(l *rule.Study) { l.StudyDate = "20300230" }, false, date(2030, 6, 17)},
 		{"received", "{received: {over: 101d}}", nil, false, now.Add(day)},
 		{"never opened", "{accessed: {over: 100d}}", nil, true, now.Add(day)},
 		{"opened lately", "{accessed: {over: 100d}}", func(l *rule.Study) { l.Accessed = now.Add(-98 * day) }, false, now.Add(2 * day)},
@@ -150,14 +153,14 @@ func TestMovedOn(t *testing.T) {
   - { when: { tier: [cold], age: { over: 5y } }, action: delete }`, true, rule.Decision{Rule: 1, Action: rule.Delete}},
 		{"to and fro", `rules:
   - { when: { tier: [hot] }, action: move, to: cold }
-  - { when: { tier: [cold] }, action: move, to: hot }`, true, rule.Decision{Rule: 0, Circular: true}},
+  - { when: { tier: [cold] }, action: move, to: hot }`, true, rule.Decision{Rule: 0, Circular: true, Back: 1}},
 		{"to and fro, but settled first", `rules:
   - { when: { tier: [hot] }, action: move, to: cold }
-  - { when: { tier: [cold] }, action: move, to: hot }`, false, rule.Decision{Rule: 0, Action: rule.Settle, Circular: true}},
+  - { when: { tier: [cold] }, action: move, to: hot }`, false, rule.Decision{Rule: 0, Action: rule.Settle, Circular: true, Back: 1}},
 		{"in a circle that it is not in", `rules:
   - { when: { tier: [cold] }, action: move, to: ice }
   - { when: { tier: [ice] }, action: move, to: cold }
-  - { when: { tier: [hot], age: { over: 1y } }, action: move, to: cold }`, true, rule.Decision{Circular: true}},
+  - { when: { tier: [hot], age: { over: 1y } }, action: move, to: cold }`, true, rule.Decision{Circular: true, Back: 1}},
 	} {
 		study := old
 		study.Settled = c.settled

@@ -17,6 +17,7 @@
 //	  - name: old studies
 //	    when:
 //	      age: { over: 90d }
+//	      accessed: { over: 30d } # else it would go to and fro
 //	      not: { modality: [MG] }
 //	    action: move
 //	    to: cold
@@ -32,7 +33,8 @@
 //
 //   - modality, bodyPart, tag, tier: a list, of which the study has at least one.
 //   - age, received, accessed: {over: SPAN, under: SPAN}. age counts from the study
-//     date at midnight UTC, or from when the study was received where it has none;
+//     date at midnight UTC, or from the day on which the study was received where it has none
+//     or one that cannot be right (see [archive.Examined]);
 //     accessed from when it was last opened or received, whichever is later.
 //     A span is a whole number with h, d, w, mo or y; months and years are the
 //     calendar's. Exactly the span is over it.
@@ -139,7 +141,7 @@ type Rooms struct {
 
 // Study is what rules look at of a study.
 type Study struct {
-	StudyDate string    // YYYYMMDD, or empty
+	StudyDate string    // as it is stated
 	Received  time.Time // when it was first stored
 	Changed   time.Time // when something of it was last stored or deleted
 	Accessed  time.Time // when it was last opened; zero: not known
@@ -150,6 +152,20 @@ type Study struct {
 	Settled                     bool             // nothing of it is left to be merged
 	Deleted                     bool             // all of it
 	Kept                        time.Time        // until when it must not be deleted, as far as that was asked
+}
+
+// Date is the day of the examination at a moment, as retention reckons it.
+func (s *Study) Date(now time.Time) time.Time {
+	day, _ := archive.Examined(s.StudyDate, s.receiptDay(), now)
+	return day
+}
+
+// receiptDay is the day by which the study must have been made; where that is not known either, none that is over.
+func (s *Study) receiptDay() time.Time {
+	if s.Received.IsZero() {
+		return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	}
+	return archive.ReceiptDay(s.Received)
 }
 
 // Environment is what rules look at beside the study.
@@ -173,6 +189,7 @@ type Decision struct {
 	To     archive.TierName // Move
 	// Circular: the rules would move the study in a circle, so it stays where it is.
 	Circular bool
+	Back     int // which rule moves it on where the first one would move it, if Circular
 	// Next is when to look again if nothing else happens: after now, or zero for never.
 	Next time.Time
 }
