@@ -167,8 +167,20 @@ func TestKilledDatabase(t *testing.T) {
 			}
 		})
 	}
-	for range kills {
+	// goOn waits until clients have been at work again, however slow the machine is.
+	goOn := func(kill int) {
 		time.Sleep(300 * time.Millisecond)
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			mu.Lock()
+			n := len(acknowledged)
+			mu.Unlock()
+			if n >= kill*clients {
+				return
+			}
+		}
+	}
+	for kill := range kills {
+		goOn(kill)
 		p.Kill()
 		if err := nodes[0].Ready(context.Background()); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("ready without a database: %v", err)
@@ -177,7 +189,7 @@ func TestKilledDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(300 * time.Millisecond)
+	goOn(kills)
 	cancel()
 	wg.Wait()
 	fresh := openWith(t, o)
