@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/ledger"
@@ -17,16 +16,11 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 	if err != nil {
 		return v.report, err
 	}
-	var adding sync.Mutex // facts are read side by side, and added one at a time
+	// Facts are read side by side, and added one at a time, in their order: searches are answered in it, and so is the change feed.
 	err = r.o.Index.Bulk(ctx, r.o.Tenant, func(add func(archive.Entry) error) error {
-		put := func(e archive.Entry) error {
-			adding.Lock()
-			defer adding.Unlock()
-			return add(e)
-		}
-		return v.run(ctx, refillers, progress, func(e archive.Entry) error {
+		return v.run(ctx, refillers, true, progress, func(e archive.Entry) error {
 			if v.judging { // a pack of it is missing, and need not be there
-				return put(e)
+				return add(e)
 			}
 			ok, err := r.committed(ctx, &e, sizes)
 			if err != nil {
@@ -38,7 +32,7 @@ func (r *Reconciler) Rebuild(ctx context.Context, progress func(done, total int)
 				v.suspect(e.Fact.Key, ledger.Place{Session: e.Session, N: e.N}, &left, &e, "the pack of a fact is missing: what it stored is lost, or was never acknowledged", e.Object)
 				return nil
 			}
-			return put(e)
+			return add(e)
 		})
 	})
 	if err != nil {

@@ -91,7 +91,7 @@ func (r *Reconciler) Verify(ctx context.Context, o VerifyOptions) (Report, error
 		}
 	}
 	v.first = maps.Clone(v.ends)
-	err = v.run(ctx, o.Workers, o.Progress, func(e archive.Entry) error {
+	err = v.run(ctx, o.Workers, false, o.Progress, func(e archive.Entry) error {
 		if !progress[e.Session].Has(e.N) && !v.growing[e.Session] {
 			v.gap("the index does not know this fact; run strata rebuild", e.Object)
 		}
@@ -146,9 +146,26 @@ func (v *check) gap(what, object string) {
 	v.report.Gaps = append(v.report.Gaps, Gap{what, object})
 }
 
-// run reads every fact, several side by side, and hands each to use. Missing
+// turn is a place of the log, and when it is its turn where those are used in their order.
+type turn struct {
+	ledger.Place
+	before <-chan struct{} // closed when all before it were used
+	after  chan struct{}
+}
+
+// wait waits for the turn.
+func (t turn) wait(ctx context.Context) error {
+	select {
+	case <-t.before:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// run reads every fact, several side by side, and hands each to use: in the order of the log, or whenever it is read. Missing
 // and damaged ones become gaps.
-func (v *check) run(ctx context.Context, workers int, progress func(done, total int), use func(archive.Entry) error) error {
+func (v *check) run(ctx context.Context, workers int, ordered bool, progress func(done, total int), use func(archive.Entry) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	places, total, err := v.list(ctx)
@@ -158,14 +175,26 @@ func (v *check) run(ctx context.Context, workers int, progress func(done, total 
 	if workers <= 0 {
 		workers = 2
 	}
-	todo := make(chan ledger.Place)
+	todo := make(chan turn)
 	var wg sync.WaitGroup
 	done := 0
 	for range workers {
 		wg.Go(func() {
 			for p := range todo {
-				if err := v.fact(ctx, p, use); err != nil {
+				err := v.fact(ctx, p.Place, func(e archive.Entry) error {
+					if err := p.wait(ctx); err != nil {
+						return err
+					}
+					return use(e)
+				})
+				if err == nil {
+					err = p.wait(ctx)
+				}
+				if err != nil {
 					cancel(err)
+				}
+				if ordered {
+					close(p.after)
 				}
 				v.mu.Lock()
 				done++
@@ -177,11 +206,19 @@ func (v *check) run(ctx context.Context, workers int, progress func(done, total 
 			}
 		})
 	}
+	first := make(chan struct{})
+	close(first)
+	before := first
 feed:
 	for _, session := range places {
 		for _, p := range session {
+			t := turn{Place: p, before: before}
+			if ordered {
+				t.after = make(chan struct{})
+				before = t.after
+			}
 			select {
-			case todo <- p:
+			case todo <- t:
 			case <-ctx.Done():
 				break feed
 			}
