@@ -16,7 +16,7 @@ GOVULNCHECK = v1.1.4
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run stack stack-clean test test-servers test-packages setup codecs lint fuzz bench clean
+.PHONY: build run stack stack-clean test setup codecs lint fuzz bench clean
 
 build:
 	./internal/pixel/sandbox/bring
@@ -45,20 +45,14 @@ setup: codecs
 	GO="$(GO)" ./test/setup
 
 # Everything was set up, so a test that misses a server fails instead of skipping.
-# Tests of whole servers mostly wait, and watch the clock: the others run beside them,
-# and stand back when both want a processor. What vet says, `make lint` does.
+# Tests of whole servers watch the clock, so nothing runs beside them. What vet says, `make lint` does.
 test: export CI = 1
 test: setup
-	$(MAKE) --no-print-directory -j2 test-servers test-packages
+	$(GO) test -vet=off -timeout 30m ./test/...
+	$(GO) test -vet=off -p 3 -timeout 30m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -vet=off -p 3 -race -short -timeout 30m $(PACKAGES)
 
 PACKAGES = $$($(GO) list ./... | grep -v /test/)
-
-test-servers:
-	$(GO) test -vet=off -timeout 30m ./test/...
-
-test-packages:
-	nice $(GO) test -vet=off -p 3 -timeout 30m $(PACKAGES)
-	CGO_ENABLED=1 nice $(GO) test -vet=off -p 3 -race -short -timeout 30m $(PACKAGES)
 
 lint: $(CACHE)/staticcheck-$(STATICCHECK) $(CACHE)/govulncheck-$(GOVULNCHECK)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

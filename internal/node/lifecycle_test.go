@@ -68,10 +68,9 @@ func (r *ruled) rules(document string) {
 	}
 }
 
-// applies applies the rules until there is nothing left, and expects what is done.
-func (r *ruled) applies(what string, want archive.LifecycleDone) {
+// done applies the rules until there is nothing left, and returns what was done.
+func (r *ruled) done(what string) (sum archive.LifecycleDone) {
 	r.t.Helper()
-	var sum archive.LifecycleDone
 	for range 20 {
 		d, err := r.host.Lifecycle().Apply(r.t.Context(), r.a.Tenant)
 		if err != nil {
@@ -87,6 +86,13 @@ func (r *ruled) applies(what string, want archive.LifecycleDone) {
 		r.t.Errorf("%s: %d studies moved, %d bytes", what, sum.Moved, sum.Bytes)
 	}
 	sum.Bytes = 0
+	return sum
+}
+
+// applies applies the rules until there is nothing left, and expects what is done.
+func (r *ruled) applies(what string, want archive.LifecycleDone) {
+	r.t.Helper()
+	sum := r.done(what)
 	if diff := cmp.Diff(want, sum); diff != "" {
 		r.t.Errorf("%s (-want +got):\n%s", what, diff)
 	}

@@ -36,14 +36,15 @@ func TestMoveCrash(t *testing.T) {
 				u, file := image(1, 1)
 				store(t, a, file)
 				broken, n := map[string]*faultstore.Store{"hot": hot, "cold": cold}[side], 0
+				ctx, cancel := context.WithCancel(t.Context())
 				broken.Script(func(faultstore.Op) faultstore.Decision {
 					if n++; n == at {
+						time.AfterFunc(300*time.Millisecond, cancel) // nobody answers any more
 						return faultstore.Decision{Action: []faultstore.Action{faultstore.CrashBefore, faultstore.CrashAfter}[at%2]}
 					}
 					return faultstore.Decision{}
 				})
 				study := a.ring.Ref(u.Study)
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 				moved, err := mover(p.host, a).Move(ctx, a.Tenant, study, "cold")
 				cancel()
 				over := !broken.Crashed()
