@@ -73,7 +73,8 @@ func (f *tribe) open(i int) {
 	f.t.Helper()
 	o := f.o
 	o.Data, o.Remote = filepath.Join(f.t.TempDir(), "data"), f.m[i]
-	o.Now = func() time.Time { return f.now().Add(f.off[i]) }
+	off := f.off[i]
+	o.Now = func() time.Time { return f.now().Add(off) }
 	var err error
 	if f.nodes[i], f.a[i], err = OpenArchive(context.Background(), o); err != nil {
 		f.t.Fatal(err)

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,10 @@ func dated(study int, date, birth, modality string) []byte {
 func TestRetention(t *testing.T) {
 	p := newPlace(t)
 	p.o.Retention = "de"
-	now := time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC)
-	p.o.Now = func() time.Time { return now }
+	var now atomic.Int64
+	set := func(at time.Time) { now.Store(at.UnixMilli()) }
+	set(time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC))
+	p.o.Now = func() time.Time { return time.UnixMilli(now.Load()).UTC() }
 	a := p.open()
 	defer func() { p.close(a) }()
 	ctx := t.Context()
@@ -83,9 +86,9 @@ func TestRetention(t *testing.T) {
 	// Rules, too, come back from the log alone.
 	p.close(a)
 	a = p.open()
-	now = time.Date(2032, 3, 5, 11, 59, 0, 0, time.UTC)
+	set(time.Date(2032, 3, 5, 11, 59, 0, 0, time.UTC))
 	refused("the last day somewhere on earth", remove(2), "2032-03-05 12:00Z")
-	now = now.Add(time.Minute)
+	set(p.o.Now().Add(time.Minute))
 	if err := remove(2); err != nil {
 		t.Errorf("when its time has come: %v", err)
 	}

@@ -179,7 +179,9 @@ func TestHeldSlow(t *testing.T) {
 				}
 			})
 			time.Sleep(time.Hour)
+			shares.held.mu.Lock()
 			held = append(held, maxHeld-shares.held.left)
+			shares.held.mu.Unlock()
 		}
 		if held[0] > answerHeld+gatherBytes || held[0] < answerHeld/2 || held[19] >= maxHeld {
 			t.Errorf("held: %d", held)

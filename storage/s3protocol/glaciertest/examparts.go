@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/fault"
@@ -97,10 +98,9 @@ func (x exam) partFaults() {
 	for _, kind := range []string{"part", "complete"} {
 		key := "replaced-" + kind
 		x.put(key, p, "")
-		replaced := false
+		var replaced atomic.Bool
 		x.server.Faults.Answer(func(_ http.ResponseWriter, r *http.Request) bool {
-			if s3protocoltest.Kind(r) == kind && !replaced {
-				replaced = true
+			if s3protocoltest.Kind(r) == kind && replaced.CompareAndSwap(false, true) {
 				x.past(key)
 			}
 			return false
