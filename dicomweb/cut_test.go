@@ -262,6 +262,79 @@ func TestCutSlowSender(t *testing.T) {
 	}
 }
 
+// TestRefusedSlowSender: nor is one that is refused before its context ends, on its
+// way in or by who is asked whether bytes may move.
+func TestRefusedSlowSender(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		deny func(*ward)
+		let  bool // into the archive, at first
+	}{
+		{"on its way in", func(w *ward) { w.refuse(errTaken) }, false},
+		{"in its middle", func(w *ward) { w.denied.Store(true) }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWard(t, time.Hour)
+			if !c.let {
+				c.deny(w)
+			}
+			client := w.call()
+			client.send("POST", "/sink", "Content-Length: 1000000\r\n")
+			fmt.Fprint(client, "abc")
+			if c.let {
+				w.wait("inside", w.inside)
+				c.deny(w)
+				fmt.Fprint(client, "def")
+			}
+			r, err := client.answer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.wantsRevoked(t)
+			if r.Header.Get("Connection") != "close" && !r.Close {
+				t.Error("the connection is kept, with the rest of the request on it")
+			}
+		})
+	}
+}
+
+// TestDrainEnds: what a refused client goes on sending is not read for ever.
+func TestDrainEnds(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	s := New(Options{Limits: Limits{Stall: stall, StallBytes: 1}})
+	s.e.POST("/sink", func(c echo.Context) error { return fault.New(fault.Invalid, "not this") })
+	pr, pw := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		for { // never a stall
+			if _, err := pw.Write(make([]byte, 100)); err != nil {
+				return
+			}
+			select {
+			case <-time.After(stall / 20):
+			case <-ended:
+				_ = pw.Close()
+				return
+			}
+		}
+	}()
+	defer close(ended)
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "POST", serve(t, s)+"/sink", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 400 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
 // TestConnectionIsClean: requests follow one another on one connection; of those
 // that were nearly cut off, or cut off just as they ended, nothing is left over
 // for the next.

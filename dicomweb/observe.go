@@ -39,13 +39,14 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		cut := unwatch() || err != nil && cutOff(r.Context())
 		if cut {
 			err = context.Cause(r.Context()) // whatever it has led to
-			if r.ProtoMajor == 1 {
-				w.Header().Set("Connection", "close") // what is left of the request is not waited for
-			}
+		}
+		drain := !cut && drains(r, err)
+		if r.ProtoMajor == 1 && (cut || err != nil && !drain && !body.done) {
+			w.Header().Set("Connection", "close") // what is left of the request is not waited for
 		}
 		aborted := err != nil && w.Committed
 		if err != nil && !aborted {
-			if !cut && drains(r, err) {
+			if drain {
 				body.drain()
 			}
 			writer.free() // what is wrong may be said
@@ -63,9 +64,17 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 // drains reports whether the rest of a refused request is read, so that the
 // client hears the answer: not of who has sent nothing yet and waits for "100
-// Continue", of who may be anybody, and of who has sent too much already.
+// Continue", of who may be anybody, of who has sent too much already, and not when
+// the keys are gone: nothing moves any more then.
 func drains(r *http.Request, err error) bool {
-	return r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) && !fault.Is(err, fault.TooMany)
+	if r.Header.Get("Expect") != "" {
+		return false
+	}
+	switch fault.KindOf(err) {
+	case fault.Unauthenticated, fault.TooMany, fault.KeyDenied:
+		return false
+	}
+	return true
 }
 
 // protect runs the handler and makes an error of a panic.

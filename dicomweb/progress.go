@@ -117,6 +117,14 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 
 func (b *watchedBody) drain() {
 	b.leave = leave{}
+	set, end := b.set, time.Now().Add(b.stall)
+	b.set = func(t time.Time) error {
+		if t.After(end) {
+			t = end
+		}
+		return set(t)
+	}
+	b.deadline = time.Time{} // the one in force may be later
 	if b.received <= b.limit {
 		_, _ = io.CopyN(io.Discard, b, drainLimit)
 	}
