@@ -40,14 +40,13 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if cut {
 			err = context.Cause(r.Context()) // whatever it has led to
 		}
-		drain := !cut && drains(r, err)
-		if r.ProtoMajor == 1 && (cut || err != nil && !drain && !body.done) {
-			w.Header().Set("Connection", "close") // what is left of the request is not waited for
-		}
 		aborted := err != nil && w.Committed
 		if err != nil && !aborted {
-			if drain {
-				body.drain()
+			if !cut && drains(r, err) {
+				body.drain(drainTime(err))
+			}
+			if r.ProtoMajor == 1 && (cut || !body.done) {
+				w.Header().Set("Connection", "close") // what is left of the request is not waited for
 			}
 			writer.free() // what is wrong may be said
 			s.problem(c, err)
@@ -64,17 +63,18 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 // drains reports whether the rest of a refused request is read, so that the
 // client hears the answer: not of who has sent nothing yet and waits for "100
-// Continue", of who may be anybody, of who has sent too much already, and not when
-// the keys are gone: nothing moves any more then.
+// Continue", of who may be anybody, and of who has sent too much already.
 func drains(r *http.Request, err error) bool {
-	if r.Header.Get("Expect") != "" {
-		return false
+	return r.Header.Get("Expect") == "" && !fault.Is(err, fault.Unauthenticated) && !fault.Is(err, fault.TooMany)
+}
+
+// drainTime is how long that may take, if a stall is not shorter: a moment when the
+// keys are gone, for then everything comes to rest within seconds.
+func drainTime(err error) time.Duration {
+	if fault.Is(err, fault.KeyDenied) {
+		return time.Second
 	}
-	switch fault.KindOf(err) {
-	case fault.Unauthenticated, fault.TooMany, fault.KeyDenied:
-		return false
-	}
-	return true
+	return time.Minute
 }
 
 // protect runs the handler and makes an error of a panic.

@@ -115,9 +115,10 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *watchedBody) drain() {
+// drain reads the rest, for no longer than d or a stall.
+func (b *watchedBody) drain(d time.Duration) {
 	b.leave = leave{}
-	set, end := b.set, time.Now().Add(b.stall)
+	set, end := b.set, time.Now().Add(min(d, b.stall))
 	b.set = func(t time.Time) error {
 		if t.After(end) {
 			t = end
