@@ -181,16 +181,19 @@ func (r *Restorer) readable(t archive.Tenant, studies int, packs []archive.PackS
 	return st
 }
 
+// join adds the request to the restore of the study. One that cannot be read is begun anew by it, under the same
+// identity: nobody works on it, and as long as it is there nothing else could be.
 func (r *Restorer) join(ctx context.Context, b Box, t archive.Tenant, study archive.Ref, w wish, packs []archive.PackState, now time.Time) (Row, unit, error) {
 	var u unit
 	row, err := r.o.Table.Merge(ctx, t, kindOpen, study.String(), now, r.o.Open, func(row *Row) (err error) {
 		u = unit{}
 		if row.ID != 0 {
-			if u, err = decode[unit](*row); err != nil {
-				return err
+			if u, err = decode[unit](*row); err == nil {
+				err = u.open(b, *row)
 			}
-			if err := u.open(b, *row); err != nil {
-				return err
+			if err != nil {
+				r.unreadable(*row, err)
+				u = unit{}
 			}
 		}
 		if err := u.join(w, packs, now); err != nil {

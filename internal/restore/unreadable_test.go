@@ -79,3 +79,40 @@ func TestUnopenableRow(t *testing.T) {
 		t.Errorf("logged %d times:\n%s", n, log.String())
 	}
 }
+
+// TestAskedAnew: a row that cannot be decoded, or opened, is replaced by who asks for its study, alone or among others.
+func TestAskedAnew(t *testing.T) {
+	for name, damage := range map[string]func(*Row) error{
+		"row": func(r *Row) error { r.Payload = []byte("\x00not a row"); return nil },
+		"sealed part": func(r *Row) error {
+			u, err := decode[unit](*r)
+			if err != nil {
+				return err
+			}
+			u.Sealed = []byte("of another key")
+			return encode(r, u)
+		},
+	} {
+		for _, studies := range [][]string{{"1.2"}, {"1.2", "1.3"}} {
+			t.Run(name, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				w.study("1.2", "alpha/pack/A")
+				w.study("1.3", "alpha/pack/B")
+				first := w.ask(one("1.2")).ID
+				n, err := rowID(first)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.table.Change(t.Context(), n, damage); err != nil {
+					t.Fatal(err)
+				}
+				w.pass(time.Second)
+				again := w.ask(archive.RestoreRequest{Studies: studies})
+				w.until(again.ID, 10*time.Minute, archive.RestoreDone)
+				if st := w.status(first); st.State != archive.RestoreDone || st.Packs != 1 || len(studies) == 1 && again.ID != first {
+					t.Errorf("the first: %+v", st)
+				}
+			})
+		}
+	}
+}
