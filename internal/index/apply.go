@@ -34,6 +34,7 @@ type batch struct {
 
 	fresh fresh
 	usage map[usageKey]tally // what tiers hold more, or less
+	shown map[inPack]int64   // how many rows more, or fewer, the entry shows
 
 	plain, sealed []byte // scratch
 }
@@ -239,7 +240,6 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 	if err := b.putEntry(t, s, e, keyOf(f, 0), packs, false); err != nil {
 		return nil, err
 	}
-	lie := map[*series]map[string]bool{}
 	var have map[archive.Source]int64
 	placed := make([]Placed, len(f.Instances))
 	chunks := make([]int64, len(f.Chunks))
@@ -289,12 +289,6 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 		if r.At.Object == "" {
 			r.At.Object = e.Object
 		}
-		if r.At.Object != e.Object && !lie[se][r.At.Object] {
-			if lie[se] == nil {
-				lie[se] = map[string]bool{}
-			}
-			lie[se][r.At.Object] = true
-		}
 		if len(chunks) > 0 {
 			at := &chunks[in.JSON.Chunk]
 			if *at == 0 {
@@ -316,10 +310,7 @@ func (b *batch) stored(t *tenant, s *session, e *archive.Entry) ([]Placed, error
 	} else if err := b.lookAgain(t, f.Study); err != nil {
 		return nil, err
 	}
-	if len(lie) == 0 {
-		return placed, nil
-	}
-	return placed, b.mapPacks(t, f.Study, lie, false)
+	return placed, nil
 }
 
 // allShredded reports whether a stored fact counts as never stored; so does one that nobody could open.

@@ -9,7 +9,8 @@ import (
 )
 
 // What is in no pack is in the hot tier, and so is every pack until a fact says otherwise: only packs that are
-// elsewhere are looked for, those of a page together, and none where no tier in use is slower than hot.
+// elsewhere are looked for, those of a page together, and none where no tier in use is slower than hot. A study or series
+// is as the worst of the packs that instances lie in which are shown of it.
 
 // availability of what lies in a tier, of which there is a readable copy until then (ms).
 func (x *Index) availability(tier archive.TierName, restored int64) archive.Availability {
@@ -58,22 +59,35 @@ func (x *Index) ofStudies(ctx context.Context, c *conn, t *tenant, rows []*archi
 		by[s.Ref] = s
 		refs = append(refs, s.Ref[:])
 	}
-	add := func(v []driver.Value) error {
-		if s := by[archive.Ref(blob(v[0]))]; s != nil {
-			s.Tier = worse(s.Tier, x.availability(archive.TierName(text(v[1])), integer(v[2])))
+	behind := map[archive.Ref]bool{} // that have something in a pack which does not answer at once
+	note := func(v []driver.Value) error {
+		if x.availability(archive.TierName(text(v[1])), integer(v[2])) != archive.Online {
+			behind[archive.Ref(blob(v[0]))] = true
 		}
 		return nil
 	}
 	if x.shared {
-		return c.query(ctx, `SELECT study, tier, restored FROM packs WHERE tenant = ? AND study = ANY (?::bytea[]) AND refs > 0 AND tier <> 'hot'`, add, t.id, refs)
-	}
-	for _, ref := range refs {
-		err := c.query(context.Background(), `SELECT study, tier, restored FROM packs WHERE tenant = ? AND study = ? AND refs > 0 AND tier <> 'hot'`, add, t.id, ref)
-		if err != nil {
-			return err
+		err = c.query(ctx, `SELECT study, tier, restored FROM packs WHERE tenant = ? AND study = ANY (?::bytea[]) AND refs > 0 AND tier <> 'hot'`, note, t.id, refs)
+	} else {
+		for i := 0; i < len(refs) && err == nil; i++ {
+			err = c.query(ctx, `SELECT study, tier, restored FROM packs WHERE tenant = ? AND study = ? AND refs > 0 AND tier <> 'hot'`, note, t.id, refs[i])
 		}
 	}
-	return nil
+	if err != nil || len(behind) == 0 {
+		return err
+	}
+	ids, at := make([]int64, 0, len(behind)), make(map[int64]*archive.StudyRow, len(behind))
+	for ref := range behind {
+		s := by[ref]
+		at[s.ID] = s
+		ids = append(ids, s.ID)
+	}
+	return c.each(ctx, `SELECT e.study, p.tier, p.restored FROM series e JOIN pack_series s ON s.series = e.id JOIN packs p ON p.id = s.pack
+		WHERE e.study = ? AND COALESCE(s.shown, 1) > 0 AND p.tier <> 'hot'`, func(v []driver.Value) error {
+		s := at[integer(v[0])]
+		s.Tier = worse(s.Tier, x.availability(archive.TierName(text(v[1])), integer(v[2])))
+		return nil
+	}, ids)
 }
 
 // ofSeries fills in the availability of series.
@@ -87,7 +101,8 @@ func (x *Index) ofSeries(ctx context.Context, c *conn, t *tenant, rows []archive
 	for i := range rows {
 		by[rows[i].ID], ids[i] = &rows[i], rows[i].ID
 	}
-	return c.each(ctx, `SELECT s.series, p.tier, p.restored FROM pack_series s JOIN packs p ON p.id = s.pack WHERE s.series = ? AND p.tier <> 'hot'`, func(v []driver.Value) error {
+	return c.each(ctx, `SELECT s.series, p.tier, p.restored FROM pack_series s JOIN packs p ON p.id = s.pack 
+		WHERE s.series = ? AND COALESCE(s.shown, 1) > 0 AND p.tier <> 'hot'`, func(v []driver.Value) error {
 		s := by[integer(v[0])]
 		s.Tier = worse(s.Tier, x.availability(archive.TierName(text(v[1])), integer(v[2])))
 		return nil

@@ -103,3 +103,57 @@ func TestAvailability(t *testing.T) {
 		wants("back", archive.Online, archive.Online, archive.Online, "hot")
 	})
 }
+
+// TestAvailabilityOfWhatIsShown: packs count in which something lies that is shown, and no others.
+func TestAvailabilityOfWhatIsShown(t *testing.T) {
+	both(t, func(t *testing.T, e engine) {
+		o := e(t)
+		o.Nearline = func(tier archive.TierName) archive.Availability {
+			if tier == "deep" {
+				return archive.Nearline
+			}
+			return archive.Online
+		}
+		x := openWith(t, o)
+		es := three("1.2")
+		ref := es[0].Fact.Study
+		wants := func(step string, study, one, two archive.Availability) {
+			t.Helper()
+			list := studies(t, x, archive.StudyFilter{})
+			if len(list) != 1 || list[0].Tier != study {
+				t.Fatalf("%s: %+v", step, list)
+			}
+			series, err := x.SeriesOf(context.Background(), hospital, list[0].ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range series {
+				if want := map[string]archive.Availability{"1.2.1": one, "1.2.2": two}[s.UID]; s.Tier != want {
+					t.Errorf("%s: series %s is %s, not %s", step, s.UID, s.Tier, want)
+				}
+			}
+		}
+		blobs := []archive.BlobID{es[0].Fact.Instances[0].Blob, es[1].Fact.Instances[0].Blob, es[2].Fact.Instances[0].Blob}
+		apply(t, x, es...)
+		first, second, third := settles(20, es[0]), settles(21, es[1]), settles(22, es[2]) // two of one series, and one
+		apply(t, x, first, second, third, moves(30, ref, "hot", "deep", first.Fact.Packs[0].Object, third.Fact.Packs[0].Object))
+		wants("all", archive.Nearline, archive.Nearline, archive.Nearline)
+		apply(t, x, deletes(40, archive.UIDs{Study: "1.2", Series: "1.2.1", Instance: es[0].Fact.Instances[0].UIDs.Instance}, blobs[0]))
+		wants("one deleted", archive.Nearline, archive.Online, archive.Nearline)
+		apply(t, x, deletes(41, archive.UIDs{Study: "1.2", Series: "1.2.2"}, blobs[2]))
+		wants("the other, too", archive.Online, archive.Online, "")
+		apply(t, x, undeletes(42, "1.2", []uint64{40}, blobs[0]))
+		wants("back", archive.Nearline, archive.Nearline, "")
+		apply(t, x, deletes(43, archive.UIDs{Study: "1.2"}, blobs[0]), settles(44, first, second, third))
+		apply(t, x, moves(45, ref, "hot", "deep", "hospital/pack/44"))
+		wants("settled together", archive.Nearline, archive.Nearline, "")
+		apply(t, x, undeletes(46, "1.2", []uint64{41}, blobs[2]), deletes(47, archive.UIDs{Study: "1.2"}, blobs[1]))
+		wants("a pack of which some are shown", archive.Nearline, "", archive.Nearline)
+
+		again := ctSpec // a version that is hidden is in no hurry either
+		again.study, again.series, again.instance = "1.2", "1.2.2", es[2].Fact.Instances[0].UIDs.Instance
+		late := sealedUnder(stored(50, again), keyNamed("1.2", "a"))
+		apply(t, x, late, settles(51, es[2]), settles(52, late), moves(53, ref, "hot", "deep", "hospital/pack/52"))
+		wants("a hidden version", archive.Online, "", archive.Online)
+	})
+}

@@ -145,9 +145,9 @@ func tiers(t fatal, x *Index, name archive.Tenant) string {
 		sort.Strings(rows) // of a fact that was written twice, rows come in either order
 		fmt.Fprintln(&out, rows)
 		check(x.read(ctx, name, func(c *conn, tn *tenant) error {
-			return c.query(ctx, `SELECT e.ref, p.name FROM pack_series s JOIN packs p ON p.id = s.pack JOIN series e ON e.id = s.series JOIN studies y ON y.id = e.study
-				WHERE y.tenant = ? AND y.ref = ?`, func(v []driver.Value) error {
-				series = append(series, fmt.Sprintf("%x %s", blob(v[0]), text(v[1])))
+			return c.query(ctx, `SELECT e.ref, p.name, s.shown FROM pack_series s JOIN packs p ON p.id = s.pack JOIN series e ON e.id = s.series JOIN studies y ON y.id = e.study
+				WHERE y.tenant = ? AND y.ref = ? AND s.shown <> 0`, func(v []driver.Value) error {
+				series = append(series, fmt.Sprintf("%x %s %d", blob(v[0]), text(v[1]), integer(v[2])))
 				return nil
 			}, tn.id, ref(study))
 		}))

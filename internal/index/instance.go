@@ -290,7 +290,7 @@ func (b *batch) appear(e *series, r *row) error {
 	st.bytes += r.Size
 	st.dirty = true
 	b.unsettle(e)
-	return nil
+	return b.shows(e, r, +1)
 }
 
 // vanish counts a row that is visible no longer.
@@ -313,5 +313,5 @@ func (b *batch) vanish(e *series, r *row) error {
 	st.bytes -= r.Size
 	st.dirty = true
 	b.unsettle(e)
-	return nil
+	return b.shows(e, r, -1)
 }

@@ -2,7 +2,6 @@ package index
 
 import (
 	"bytes"
-	"context"
 	"database/sql/driver"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -223,33 +222,6 @@ func (b *batch) moved(t *tenant, f *archive.Fact) error {
 		}
 	}
 	return b.lookAgain(t, f.Study)
-}
-
-// mapPacks notes which packs of the study the rows of each series lie in: all of its rows, or else more of them.
-func (b *batch) mapPacks(t *tenant, study archive.Ref, lie map[*series]map[string]bool, all bool) error {
-	ids := map[string]int64{}
-	err := b.c.query(context.Background(), `SELECT id, name FROM packs WHERE tenant = ? AND study = ?`, func(v []driver.Value) error {
-		ids[text(v[1])] = integer(v[0])
-		return nil
-	}, t.id, study[:])
-	if err != nil {
-		return err
-	}
-	for e, objects := range lie {
-		if all {
-			if err := b.c.exec(`DELETE FROM pack_series WHERE series = ?`, e.id); err != nil {
-				return err
-			}
-		}
-		for name := range objects {
-			if id := ids[name]; id != 0 {
-				if err := b.c.exec(`INSERT INTO pack_series (series, pack) VALUES (?, ?) ON CONFLICT DO NOTHING`, e.id, id); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // packsOf are the packs that a stored or settled fact names. Of a stored one whoever wrote or read it

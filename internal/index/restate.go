@@ -395,12 +395,8 @@ func (x *restating) finish() error {
 			}
 		}
 	}
-	lie := map[*series]map[string]bool{}
 	for _, l := range x.rows {
-		if lie[l.e] == nil {
-			lie[l.e] = map[string]bool{}
-		}
-		lie[l.e][l.r.At.Object], x.stands[l.r.statedBy()] = true, true
+		x.stands[l.r.statedBy()] = true
 	}
-	return x.b.mapPacks(x.t, x.f.Study, lie, true)
+	return x.b.recount(x.rows)
 }

@@ -186,6 +186,9 @@ func (b *batch) storeSeries(e *series) (err error) {
 // settle brings series and study in order after an entry: the attributes
 // shown, and the modalities of the study.
 func (b *batch) settle() error {
+	if err := b.storeShown(); err != nil {
+		return err
+	}
 	for _, e := range b.unsettled {
 		e.open = false
 		if !e.dirty {

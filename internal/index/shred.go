@@ -149,7 +149,9 @@ func (x *excision) cut() error {
 		do(`DELETE FROM instances WHERE id BETWEEN ? AND ?`, e.id<<ordinalBits, e.id<<ordinalBits|ordinalMask)
 		do(`DELETE FROM variants WHERE owner = ?`, e.owner())
 		do(`DELETE FROM series WHERE id = ?`, e.id)
-		do(`DELETE FROM pack_series WHERE series = ?`, e.id)
+		if err := b.forgetShown(e); err != nil {
+			return err
+		}
 		e.dirty, e.open = false, false
 	}
 	b.unsettled = slices.DeleteFunc(b.unsettled, func(e *series) bool { return e.st == st })
@@ -202,7 +204,6 @@ func (x *excision) restore() error {
 		return err
 	}
 	st.life.moved = true
-	lie := map[*series]map[string]bool{}
 	for _, r := range x.kept {
 		e, err := b.series(st, t.keys.Ref(r.UIDs.Series), r.UIDs.Series, true)
 		if err != nil {
@@ -215,12 +216,8 @@ func (x *excision) restore() error {
 		if _, err := b.place(e, r); err != nil {
 			return err
 		}
-		if lie[e] == nil {
-			lie[e] = map[string]bool{}
-		}
-		lie[e][r.At.Object] = true
 	}
-	return b.mapPacks(t, x.st.ref, lie, false)
+	return nil
 }
 
 // keepIdentities has SQLite go on after the identities given out so far although the rows that had the highest may
