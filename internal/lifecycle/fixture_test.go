@@ -36,7 +36,7 @@ type world struct {
 	free      int64
 
 	settling, moving, deleting, stating func(ctx context.Context, study archive.Ref) error
-	sweeping                            func() (Swept, error)
+	sweeping                            func(context.Context) (Swept, error)
 	broken                              error // the database
 }
 
@@ -233,11 +233,11 @@ func (w *world) Settle(ctx context.Context, study archive.Ref) (Settled, error) 
 	return r, nil
 }
 
-func (w *world) Sweep(context.Context) (Swept, error) {
+func (w *world) Sweep(ctx context.Context) (Swept, error) {
 	if w.sweeping == nil {
 		return Swept{}, nil
 	}
-	return w.sweeping()
+	return w.sweeping(ctx)
 }
 
 func (w *world) Move(ctx context.Context, _ archive.Tenant, study archive.Ref, to archive.TierName) (int64, error) {

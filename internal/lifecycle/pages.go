@@ -79,8 +79,10 @@ func ahead[T any](read func() (T, error)) func() (T, error) {
 }
 
 // sweep removes what was let go of. An object that cannot be removed is no reason not to look at studies: it is logged, and met
-// again in a later sweep.
+// again in a later sweep. A sweep is broken off when nothing new is to be begun: it is over between two objects.
 func (k *Keeper) sweep(ctx context.Context, t *tally) error {
+	sweeping, cancel := breakable(ctx, t.ended)
+	defer cancel()
 	var first error // that kept an object from being removed
 	for range maxSweeps {
 		if err := t.over(); err != nil {
@@ -89,13 +91,16 @@ func (k *Keeper) sweep(ctx context.Context, t *tally) error {
 		if _, err := k.still(ctx, t); err != nil {
 			return err
 		}
-		w, err := k.o.Settler.Sweep(ctx)
+		w, err := k.o.Settler.Sweep(sweeping)
 		t.removed.Add(w.Objects)
 		t.removedBytes.Add(w.Bytes)
 		k.o.Counters.Removed.Add(w.Objects)
 		k.o.Counters.RemovedBytes.Add(w.Bytes)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case sweeping.Err() != nil:
+			return context.Cause(sweeping)
 		}
 		first = cmp.Or(first, err)
 		if !w.More || err != nil && w.Objects == 0 {

@@ -57,10 +57,10 @@ func (t *tally) deletedBy(rule string) {
 // over returns why nothing new is to be begun, nil while something is.
 func (t *tally) over() error { return context.Cause(t.ended) }
 
-// breakable returns a context that ends when the round is halted, too.
-func (t *tally) breakable(ctx context.Context) (context.Context, context.CancelFunc) {
+// breakable returns a context that ends with another one, too: with ended or halted.
+func breakable(ctx, by context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(t.halted, func() { cancel(context.Cause(t.halted)) })
+	stop := context.AfterFunc(by, func() { cancel(context.Cause(by)) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 

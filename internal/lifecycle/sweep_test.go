@@ -16,7 +16,7 @@ func TestSweepThatFails(t *testing.T) {
 	locked := fault.New(fault.Forbidden, "the object is locked")
 	results := []Swept{{Objects: 3, Bytes: 30, More: true}, {Objects: 2, Bytes: 20, More: true}, {More: true}}
 	n := 0
-	w.sweeping = func() (Swept, error) {
+	w.sweeping = func(context.Context) (Swept, error) {
 		n++
 		return results[n-1], locked
 	}
@@ -29,10 +29,49 @@ func TestSweepThatFails(t *testing.T) {
 	if err != nil || s.Failure != (archive.LifecycleFailure{At: noon, Why: "the object is locked"}) || s.Failing != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	w.sweeping = func() (Swept, error) { return Swept{}, nil }
+	w.sweeping = func(context.Context) (Swept, error) { return Swept{}, nil }
 	w.round(k)
 	if s, err := k.State(t.Context()); err != nil || s.Failure != (archive.LifecycleFailure{}) {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestSweepIsBrokenOff: a pause, other rules and the end of the time end a sweep that is under way, and what it did is counted.
+func TestSweepIsBrokenOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		say  func(t *testing.T, k *Keeper)
+		want archive.LifecycleDone
+	}{
+		"pause":       {func(t *testing.T, k *Keeper) { _ = k.SetPaused(t.Context(), true, "anna") }, archive.LifecycleDone{Removed: 3, RemovedBytes: 30, Paused: true}},
+		"other rules": {func(t *testing.T, k *Keeper) { _ = k.SetRules(t.Context(), []byte("rules: []"), "anna") }, archive.LifecycleDone{Removed: 3, RemovedBytes: 30, More: true}},
+		"the time":    {func(*testing.T, *Keeper) {}, archive.LifecycleDone{Removed: 3, RemovedBytes: 30, More: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.keeper(deleteMR)
+			sweeps := 0
+			w.sweeping = func(ctx context.Context) (Swept, error) {
+				sweeps++
+				c.say(t, k)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Minute):
+					t.Error("it goes on")
+				}
+				return Swept{Objects: 3, Bytes: 30, More: true}, context.Cause(ctx)
+			}
+			most := time.Hour
+			if name == "the time" {
+				most = 100 * time.Millisecond
+			}
+			d, err := k.Apply(t.Context(), most)
+			if err != nil || d != c.want || sweeps != 1 {
+				t.Errorf("%d sweeps: %+v, %v", sweeps, d, err)
+			}
+			if s, err := k.State(t.Context()); err != nil || s.Failure != (archive.LifecycleFailure{}) {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
 	}
 }
 
@@ -42,7 +81,7 @@ func TestInVain(t *testing.T) {
 	w := newWorld(t)
 	k := w.keeper(deleteMR)
 	removes := int64(0)
-	w.sweeping = func() (Swept, error) { return Swept{Objects: removes}, nil }
+	w.sweeping = func(context.Context) (Swept, error) { return Swept{Objects: removes}, nil }
 	is := func(what string, want bool) {
 		t.Helper()
 		if vain, err := k.once(t.Context(), within); err != nil || vain != want {

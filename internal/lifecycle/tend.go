@@ -191,7 +191,7 @@ func (k *Keeper) move(ctx context.Context, j *judged, done *tally) error {
 	if done.unmoved.Load() >= maxUnmoved {
 		return later{k.o.Now().Add(firstRetry), "too many moves failed"}
 	}
-	moving, cancel := done.breakable(ctx)
+	moving, cancel := breakable(ctx, done.halted)
 	defer cancel()
 	bytes, err := k.carry(moving, j)
 	if bytes > 0 {

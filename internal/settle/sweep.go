@@ -32,7 +32,8 @@ type Swept struct {
 // them ([MaxSwept] when 0). It may be called again at any time, also beside
 // itself: an object is forgotten only when it is gone. What a store refuses to
 // delete is passed over; the first such error is returned at the end, beside what was done. One that
-// stops short is gone on with by the next one, so that what stays or cannot be removed hides nothing behind it.
+// stops short is gone on with by the next one, so that what stays or cannot be removed hides nothing behind it. When the
+// context ends it stops at the object that it is at, with the context's cause, and what it removed is noted.
 func (s *Settler) Sweep(ctx context.Context, limit int) (Swept, error) {
 	w := sweep{s: s, left: cmp.Or(max(limit, 0), MaxSwept)}
 	now := s.o.Now()
@@ -103,10 +104,8 @@ func (w *sweep) pages(ctx context.Context, before time.Time, moved bool) error {
 				gone = append(gone, d.ID)
 			}
 		}
-		if len(gone) > 0 {
-			if err := w.s.o.Index.Undoom(ctx, w.s.o.Tenant, gone...); err != nil {
-				return fmt.Errorf("taking note of removed objects: %w", err)
-			}
+		if err := w.forget(ctx, gone); err != nil {
+			return err
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -116,6 +115,19 @@ func (w *sweep) pages(ctx context.Context, before time.Time, moved bool) error {
 			return nil
 		}
 	}
+}
+
+// forget notes which objects are gone, also where the sweep is broken off.
+func (w *sweep) forget(ctx context.Context, gone []int64) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := w.s.o.Index.Undoom(ctx, w.s.o.Tenant, gone...); err != nil {
+		return fmt.Errorf("taking note of removed objects: %w", err)
+	}
+	return nil
 }
 
 // one removes an object, if it may go, and reports whether it is to be forgotten.

@@ -21,6 +21,7 @@ type lists struct {
 	named  map[string]bool
 	where  map[string]archive.TierName
 	broken error
+	asked  func(object string) // called before it is told whether an object is named
 }
 
 func (l *lists) Doomed(_ context.Context, _ archive.Tenant, before time.Time, moved bool, after int64, limit int) (page []archive.Doomed, err error) {
@@ -32,12 +33,18 @@ func (l *lists) Doomed(_ context.Context, _ archive.Tenant, before time.Time, mo
 	return page, l.broken
 }
 
-func (l *lists) Undoom(_ context.Context, _ archive.Tenant, ids ...int64) error {
+func (l *lists) Undoom(ctx context.Context, _ archive.Tenant, ids ...int64) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	l.doomed = slices.DeleteFunc(l.doomed, func(d archive.Doomed) bool { return slices.Contains(ids, d.ID) })
 	return nil
 }
 
 func (l *lists) Referenced(_ context.Context, _ archive.Tenant, object string) (bool, error) {
+	if l.asked != nil {
+		l.asked(object)
+	}
 	return l.named[object], nil
 }
 
@@ -166,6 +173,34 @@ func TestSweepPages(t *testing.T) {
 	l.broken = boom
 	if _, err := s.Sweep(t.Context(), 0); !errors.Is(err, boom) {
 		t.Error(err)
+	}
+}
+
+// TestSweepIsBrokenOff: a sweep whose context ends goes to no further object, notes what is gone, and says why it ended.
+func TestSweepIsBrokenOff(t *testing.T) {
+	p := newPlaces()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	paused := errors.New("paused")
+	asked := 0
+	l := &lists{asked: func(string) {
+		if asked++; asked == 4 {
+			cancel(paused)
+		}
+	}}
+	for i := range 2 * sweepPage {
+		object := fmt.Sprintf("t/pack/%d", i)
+		if _, err := p["hot"].Put(t.Context(), object, []byte{1}, storage.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		l.doomed = append(l.doomed, archive.Doomed{ID: int64(i + 1), Object: object, Tier: "hot", Size: 1})
+	}
+	s := newSweeper(t, l, p)
+	w, err := s.Sweep(ctx, 0)
+	if !errors.Is(err, paused) || asked != 4 || w.Objects != 3 || len(l.doomed) != 2*sweepPage-3 {
+		t.Errorf("%+v, %v: %d were asked about, %d are left", w, err, asked, len(l.doomed))
+	}
+	if w, err := s.Sweep(t.Context(), 0); err != nil || w.Objects != 2*sweepPage-3 {
+		t.Errorf("%+v, %v", w, err)
 	}
 }
 
