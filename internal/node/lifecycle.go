@@ -153,11 +153,7 @@ func (a *Archive) removeStrays(ctx context.Context) {
 	tick := time.NewTicker(min(24*time.Hour, a.n.o.Grace))
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		var done move.Strays
-		err := a.Lifecycle.Alone(ctx, func(ctx context.Context) (err error) { // a move may be about to use what is left of one before
-			done, err = move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Grace: a.n.o.Grace, Now: a.n.o.Now})
-			return err
-		})
+		done, err := move.RemoveStrays(ctx, a.Tenant, move.StrayOptions{Index: a.Index, Tiers: a.n.tiers, Alone: a.Lifecycle.Alone, Grace: a.n.o.Grace, Now: a.n.o.Now})
 		if err != nil && ctx.Err() == nil {
 			a.slog.Error("removing copies that moves left failed", "error", err)
 		} else if done.Copies > 0 {

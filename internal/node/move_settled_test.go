@@ -73,7 +73,7 @@ func TestSettleAndMove(t *testing.T) {
 	if q.reads("back"); in("cold") != 0 {
 		t.Errorf("%d packs are cold", in("cold"))
 	}
-	done, err := move.RemoveStrays(t.Context(), q.a.Tenant, move.StrayOptions{Index: q.a.Index, Tiers: q.host.tiers, Now: q.o.Now})
+	done, err := move.RemoveStrays(t.Context(), q.a.Tenant, move.StrayOptions{Index: q.a.Index, Tiers: q.host.tiers, Alone: q.a.Lifecycle.Alone, Now: q.o.Now})
 	if err != nil || done.Copies != 0 {
 		t.Errorf("strays: %+v, %v", done, err)
 	}

@@ -184,7 +184,7 @@ func (c *counted) step(ctx context.Context) {
 }
 
 func (c *counted) strays(ctx context.Context) (move.Strays, error) {
-	return move.RemoveStrays(ctx, c.a.Tenant, move.StrayOptions{Index: c.a.Index, Tiers: c.host.tiers, Now: c.o.Now})
+	return move.RemoveStrays(ctx, c.a.Tenant, move.StrayOptions{Index: c.a.Index, Tiers: c.host.tiers, Alone: c.a.Lifecycle.Alone, Now: c.o.Now})
 }
 
 // tidies removes what deaths and lost indexes left: packs without a fact, and copies that nobody counts on.

@@ -15,8 +15,8 @@ import (
 type StrayIndex interface {
 	// Where returns the tier whose copy of a pack counts, false for one that the index does not know.
 	Where(ctx context.Context, t archive.Tenant, object string) (archive.TierName, bool, error)
-	// Doomed returns objects that are to be deleted, let go of before a time, ascending by identity.
-	Doomed(ctx context.Context, t archive.Tenant, before time.Time, moved bool, after int64, limit int) ([]archive.Doomed, error)
+	// DoomedCopies returns the copies of an object that are to be deleted.
+	DoomedCopies(ctx context.Context, t archive.Tenant, object string) ([]archive.Doomed, error)
 }
 
 // AllTiers knows every tier and its store.
@@ -25,10 +25,12 @@ type AllTiers interface {
 	All() []archive.Tier
 }
 
-// StrayOptions are the parts of a look for strays. Index and Tiers are required.
+// StrayOptions are the parts of a look for strays. Index, Tiers and Alone are required.
 type StrayOptions struct {
 	Index StrayIndex
 	Tiers AllTiers
+	// Alone runs f while nothing of the tenant is moved: a move may be about to use what one before left.
+	Alone func(ctx context.Context, f func(context.Context) error) error
 	// Grace is how long ago a copy must have been written, by its store's clock; 24 h when 0. A
 	// move that takes longer between a copy and its fact would lose its copy.
 	Grace time.Duration
@@ -45,8 +47,11 @@ type Strays struct {
 	Bytes  int64
 }
 
-// RemoveStrays removes them. It must not run beside moves of the tenant: hold what
-// they hold. A copy goes only if the one that counts is in another store, and whole in size.
+// maxFound is how many copies are looked at more closely, and removed, at once: moves wait for it.
+const maxFound = 100
+
+// RemoveStrays removes them. Stores are listed beside everything else; only what that finds is looked at again, and
+// removed, while nothing is moved. A copy goes only if the one that counts is in another store, and whole in size.
 func RemoveStrays(ctx context.Context, t archive.Tenant, o StrayOptions) (done Strays, err error) {
 	if o.Grace == 0 {
 		o.Grace = 24 * time.Hour
@@ -70,22 +75,22 @@ func RemoveStrays(ctx context.Context, t archive.Tenant, o StrayOptions) (done S
 
 // in removes the strays of the store of a tier.
 func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tier, done *Strays) error {
-	const batch = 1000
 	b, _, _ := o.Tiers.Tier(tier.Name)
-	var found []storage.Object
+	var found []string
 	for object, err := range b.All(ctx, string(t)+"/pack/", "") {
 		if err != nil {
 			return err
 		}
-		if o.Now().Sub(object.Modified) < o.Grace {
+		if !o.old(object.Modified) {
 			continue
 		}
-		if _, other, err := o.elsewhere(ctx, t, object.Key, tier); err != nil {
+		switch _, stray, err := o.stray(ctx, t, object.Key, tier); {
+		case err != nil:
 			return err
-		} else if other {
-			found = append(found, object)
+		case stray:
+			found = append(found, object.Key)
 		}
-		if len(found) == batch {
+		if len(found) == maxFound {
 			if err := o.remove(ctx, t, tier, b, found, done); err != nil {
 				return err
 			}
@@ -98,6 +103,9 @@ func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tie
 	return o.removeProbes(ctx, t, b)
 }
 
+// old reports whether what was written then may be removed.
+func (o StrayOptions) old(modified time.Time) bool { return o.Now().Sub(modified) >= o.Grace }
+
 // removeProbes removes what those who told stores apart could not remove again, being killed. A
 // reconciler does that in the store of its log only.
 func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket) error {
@@ -105,7 +113,7 @@ func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *sto
 		if err != nil {
 			return err
 		}
-		if o.Now().Sub(object.Modified) < o.Grace {
+		if !o.old(object.Modified) {
 			continue
 		}
 		if err := b.Delete(ctx, object.Key); err != nil {
@@ -119,73 +127,72 @@ func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *sto
 // learn a store's time.
 func probes(t archive.Tenant) string { return string(t) + "/clock/" }
 
-// elsewhere returns the store whose copy of the pack counts, if it is another than that of the tier.
-func (o StrayOptions) elsewhere(ctx context.Context, t archive.Tenant, object string, tier archive.Tier) (*storage.Bucket, bool, error) {
+// stray reports whether the copy of a pack in the store of the tier is one, and returns the store whose copy counts. What a fact let go
+// of is none: for that there is the sweeper, and a hold.
+func (o StrayOptions) stray(ctx context.Context, t archive.Tenant, object string, tier archive.Tier) (*storage.Bucket, bool, error) {
 	at, known, err := o.Index.Where(ctx, t, object)
 	if err != nil || !known {
 		return nil, false, err
 	}
 	b, counts, ok := o.Tiers.Tier(at)
-	return b, ok && counts.Store != tier.Store, nil
+	if !ok || counts.Store == tier.Store {
+		return nil, false, nil
+	}
+	doomed, err := o.Index.DoomedCopies(ctx, t, object)
+	if err != nil {
+		return nil, false, fmt.Errorf("asking which copies are to be removed: %w", err)
+	}
+	for _, d := range doomed {
+		if _, of, ok := o.Tiers.Tier(d.Tier); ok && of.Store == tier.Store {
+			return nil, false, nil
+		}
+	}
+	return b, true, nil
 }
 
-// remove removes those of the objects that no fact has let go of: for these there is the sweeper, and a hold.
-func (o StrayOptions) remove(ctx context.Context, t archive.Tenant, tier archive.Tier, b *storage.Bucket, found []storage.Object, done *Strays) error {
+// remove removes those of the objects that are strays still when nothing is moved.
+func (o StrayOptions) remove(ctx context.Context, t archive.Tenant, tier archive.Tier, b *storage.Bucket, found []string, done *Strays) error {
 	if len(found) == 0 {
 		return nil
 	}
-	doomed, err := o.doomed(ctx, t, tier)
+	return o.Alone(ctx, func(ctx context.Context) error {
+		var damaged []error
+		for _, object := range found {
+			err := o.removeOne(ctx, t, tier, b, object, done)
+			if err != nil && !fault.Is(err, fault.Corrupt) {
+				return err
+			}
+			damaged = append(damaged, err)
+		}
+		return errors.Join(damaged...)
+	})
+}
+
+// removeOne removes a copy if it is a stray still. fault.Corrupt: it is needed.
+func (o StrayOptions) removeOne(ctx context.Context, t archive.Tenant, tier archive.Tier, b *storage.Bucket, object string, done *Strays) error {
+	counts, stray, err := o.stray(ctx, t, object, tier)
+	if err != nil || !stray {
+		return err
+	}
+	it, err := b.Stat(ctx, object)
+	if fault.Is(err, fault.NotFound) || err == nil && !o.old(it.Modified) {
+		return nil // it went, or somebody wrote it anew
+	}
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, object := range found {
-		if doomed[object.Key] {
-			continue
-		}
-		counts, other, err := o.elsewhere(ctx, t, object.Key, tier)
-		if err != nil {
-			return err
-		}
-		if !other {
-			continue
-		}
-		switch a, err := counts.Stat(ctx, object.Key); {
-		case fault.Is(err, fault.NotFound) || err == nil && a.Size != object.Size:
-			errs = append(errs, fault.New(fault.Corrupt, "a pack is not whole in its tier; the copy of it in tier %s is kept: check the store with strata verify", string(tier.Name)))
-			continue
-		case err != nil:
-			return err
-		}
-		if err := o.apart.Check(ctx, b, counts, probes(t)); err != nil {
-			return err
-		}
-		if err := b.Delete(ctx, object.Key); err != nil {
-			return err
-		}
-		done.Copies, done.Bytes = done.Copies+1, done.Bytes+object.Size
+	switch a, err := counts.Stat(ctx, object); {
+	case fault.Is(err, fault.NotFound) || err == nil && a.Size != it.Size:
+		return fault.New(fault.Corrupt, "a pack is not whole in its tier; the copy of it in tier %s is kept: check the store with strata verify", string(tier.Name))
+	case err != nil:
+		return err
 	}
-	return errors.Join(errs...)
-}
-
-// doomed are the objects whose copy in the store of the tier goes by itself.
-func (o StrayOptions) doomed(ctx context.Context, t archive.Tenant, tier archive.Tier) (map[string]bool, error) {
-	const page = 1000
-	out := map[string]bool{}
-	ever := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	for after := int64(0); ; {
-		list, err := o.Index.Doomed(ctx, t, ever, true, after, page)
-		if err != nil {
-			return nil, fmt.Errorf("asking which copies are to be removed: %w", err)
-		}
-		for _, d := range list {
-			after = d.ID
-			if _, of, ok := o.Tiers.Tier(d.Tier); ok && of.Store == tier.Store {
-				out[d.Object] = true
-			}
-		}
-		if len(list) < page {
-			return out, nil
-		}
+	if err := o.apart.Check(ctx, b, counts, probes(t)); err != nil {
+		return err
 	}
+	if err := b.Delete(ctx, object); err != nil {
+		return err
+	}
+	done.Copies, done.Bytes = done.Copies+1, done.Bytes+it.Size
+	return nil
 }

@@ -21,26 +21,21 @@ func (c *catalog) Where(_ context.Context, _ archive.Tenant, object string) (arc
 	return p.Tier, ok, nil
 }
 
-func (c *catalog) Doomed(_ context.Context, _ archive.Tenant, _ time.Time, moved bool, after int64, limit int) (out []archive.Doomed, err error) {
+func (c *catalog) DoomedCopies(_ context.Context, _ archive.Tenant, object string) (out []archive.Doomed, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if after > 0 || !moved {
-		return nil, nil
-	}
-	for object, from := range c.doomed {
-		for _, tier := range from {
-			out = append(out, archive.Doomed{ID: int64(len(out)) + 1, Object: object, Tier: tier, Moved: true})
-		}
-	}
-	if len(out) > limit {
-		return nil, fault.New(fault.Internal, "more than a page")
+	for _, tier := range c.doomed[object] {
+		out = append(out, archive.Doomed{ID: int64(len(out)) + 1, Object: object, Tier: tier, Moved: true})
 	}
 	return out, nil
 }
 
+// alone runs f as long as nothing else runs so.
+func alone(ctx context.Context, f func(context.Context) error) error { return f(ctx) }
+
 // strays removes what has been there for a day.
 func (w *world) strays(age time.Duration) (move.Strays, error) {
-	return move.RemoveStrays(w.t.Context(), tenant, move.StrayOptions{Index: w.index, Tiers: w.tiers, Now: func() time.Time { return time.Now().Add(age) }})
+	return move.RemoveStrays(w.t.Context(), tenant, move.StrayOptions{Index: w.index, Tiers: w.tiers, Alone: alone, Now: func() time.Time { return time.Now().Add(age) }})
 }
 
 func (w *world) copies(name archive.TierName) (n int) {
@@ -183,5 +178,55 @@ func TestStraysOfAnotherNode(t *testing.T) {
 		w.at(to)
 		w.sweep()
 		w.at(to)
+	}
+}
+
+// TestStraysBesideMoves: stores are listed while rounds go on, none is kept waiting where there is nothing to remove, and what is so
+// no more when its turn comes is left alone.
+func TestStraysBesideMoves(t *testing.T) {
+	strays := func(w *world, alone func(context.Context, func(context.Context) error) error) (move.Strays, error) {
+		return move.RemoveStrays(t.Context(), tenant, move.StrayOptions{Index: w.index, Tiers: w.tiers, Alone: alone, Now: func() time.Time { return time.Now().Add(25 * time.Hour) }})
+	}
+	w := newWorld(t, 90_000, 3000)
+	w.must("shelf", w.bytes()) // what is left in the hot tier is let go of
+	for range 2 {
+		done, err := strays(w, func(context.Context, func(context.Context) error) error {
+			t.Error("rounds wait, and nothing is to be removed")
+			return nil
+		})
+		if err != nil || done.Copies != 0 {
+			t.Errorf("%+v, %v", done, err)
+		}
+		w.sweep()
+	}
+
+	w = newWorld(t, 90_000, 3000)
+	w.must("shelf", w.bytes())
+	left := w.index.packs
+	w.index.doomed = map[string][]archive.TierName{}
+	hot, _, _ := w.tiers.Tier("hot")
+	waits, listed := 0, 0
+	w.hot.Script(func(op faultstore.Op) faultstore.Decision {
+		if op.Name == faultstore.List && waits > 0 {
+			listed++
+		}
+		return faultstore.Decision{}
+	})
+	done, err := strays(w, func(ctx context.Context, f func(context.Context) error) error {
+		waits++
+		w.index.mu.Lock()
+		w.index.packs = map[string]archive.PackState{}
+		for object, p := range left {
+			if object != "t/pack/00" { // which is the reaper's by now
+				w.index.packs[object] = p
+			}
+		}
+		w.index.mu.Unlock()
+		defer func() { waits = 0 }()
+		return f(ctx)
+	})
+	w.hot.Script(nil)
+	if there, serr := hot.Exists(t.Context(), "t/pack/00"); err != nil || done.Copies != 1 || !there || serr != nil || listed != 0 {
+		t.Errorf("%+v, %v; what is another's is there: %v, %v; listed %d times while moves wait", done, err, there, serr, listed)
 	}
 }
