@@ -274,6 +274,8 @@ func useAll(t *testing.T, x *Index) {
 	check(err)
 	_, err = x.Referenced(ctx, hospital, "x")
 	check(err)
+	_, err = x.Unreferenced(ctx, hospital, []string{"x", "y"})
+	check(err)
 	useTiers(t, x)
 	_, _, err = x.Touched(ctx, hospital, 0, 5)
 	check(err)

@@ -60,6 +60,35 @@ func (x *Index) Referenced(ctx context.Context, name archive.Tenant, object stri
 	return yes, err
 }
 
+// Unreferenced returns those of the packs, in their order, that no live entry of the log names.
+func (x *Index) Unreferenced(ctx context.Context, name archive.Tenant, objects []string) (free []string, err error) {
+	used := make(map[string]bool, len(objects))
+	note := func(v []driver.Value) error {
+		used[text(v[0])] = true
+		return nil
+	}
+	err = x.read(ctx, name, func(c *conn, t *tenant) error {
+		if x.shared {
+			return c.query(ctx, `SELECT name FROM packs WHERE tenant = ? AND name = ANY (?::text[]) AND refs > 0`, note, t.id, objects)
+		}
+		for _, o := range objects {
+			if err := c.query(ctx, `SELECT name FROM packs WHERE tenant = ? AND name = ? AND refs > 0`, note, t.id, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if !used[o] {
+			free = append(free, o)
+		}
+	}
+	return free, nil
+}
+
 // SetRestored notes until when a readable copy of the pack stays. No fact says so, and a rebuild forgets it.
 func (x *Index) SetRestored(ctx context.Context, name archive.Tenant, object string, until time.Time) error {
 	ms := int64(0)

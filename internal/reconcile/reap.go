@@ -20,46 +20,119 @@ type Reaped struct {
 	Kept int
 }
 
-// maxOrphans bounds what one Reap looks at closely; the next goes on.
-const maxOrphans = 10_000
+const (
+	// reapPage is how many packs it is asked of together whether something names them.
+	reapPage = 1000
+	// maxOrphans bounds what one Reap looks at closely in a store; the next goes on.
+	maxOrphans = 10_000
+)
 
 // Reap removes packs that no fact names and that are older than the grace
 // period, in the stores of all tiers, each by its own clock.
 //
 // A pack is written before its fact, and a writer gives up after half the grace:
-// a pack older than the grace whose fact is not in the log by now will never
-// have one. Catchup runs between the listing and the decision, so that facts that were
-// not indexed yet count. One that was in use until lately is left to whoever reads it for another grace period.
+// a pack that is older than the grace when Catchup begins, and whose fact is not in the log by then, will never
+// have one. So the stores are asked for their times first; Catchup runs when the first pack is found that seems to be named by nothing,
+// and facts that were not indexed yet count. One that was in use until lately is left to whoever reads it for another grace period.
 //
 // Facts that Catchup could not index keep what they may name, see [doubts], and nothing else. A
 // store that does not answer keeps what is in it; the others are seen to, and the error tells.
-func (r *Reconciler) Reap(ctx context.Context) (done Reaped, err error) {
-	var orphans []orphan
-	var errs []error
-	for _, s := range r.stores() {
-		found, err := r.orphans(ctx, s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+func (r *Reconciler) Reap(ctx context.Context) (Reaped, error) {
+	g := reaping{r: r, stores: r.stores()}
+	for _, s := range g.stores {
+		if err := g.in(ctx, s); err != nil {
+			g.errs = append(g.errs, err)
 		}
-		orphans = append(orphans, found...)
-	}
-	if len(orphans) == 0 || ctx.Err() != nil {
-		return done, errors.Join(errs...)
-	}
-	unread := newDoubts()
-	if _, err := r.catchUp(ctx, unread); err != nil {
-		return done, fmt.Errorf("catching up before removing anything: %w", err)
-	}
-	for _, o := range orphans {
-		if err := r.reap(ctx, o, unread, &done); err != nil {
-			errs = append(errs, err)
-		}
-		if ctx.Err() != nil {
+		if g.failed || ctx.Err() != nil {
 			break
 		}
 	}
-	return done, errors.Join(errs...)
+	return g.done, errors.Join(g.errs...)
+}
+
+// reaping is one Reap.
+type reaping struct {
+	r      *Reconciler
+	stores []*store
+	unread *doubts // what Catchup could not index; nil until it was run
+	failed bool    // it could not be run
+	done   Reaped
+	errs   []error
+}
+
+// in lists a store, and removes what is to be removed page by page.
+func (g *reaping) in(ctx context.Context, s *store) error {
+	var page []string // older than the grace
+	closely := 0
+	look := func() error {
+		n, err := g.page(ctx, s, page)
+		closely, page = closely+n, page[:0]
+		return err
+	}
+	for o, err := range s.All(ctx, string(g.r.o.Tenant)+"/pack/", "") {
+		if err == nil {
+			err = g.r.tell(ctx, s)
+		}
+		if err != nil {
+			return fmt.Errorf("listing the packs: %w", err)
+		}
+		if s.now.Sub(o.Modified) <= g.r.o.Grace {
+			continue
+		}
+		if page = append(page, o.Key); len(page) < reapPage {
+			continue
+		}
+		if err := look(); err != nil || closely >= maxOrphans {
+			return err
+		}
+	}
+	return look()
+}
+
+// page removes those of the packs that nothing names or will, and returns how many it looked at closely. What cannot be removed keeps no
+// other from being so.
+func (g *reaping) page(ctx context.Context, s *store, packs []string) (closely int, err error) {
+	if len(packs) == 0 {
+		return 0, nil
+	}
+	free, err := g.r.o.Index.Unreferenced(ctx, g.r.o.Tenant, packs)
+	if err != nil {
+		return 0, fmt.Errorf("asking which packs are in use: %w", err)
+	}
+	if len(free) == 0 {
+		return 0, nil
+	}
+	if err := g.catchUp(ctx); err != nil {
+		return 0, err
+	}
+	for _, key := range free {
+		if err := g.r.reap(ctx, s, key, g.unread, &g.done); err != nil {
+			g.errs = append(g.errs, err)
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+	}
+	return len(free), nil
+}
+
+// catchUp has all facts count that may name packs which are old now. What comes in stores later is young by the times asked here.
+func (g *reaping) catchUp(ctx context.Context) error {
+	if g.unread != nil {
+		return nil
+	}
+	for _, s := range g.stores {
+		if err := g.r.tell(ctx, s); err != nil {
+			g.errs = append(g.errs, fmt.Errorf("before removing packs: %w", err)) // nothing in it is old
+		}
+	}
+	unread := newDoubts()
+	if _, err := g.r.catchUp(ctx, unread); err != nil {
+		g.failed = true
+		return fmt.Errorf("catching up before removing anything: %w", err)
+	}
+	g.unread = unread
+	return nil
 }
 
 // store is one in which packs lie.
@@ -67,6 +140,18 @@ type store struct {
 	*storage.Bucket
 	tiers []archive.TierName // that are in it
 	own   bool               // the hot one: nobody else writes below the tenant's name
+	now   time.Time          // by its clock, when it was asked
+	told  bool               // it was asked
+}
+
+// tell has the store say what time it is, once: packs are as old as they were then.
+func (r *Reconciler) tell(ctx context.Context, s *store) (err error) {
+	if s.told {
+		return nil
+	}
+	s.told = true
+	s.now, err = r.storeTime(ctx, s.Bucket)
+	return err
 }
 
 // stores are those of the tiers, the hot one first.
@@ -93,38 +178,11 @@ func (r *Reconciler) stores() []*store {
 type orphan struct {
 	store *store
 	key   string
-	now   time.Time // by the store's clock, when it was listed
 }
 
-// orphans lists those of a store.
-func (r *Reconciler) orphans(ctx context.Context, s *store) (found []orphan, err error) {
-	var now time.Time
-	for o, err := range s.All(ctx, string(r.o.Tenant)+"/pack/", "") {
-		if err == nil && now.IsZero() {
-			now, err = r.storeTime(ctx, s.Bucket)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("listing the packs: %w", err)
-		}
-		if now.Sub(o.Modified) <= r.o.Grace {
-			continue
-		}
-		used, err := r.o.Index.Referenced(ctx, r.o.Tenant, o.Key)
-		if err != nil {
-			return nil, fmt.Errorf("asking whether a pack is in use: %w", err)
-		}
-		if used {
-			continue
-		}
-		if found = append(found, orphan{s, o.Key, now}); len(found) == maxOrphans {
-			break
-		}
-	}
-	return found, nil
-}
-
-// reap removes one, if it is still one and not needed.
-func (r *Reconciler) reap(ctx context.Context, o orphan, unread *doubts, done *Reaped) error {
+// reap removes a copy of a pack, if nothing names it still and it is not needed.
+func (r *Reconciler) reap(ctx context.Context, s *store, key string, unread *doubts, done *Reaped) error {
+	o := orphan{s, key}
 	used, err := r.o.Index.Referenced(ctx, r.o.Tenant, o.key)
 	if err != nil || used {
 		return wrap(err, "asking whether a pack is in use")
@@ -133,7 +191,7 @@ func (r *Reconciler) reap(ctx context.Context, o orphan, unread *doubts, done *R
 	if err != nil {
 		return wrap(err, "asking since when a pack is not in use")
 	}
-	if slices.ContainsFunc(doomed, func(d archive.Doomed) bool { return o.now.Sub(d.Since) <= r.o.Grace }) {
+	if slices.ContainsFunc(doomed, func(d archive.Doomed) bool { return o.store.now.Sub(d.Since) <= r.o.Grace }) {
 		return nil
 	}
 	attrs, err := o.store.Stat(ctx, o.key)

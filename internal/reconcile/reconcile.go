@@ -51,6 +51,8 @@ type Index interface {
 	Progress(ctx context.Context, t archive.Tenant) (map[string]archive.Progress, error)
 	// Referenced reports whether a live entry of the log names the pack.
 	Referenced(ctx context.Context, t archive.Tenant, object string) (bool, error)
+	// Unreferenced returns those of the packs, in their order, that no live entry of the log names.
+	Unreferenced(ctx context.Context, t archive.Tenant, objects []string) ([]string, error)
 	// DoomedCopies returns the copies of an object that are to be deleted.
 	DoomedCopies(ctx context.Context, t archive.Tenant, object string) ([]archive.Doomed, error)
 	// Doomed returns copies that are to be deleted, ascending by identity.
