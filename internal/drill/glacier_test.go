@@ -10,6 +10,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/drill"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/testservers"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -29,6 +30,9 @@ type restorer struct {
 }
 
 func (r *restorer) Ask(ctx context.Context, _ archive.Tenant, studies []string, p archive.Priority) (archive.RestoreStatus, error) {
+	if len(studies) == 0 { // as a Restorer does
+		return archive.RestoreStatus{}, fault.New(fault.Invalid, "name either studies, or a patient, or a query")
+	}
 	if r.err != nil {
 		return archive.RestoreStatus{}, r.err
 	}
@@ -80,7 +84,7 @@ func TestGlacier(t *testing.T) {
 			{Priority: archive.Bulk, Word: "Bulk", Typical: 48 * time.Hour, Longest: 50 * time.Hour, Requests: 1000}}})
 	w.now = clock.Now
 	ref, object := w.coldStudy(1, 3)
-	w.coldStudy(2, 2)
+	second, _ := w.coldStudy(2, 2)
 	w.store(3, 1)
 	a, err := w.coldBucket.Stat(t.Context(), object)
 	if err != nil || a.Restore.State != driver.Archived {
@@ -145,5 +149,18 @@ func TestGlacier(t *testing.T) {
 	}
 	if w.index.studies[ref].packs[0].Tier != "archive" {
 		t.Error("the study is in another tier")
+	}
+
+	// Of neither study that has to be restored a fact tells the UID: the drill says what is wrong with them, and asks for nothing.
+	clock.Advance(10 * 24 * time.Hour)
+	for _, study := range []archive.Ref{ref, second} {
+		key := w.index.studies[study].key
+		if err := w.hotBucket.Delete(t.Context(), keys.KeyName(tenant, key)); err != nil {
+			t.Fatal(err)
+		}
+		w.ring.Drop(key)
+	}
+	if r, err = run(o, archive.RecoveryDrill{FromLog: true}); err != nil || len(r.Failures) < 2 || r.Studies != 3 || len(res.asked) != 2 || r.Times.Waiting != 0 {
+		t.Errorf("facts that cannot be read: %+v, asked %v, %v", r, res.asked, err)
 	}
 }

@@ -45,7 +45,7 @@ func (n *Node) runDrills(ctx context.Context) {
 				n.o.Slog.Error("a drill cannot be read", "tenant", string(row.Tenant), "error", err)
 				continue
 			}
-			w := &drilling{n: n, row: row, run: run}
+			w := &drilling{n: n, row: row, run: *run}
 			w.ctx, w.cancel = context.WithCancelCause(ctx)
 			n.drills.mu.Lock()
 			n.drills.running[run.ID] = w.cancel
@@ -73,11 +73,11 @@ func (n *Node) callOff(ctx context.Context, row index.Job) {
 		cancel(errCalledOff)
 		err = jobs.Finish(ctx, row)
 	} else {
-		open := false
-		err = n.Drills().each(ctx, row.Tenant, func(run *archive.DrillRun) { open = open || run.ID == row.Key && !run.State.Ended() })
+		var open *archive.DrillRun
+		open, err = n.Drills().running(ctx, row.Tenant)
 		switch {
 		case err != nil:
-		case open:
+		case open != nil && open.ID == row.Key:
 			err = jobs.Fail(ctx, row, n.o.Now().Add(drillPoll), "")
 		default:
 			err = jobs.Finish(ctx, row)
@@ -151,7 +151,7 @@ func (w *drilling) work() {
 	default:
 		log.Info("a drill has ended well", "studies", report.Studies, "instances", report.Instances)
 	}
-	if err := jobs.Shelve(end, w.noted(), w.run.ID, w.run.Failure, w.n.o.Now().Add(-keepDrills)); err != nil {
+	if err := jobs.Shelve(end, w.noted(), w.run.ID, reasonOf(&w.run), w.n.o.Now().Add(-keepDrills)); err != nil {
 		log.Warn("the end of a drill could not be noted", "error", err)
 	}
 }

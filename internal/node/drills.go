@@ -38,7 +38,6 @@ const (
 	drillKeep     = time.Second               // how often it is noted how far one is
 	keepDrills    = 10 * 365 * 24 * time.Hour // that are over: they are few, and proof
 	drillLastWord = 5 * time.Second
-	maxDrillPages = 100
 )
 
 var (
@@ -83,58 +82,79 @@ func (d Drills) Status(ctx context.Context, t archive.Tenant) (s archive.DrillSt
 	if _, err := d.n.settings(ctx, t); err != nil {
 		return s, err
 	}
-	err = d.each(ctx, t, func(run *archive.DrillRun) {
-		switch {
-		case !run.State.Ended():
-			s.Running = run
-			return
-		case s.Last == nil || run.Finished.After(s.Last.Finished):
-			s.Last = run
-		}
-		if run.Succeeded() && (s.LastSuccess == nil || run.Finished.After(s.LastSuccess.Finished)) {
-			s.LastSuccess = run
-		}
-	})
+	if s.Running, err = d.running(ctx, t); err != nil {
+		return s, err
+	}
+	row, ok, err := d.n.Index.Jobs().Shelved(ctx, t, drillKind, false, 0)
+	if err == nil && ok {
+		s.Last, err = runOf(row)
+	}
+	if err == nil {
+		s.LastSuccess, err = d.success(ctx, t)
+	}
 	return s, err
+}
+
+// running returns the tenant's drill that has not ended, if there is one.
+func (d Drills) running(ctx context.Context, t archive.Tenant) (*archive.DrillRun, error) {
+	row, ok, err := d.n.Index.Jobs().Keyed(ctx, t, drillKind, drillOpen)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return runOf(row)
 }
 
 // Successes tells when the last drill of each tenant succeeded.
 func (d Drills) Successes(ctx context.Context) (map[archive.Tenant]time.Time, error) {
 	out := map[archive.Tenant]time.Time{}
-	err := d.each(ctx, "", func(run *archive.DrillRun) {
-		if run.Succeeded() && run.Finished.After(out[run.Tenant]) {
-			out[run.Tenant] = run.Finished
-		}
-	})
-	return out, err
-}
-
-// each calls yield for the drills of a tenant, or of all.
-func (d Drills) each(ctx context.Context, t archive.Tenant, yield func(*archive.DrillRun)) error {
-	after := int64(0)
-	for range maxDrillPages {
-		page, err := d.n.Index.Jobs().List(ctx, index.JobFilter{Tenant: t, Kind: drillKind, After: after, Limit: jobPage})
+	tenants, err := d.n.Index.Jobs().Tenants(ctx, drillKind)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tenants {
+		run, err := d.success(ctx, t)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, row := range page {
-			after = row.ID
-			run, err := runOf(row)
-			if err != nil {
-				return err
-			}
-			yield(&run)
-		}
-		if len(page) < jobPage {
-			return nil
+		if run != nil {
+			out[t] = run.Finished
 		}
 	}
-	return nil
+	return out, nil
 }
 
-func runOf(row index.Job) (run archive.DrillRun, err error) {
-	if err := json.Unmarshal(row.Payload, &run); err != nil {
-		return run, fault.Wrap(fault.Internal, err, "reading a drill")
+// success returns the tenant's last drill that succeeded, if there is one. Of those that an older version shelved, the rows alone tell.
+func (d Drills) success(ctx context.Context, t archive.Tenant) (*archive.DrillRun, error) {
+	for before := int64(0); ; {
+		row, ok, err := d.n.Index.Jobs().Shelved(ctx, t, drillKind, true, before)
+		if err != nil || !ok {
+			return nil, err
+		}
+		run, err := runOf(row)
+		if err != nil || run.Succeeded() {
+			return run, err
+		}
+		before = row.ID
+	}
+}
+
+// reasonOf is what is beside a drill that is over: nothing, if it succeeded.
+func reasonOf(run *archive.DrillRun) string {
+	switch {
+	case run.Failure != "":
+		return run.Failure
+	case run.Succeeded():
+		return ""
+	case run.Report != nil && run.Report.Failed():
+		return "something could not be restored"
+	}
+	return "nothing was tried"
+}
+
+func runOf(row index.Job) (*archive.DrillRun, error) {
+	run := new(archive.DrillRun)
+	if err := json.Unmarshal(row.Payload, run); err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "reading a drill")
 	}
 	return run, nil
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/faultstore"
 )
@@ -195,5 +197,57 @@ func TestDrillEnds(t *testing.T) {
 	}
 	if left, err := os.ReadDir(p.host.o.DrillScratch); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestDrillsOfYears: of the drills that are over the last and the last that succeeded are read, and no others, however many there are.
+func TestDrillsOfYears(t *testing.T) {
+	p := newPlace(t)
+	a := p.open()
+	defer p.close(a)
+	n, jobs := p.host, p.host.Index.Jobs()
+	at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	over := func(id, payload, reason string) {
+		t.Helper()
+		_, err := jobs.Merge(t.Context(), n.Tenant, "past", id, at, 0, func(j *index.Job) error {
+			j.Payload = []byte(payload)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := jobs.Claim(t.Context(), []string{"past"}, "test", time.Minute, 1)
+		if err != nil || len(got) != 1 {
+			t.Fatal(got, err)
+		}
+		if err := jobs.Shelve(t.Context(), got[0], id, reason, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = jobs.Change(t.Context(), got[0].ID, func(j *index.Job) error { j.Kind = drillKind; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(id string, report archive.RecoveryReport) string {
+		at = at.Add(time.Hour)
+		b, err := json.Marshal(archive.DrillRun{ID: id, Tenant: n.Tenant, State: archive.JobDone, Finished: at, Report: &report})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	well, bad := archive.RecoveryReport{Studies: 1}, archive.RecoveryReport{Studies: 1, Failures: []archive.DrillFailure{{What: "lost"}}}
+	over("A", "nobody reads this", "")
+	over("B", run("B", well), "")
+	success := at
+	over("C", "nor this", "something could not be restored")
+	over("D", run("D", bad), "") // as an older version shelved it
+	over("E", run("E", bad), "something could not be restored")
+	s, err := n.Drills().Status(t.Context(), n.Tenant)
+	if err != nil || s.Running != nil || s.Last == nil || s.Last.ID != "E" || s.LastSuccess == nil || s.LastSuccess.ID != "B" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	when, err := n.Drills().Successes(t.Context())
+	if err != nil || len(when) != 1 || !when[n.Tenant].Equal(success) {
+		t.Errorf("%v, %v", when, err)
 	}
 }
