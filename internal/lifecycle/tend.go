@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
@@ -21,6 +22,11 @@ type judged struct {
 
 // idle reports whether there is nothing to do.
 func (j *judged) idle() bool { return j.decision.Action == rule.Nothing && j.life.Deleted == 0 }
+
+// inHot reports whether anything of the study is in the hot tier; what is in no pack is.
+func (j *judged) inHot() bool {
+	return !j.place.Settled || len(j.place.Tiers) == 0 || slices.Contains(j.place.Tiers, archive.HotTier)
+}
 
 // judge looks at a study.
 func (k *Keeper) judge(l archive.StudyLife, p archive.StudyPlace, rules rule.Set, now time.Time, env rule.Environment) judged {

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
@@ -23,14 +22,15 @@ type basis struct {
 }
 
 // decide judges a study by the rules, and by the room that there will be when what was decided has been done: else all
-// studies of a page would be moved where two make room enough. undo is for when it is not done.
+// studies of a page would be moved where two make room enough. Of one that is in several tiers all counts as being in the hot one:
+// rather too little is moved than too much. undo is for when it is not done.
 func (b *basis) decide(j *judged, now time.Time) (undo func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	env := b.env
 	env.Free += b.leaves
 	j.decision = b.rules.Evaluate(&j.study, now, env)
-	if j.decision.Action != rule.Move || j.study.Tier != archive.HotTier {
+	if j.decision.Action != rule.Move || !j.inHot() {
 		return func() {}
 	}
 	n := j.study.Bytes

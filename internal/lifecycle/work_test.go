@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -222,5 +223,27 @@ func TestRoomThatIsMade(t *testing.T) {
 	w.wants("with what is let go of")
 	if fails != 1 {
 		t.Errorf("%d tries", fails)
+	}
+}
+
+// TestRoomOfWhatIsInSeveralTiers: what is partly in the hot tier makes room when it is moved out of it, and what is not there makes none.
+func TestRoomOfWhatIsInSeveralTiers(t *testing.T) {
+	for _, c := range []struct {
+		tiers []archive.TierName
+		loose int
+		want  []string
+	}{
+		{[]archive.TierName{"cold", "hot"}, 0, []string{"move 1", "move 2", "move 3", "settle 4", "settle 5"}},
+		{[]archive.TierName{"cold"}, 1, []string{"settle 1", "move 1", "settle 2", "move 2", "settle 3", "move 3", "settle 4", "settle 5"}},
+		{[]archive.TierName{"cold"}, 0, []string{"move 1", "move 2", "move 3", "move 4", "move 5"}},
+	} {
+		w := newWorld(t)
+		w.add("CT", 400, 1, 2, 3, 4, 5)
+		for n := range byte(5) {
+			w.change(archive.Ref{n + 1}, func(l *archive.StudyLife) { l.Tiers, l.Loose, l.Settled = c.tiers, c.loose, c.loose == 0 })
+		}
+		w.o.Disk = func() (int64, int64, error) { return 75, 1000, nil } // 10% are 100
+		w.round(w.keeper(`rules: [{ when: { free: { under: 10% } }, action: move, to: ice }]`))
+		w.wants(fmt.Sprint(c.tiers, c.loose), c.want...)
 	}
 }
