@@ -41,6 +41,7 @@ var list = []archive.Tier{
 // classed gives a driver storage classes. What is in DEEP cannot be read unless it was thawed.
 type classed struct {
 	driver.Driver
+	own     string // the class of what is written without one; empty: STANDARD
 	mu      sync.Mutex
 	classes map[string]string
 	thawed  map[string]bool
@@ -74,27 +75,32 @@ func (c *classed) Open(ctx context.Context, key string, off, n int64) (io.ReadCl
 	return c.Driver.Open(ctx, key, off, n)
 }
 
-// Create gives what is written the default class, when it is there.
+// Create gives what is written its class, when it is there.
 func (c *classed) Create(ctx context.Context, key string, o driver.CreateOptions) (driver.Writer, error) {
 	w, err := c.Driver.Create(ctx, key, o)
 	if err != nil {
 		return nil, err
 	}
-	return unclassed{w, c, key}, nil
+	class := cmp.Or(o.Class, c.own)
+	if class == "STANDARD" {
+		class = ""
+	}
+	return intoClass{w, c, key, class}, nil
 }
 
-type unclassed struct {
+type intoClass struct {
 	driver.Writer
-	c   *classed
-	key string
+	c          *classed
+	key, class string
 }
 
-func (u unclassed) Commit(ctx context.Context) (driver.Attrs, error) {
+func (u intoClass) Commit(ctx context.Context) (driver.Attrs, error) {
 	a, err := u.Writer.Commit(ctx)
 	if err == nil {
 		u.c.mu.Lock()
 		defer u.c.mu.Unlock()
-		delete(u.c.classes, u.key)
+		u.c.classes[u.key] = u.class
+		delete(u.c.thawed, u.key)
 	}
 	return a, err
 }

@@ -286,6 +286,10 @@ func (m *Mover) check(ctx context.Context, p archive.PackPlace, at place) (diges
 	return digest, nil
 }
 
+// unchecked is the class of a copy until it was read back, where its tier has one: that of S3 for what is stored without
+// one. It is named, since an address may name another for what is stored: then a copy that nobody has checked would look like one that has been.
+const unchecked = "STANDARD"
+
 // copy writes the pack to the other store.
 func (m *Mover) copy(ctx context.Context, p archive.PackPlace, from, to place) error {
 	r, err := from.b.Open(ctx, p.Object, 0, p.Size)
@@ -293,7 +297,11 @@ func (m *Mover) copy(ctx context.Context, p archive.PackPlace, from, to place) e
 		return err
 	}
 	defer r.Close()
-	w, err := to.b.Create(ctx, p.Object, storage.CreateOptions{Size: p.Size})
+	o := storage.CreateOptions{Size: p.Size}
+	if to.Class != "" {
+		o.Class = unchecked
+	}
+	w, err := to.b.Create(ctx, p.Object, o)
 	if err != nil {
 		return err
 	}

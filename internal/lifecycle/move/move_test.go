@@ -488,3 +488,45 @@ func TestClockBehind(t *testing.T) {
 		w.at(to)
 	}
 }
+
+// TestClassUntilChecked: a copy gets the class of its tier after it was checked and not before, also where the store's address
+// names that class for all that is stored: a try that ended in between is no proof that the copy is whole.
+func TestClassUntilChecked(t *testing.T) {
+	w := newWorld(t, 90_000, 3000)
+	w.inAway.own = "DEEP"
+	vault, _, _ := w.tiers.Tier("vault")
+	broken := false
+	w.away.Script(func(op faultstore.Op) faultstore.Decision {
+		if op.Name != faultstore.Commit || broken || !strings.HasPrefix(op.Key, "t/pack/") {
+			return faultstore.Decision{}
+		}
+		broken = true
+		return faultstore.Decision{Action: faultstore.FailAfter} // the copy is there, and nobody has read it back
+	})
+	if _, err := w.move("vault"); err == nil {
+		t.Fatal("a move that broke off")
+	}
+	w.away.Script(nil)
+	if n := w.copies("vault"); n != 1 {
+		t.Fatalf("%d copies are there", n)
+	}
+	for o, err := range vault.All(t.Context(), "t/pack/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := vault.Get(t.Context(), o.Key, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if _, err := vault.Put(t.Context(), o.Key, b, storage.CreateOptions{Class: "STANDARD"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.must("vault", w.bytes())
+	w.at("vault")
+	for key := range w.content {
+		w.inAway.thaw(key)
+	}
+	w.read()
+}
