@@ -60,7 +60,7 @@ var layers = []struct {
 	{pkg: "internal/search", may: useCase, alien: noEngines},
 	{pkg: "internal/remove", may: useCase, alien: noEngines},
 	{pkg: "internal/shred", may: useCase, alien: noEngines},
-	{pkg: "internal/intent", may: []string{"internal/archive"}, alien: noEngines},
+	{pkg: "internal/intent", may: []string{"internal/archive", "internal/ledger"}, alien: noEngines},
 	{pkg: "internal/retention", may: useCase, alien: noEngines},
 	{pkg: "internal/reconcile", may: useCase, alien: noEngines},
 	{pkg: "internal/lifecycle", may: append([]string{"internal/lifecycle/cost", "internal/lifecycle/rule", "internal/lifecycle/chart"}, useCase...), alien: noEngines},

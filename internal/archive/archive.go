@@ -31,6 +31,10 @@ func (t Tenant) Valid() bool {
 	return true
 }
 
+// Clocks is what the keys of objects begin with that are written to ask a store for its time, or to tell whether two
+// addresses are one store's. Each is removed at once; what a crash left goes after the grace period of the reaper.
+func Clocks(t Tenant) string { return string(t) + "/clock/" }
+
 // Secret is a key in memory. Who holds one wipes it when done.
 type Secret [32]byte
 

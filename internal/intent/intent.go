@@ -44,6 +44,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
 // Index is where intents are noted.
@@ -115,12 +116,8 @@ func (g *Guard) Destroy(ctx context.Context, study archive.Ref, f *archive.Fact,
 		return err
 	}
 	g.o.Log.Return(n, true)
-	applied, err := g.o.Index.Apply(context.WithoutCancel(ctx), g.o.Tenant, e)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
-	}
-	if err != nil {
-		return fmt.Errorf("indexing what was destroyed: %w", err)
+	if err := ledger.Apply(ctx, g.o.Index, g.o.Tenant, e); err != nil {
+		return fmt.Errorf("destroying: %w", err)
 	}
 	// It is done; what is left of the intent does no harm.
 	_ = g.o.Index.Desist(after, g.o.Tenant, i)

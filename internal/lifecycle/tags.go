@@ -7,6 +7,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
 // Tag adds tags to a study and takes others from it, and returns those that it has then;
@@ -41,16 +42,8 @@ func (k *Keeper) Tag(ctx context.Context, study archive.Ref, add, remove []strin
 		return nil, fault.New(fault.Invalid, "a study has at most %d tags, each of 1 to %d bytes of text without control characters, and without a space at its ends", archive.MaxTags, archive.MaxTag)
 	}
 	f := &archive.Fact{ID: k.o.Instances.NewFactIDAfter(stated), Kind: archive.FactTagged, Study: study, Tags: after}
-	entry, err := k.o.Instances.Append(ctx, f, nil)
-	if err != nil {
+	if err := ledger.State(ctx, k.o.Instances, k.o.Index, k.o.Tenant, f); err != nil {
 		return nil, fmt.Errorf("stating the tags of a study: %w", err)
-	}
-	applied, err := k.o.Index.Apply(context.WithoutCancel(ctx), k.o.Tenant, entry)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("indexing the tags of a study: %w", err)
 	}
 	return after, nil
 }

@@ -209,15 +209,7 @@ func (n *Node) othersNoticed(ctx context.Context) error {
 func (g *gate) state(ctx context.Context, s *archive.TenantSettings, before archive.FactID) error {
 	return g.with(ctx, func(log *ledger.Log) error {
 		f := &archive.Fact{ID: log.NewFactIDAfter(before), Kind: archive.FactTenant, Settings: s}
-		entry, err := log.Append(ctx, f, nil)
-		if err != nil {
-			return err
-		}
-		applied, err := g.n.Index.Apply(context.WithoutCancel(ctx), g.tenant, entry)
-		if err == nil && len(applied) > 0 {
-			err = applied[0].Err
-		}
-		return err
+		return ledger.State(ctx, log, g.n.Index, g.tenant, f)
 	})
 }
 
@@ -316,7 +308,7 @@ func (n *Node) endLog(ctx context.Context, t archive.Tenant, log *ledger.Log) er
 		return err
 	}
 	if end, ok := log.End(); ok {
-		if _, err := n.Index.Apply(ctx, t, end); err != nil {
+		if err := ledger.Apply(ctx, n.Index, t, end); err != nil {
 			n.o.Slog.Debug("the end of a session of the log is not indexed yet", "tenant", string(t), "error", err)
 		}
 	}

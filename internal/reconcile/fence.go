@@ -57,7 +57,7 @@ func (r *Reconciler) one(ctx context.Context, session string, n uint64) error {
 	if err != nil || !counts {
 		return err
 	}
-	if _, err := r.o.Index.Apply(ctx, r.o.Tenant, entry); err != nil {
+	if err := ledger.Apply(ctx, r.o.Index, r.o.Tenant, entry); err != nil {
 		return fmt.Errorf("indexing fact %d: %w", n, err)
 	}
 	return nil

@@ -237,7 +237,7 @@ func (r *Reconciler) StoreTime(ctx context.Context) (time.Time, error) {
 // storeTime asks a store what time it is, by writing something. What could
 // not be removed again, by whichever session, goes after the grace period.
 func (r *Reconciler) storeTime(ctx context.Context, b *storage.Bucket) (time.Time, error) {
-	clocks := string(r.o.Tenant) + "/clock/"
+	clocks := archive.Clocks(r.o.Tenant)
 	// A name of its own each time: nothing is ever rewritten.
 	key := fmt.Sprintf("%s%s-%d", clocks, r.o.Log.Session(), r.clocks.Add(1))
 	attrs, err := b.Put(ctx, key, []byte{0}, storage.CreateOptions{IfAbsent: true, Reserved: true})

@@ -441,6 +441,5 @@ func (r *Reconciler) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	_, err = r.o.Index.Apply(ctx, r.o.Tenant, entry)
-	return err
+	return ledger.Apply(ctx, r.o.Index, r.o.Tenant, entry)
 }

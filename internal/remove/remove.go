@@ -11,6 +11,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 )
 
@@ -139,7 +140,7 @@ func (r *Remover) DeleteIf(ctx context.Context, t archive.Tenant, scope archive.
 	for rest := blobs; len(rest) > 0; {
 		n := min(len(rest), maxBlobs)
 		f := &archive.Fact{ID: r.log.NewFactID(), Kind: archive.FactDeleted, Study: r.refs.Ref(scope.Study), Blobs: rest[:n], Scope: scope}
-		if err := r.state(ctx, t, f); err != nil {
+		if err := ledger.State(ctx, r.log, r.index, t, f); err != nil {
 			return fmt.Errorf("deleting: %w", err)
 		}
 		rest = rest[n:]
@@ -185,7 +186,7 @@ func (r *Remover) Undelete(ctx context.Context, t archive.Tenant, scope archive.
 				}
 			}
 		}
-		if err := r.state(ctx, t, f); err != nil {
+		if err := ledger.State(ctx, r.log, r.index, t, f); err != nil {
 			return len(deletions) - len(rest), fmt.Errorf("undeleting: %w", err)
 		}
 		rest = rest[n:]
@@ -218,17 +219,4 @@ func (r *Remover) returned(ctx context.Context, t archive.Tenant, scope archive.
 		return 0, errTooLate
 	}
 	return n, nil
-}
-
-// state makes the fact durable, then visible.
-func (r *Remover) state(ctx context.Context, t archive.Tenant, f *archive.Fact) error {
-	entry, err := r.log.Append(ctx, f, nil)
-	if err != nil {
-		return err
-	}
-	applied, err := r.index.Apply(context.WithoutCancel(ctx), t, entry)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
-	}
-	return err
 }

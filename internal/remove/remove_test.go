@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	study = archive.UIDs{Study: "1.2"}
-	boom  = errors.New("boom")
+	study   = archive.UIDs{Study: "1.2"}
+	errBoom = errors.New("boom")
 )
 
 // TestDelete: what a deletion states, and what keeps it from being stated.
@@ -32,17 +32,17 @@ func TestDelete(t *testing.T) {
 		{"more than a fact takes", 2*maxBlobs + 1, func(*world) {}, 0, nil, 3, 0},
 		{"nothing", 0, func(*world) {}, fault.NotFound, nil, 0, 0},
 		{"what must be kept", 2, func(w *world) { w.kept = "a legal hold stands on this" }, fault.Conflict, nil, 0, 2},
-		{"nobody can say whether it must be kept", 2, func(w *world) { w.broken = boom }, 0, boom, 0, 2},
-		{"the log is away", 2, func(w *world) { w.appendFails = func(int) error { return boom } }, 0, boom, 0, 2},
+		{"nobody can say whether it must be kept", 2, func(w *world) { w.broken = errBoom }, 0, errBoom, 0, 2},
+		{"the log is away", 2, func(w *world) { w.appendFails = func(int) error { return errBoom } }, 0, errBoom, 0, 2},
 		{"the log goes away", maxBlobs + 1, func(w *world) {
 			w.appendFails = func(n int) error {
 				if n > 1 {
-					return boom
+					return errBoom
 				}
 				return nil
 			}
-		}, 0, boom, 1, 1},
-		{"the index is away", 2, func(w *world) { w.applyFails = func(*archive.Fact) error { return boom } }, 0, boom, 1, 2},
+		}, 0, errBoom, 1, 1},
+		{"the index is away", 2, func(w *world) { w.applyFails = func(*archive.Fact) error { return errBoom } }, 0, errBoom, 1, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld()
@@ -78,7 +78,7 @@ func TestDeleteIf(t *testing.T) {
 	w := newWorld()
 	w.stores(2)
 	r := w.remover(Options{})
-	if err := r.DeleteIf(t.Context(), tenant, study, func(context.Context) error { return boom }); err != boom || len(w.facts) != 0 {
+	if err := r.DeleteIf(t.Context(), tenant, study, func(context.Context) error { return errBoom }); err != errBoom || len(w.facts) != 0 {
 		t.Errorf("%v, %d facts", err, len(w.facts))
 	}
 	err := r.DeleteIf(t.Context(), tenant, study, func(context.Context) error {
@@ -129,7 +129,7 @@ func TestUndelete(t *testing.T) {
 		{"too late by both", hold, hold + time.Hour, hold + time.Second, nil, 0, fault.Conflict, nil, 0},
 		{"by the node's clock", hold, hold, 2 * hold, nil, 3, 0, nil, 3},
 		{"too late, but it must be kept", hold, 2 * hold, 0, func(w *world) { w.kept = "it must be kept" }, 3, 0, nil, 3},
-		{"the store does not tell", hold, 2 * hold, hold, func(w *world) { w.storeErr = boom }, 0, 0, boom, 0},
+		{"the store does not tell", hold, 2 * hold, hold, func(w *world) { w.storeErr = errBoom }, 0, 0, errBoom, 0},
 		{"nothing was deleted", hold, time.Minute, 0, func(w *world) { clear(w.hidden) }, 0, fault.NotFound, nil, 3},
 		{"some was just dropped", hold, time.Minute, 0, func(w *world) { w.gone[w.blobs[0]] = true }, 2, 0, nil, 2},
 		{"all was just dropped", hold, time.Minute, 0, func(w *world) {
@@ -137,8 +137,8 @@ func TestUndelete(t *testing.T) {
 				w.gone[b] = true
 			}
 		}, 0, fault.Conflict, nil, 0},
-		{"it cannot be protected", hold, time.Minute, 0, func(w *world) { w.protectErr = boom }, 0, 0, boom, 3},
-		{"the log is away", hold, time.Minute, 0, func(w *world) { w.appendFails = func(int) error { return boom } }, 0, 0, boom, 0},
+		{"it cannot be protected", hold, time.Minute, 0, func(w *world) { w.protectErr = errBoom }, 0, 0, errBoom, 3},
+		{"the log is away", hold, time.Minute, 0, func(w *world) { w.appendFails = func(int) error { return errBoom } }, 0, 0, errBoom, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
 // History is what going back to a moment needs of the index.
@@ -207,12 +208,7 @@ func (r *Remover) stateAll(ctx context.Context, t archive.Tenant, facts []*archi
 	if len(written) == 0 {
 		return failed
 	}
-	applied, err := r.index.Apply(context.WithoutCancel(ctx), t, written...)
-	for i := range applied {
-		if err == nil {
-			err = applied[i].Err
-		}
-	}
+	err := ledger.Apply(ctx, r.index, t, written...)
 	if failed != nil {
 		return failed
 	}

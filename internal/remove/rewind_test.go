@@ -177,35 +177,35 @@ func TestRewindFails(t *testing.T) {
 		return w
 	}
 	w := fresh()
-	w.broken = boom
+	w.broken = errBoom
 	for _, after := range []string{"", "v:0"} {
-		if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon, After: after}); !errors.Is(err, boom) {
+		if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon, After: after}); !errors.Is(err, errBoom) {
 			t.Errorf("%q: %v", after, err)
 		}
 	}
 	w = fresh()
 	w.appendFails = func(n int) error {
 		if n > 2 {
-			return boom
+			return errBoom
 		}
 		return nil
 	}
-	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, boom) || w.applied != len(w.facts) || len(w.facts) == 0 || len(w.protected) != 0 {
+	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, errBoom) || w.applied != len(w.facts) || len(w.facts) == 0 || len(w.protected) != 0 {
 		t.Errorf("%v: %d facts, %d applied", err, len(w.facts), w.applied)
 	}
 	w = fresh()
 	w.applyFails = func(f *archive.Fact) error {
 		if f.Blobs[0] == w.blobs[1] {
-			return boom
+			return errBoom
 		}
 		return nil
 	}
-	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, boom) || w.applied != 3 {
+	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, errBoom) || w.applied != 3 {
 		t.Errorf("%v: %d applied", err, w.applied)
 	}
 	w = fresh()
-	w.protectErr = boom
-	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, boom) {
+	w.protectErr = errBoom
+	if _, err := w.remover(Options{}).Rewind(t.Context(), w, tenant, Rewind{At: noon}); !errors.Is(err, errBoom) {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 )
 
 // HoldTarget names what is held: a study, or all studies of a patient, also those to come.
@@ -167,7 +168,7 @@ func (k *Keeper) Release(ctx context.Context, id archive.FactID, reason, by stri
 		}
 	}
 	f := &archive.Fact{ID: k.o.Log.NewFactID(), Kind: archive.FactReleased, Study: h.Study, Release: &archive.Release{Hold: id, Reason: reason, By: by}}
-	if err := k.state(ctx, f); err != nil {
+	if err := ledger.State(ctx, k.o.Log, k.o.Index, k.o.Tenant, f); err != nil {
 		return archive.Held{}, fmt.Errorf("releasing a hold: %w", err)
 	}
 	return k.o.Index.HoldOf(ctx, k.o.Tenant, id)

@@ -33,6 +33,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 )
 
@@ -280,24 +281,11 @@ func (k *Keeper) Held(ctx context.Context, t archive.Tenant, study archive.Ref) 
 
 // protect makes a fact durable, then known, and then keeps what it protects, a study or perhaps any, from being destroyed.
 func (k *Keeper) protect(ctx context.Context, f *archive.Fact) error {
-	err := k.state(ctx, f)
+	err := ledger.State(ctx, k.o.Log, k.o.Index, k.o.Tenant, f)
 	if err == nil && k.o.Protect != nil {
 		if err = k.o.Protect(ctx, f.Study); err != nil {
 			err = fmt.Errorf("it is stated, but something may be about to be destroyed all the same; state it again: %w", err)
 		}
-	}
-	return err
-}
-
-// state makes a fact durable, then known.
-func (k *Keeper) state(ctx context.Context, f *archive.Fact) error {
-	entry, err := k.o.Log.Append(ctx, f, nil)
-	if err != nil {
-		return err
-	}
-	applied, err := k.o.Index.Apply(context.WithoutCancel(ctx), k.o.Tenant, entry)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 )
 
@@ -249,28 +250,12 @@ func (s *Settler) state(ctx context.Context, v *view, f *archive.Fact, began tim
 	if len(v.dropped) > 0 {
 		err = s.o.Destroy(inTime, v.study, f, check)
 	} else if err = check(inTime); err == nil {
-		err = s.append(inTime, f)
+		err = ledger.State(inTime, s.o.Log, s.o.Index, s.o.Tenant, f)
 	}
 	if unstated { // else the packs stay: the fact may have been written, whatever the error says
 		s.discard(ctx, f.Packs[kept:])
 	}
 	return err
-}
-
-// append writes the fact and indexes it.
-func (s *Settler) append(ctx context.Context, f *archive.Fact) error {
-	e, err := s.o.Log.Append(ctx, f, nil)
-	if err != nil {
-		return err
-	}
-	applied, err := s.o.Index.Apply(context.WithoutCancel(ctx), s.o.Tenant, e)
-	if err == nil && len(applied) == 1 {
-		err = applied[0].Err
-	}
-	if err != nil {
-		return fmt.Errorf("indexing a settled study: %w", err)
-	}
-	return nil
 }
 
 func earlier(a, b time.Time) time.Time {

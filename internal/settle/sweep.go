@@ -207,7 +207,7 @@ func (s *Settler) elsewhere(ctx context.Context, d archive.Doomed) (verdict, err
 		return stays, fault.New(fault.Corrupt, "a pack has another size in the tier that it was moved to; its copy is kept: check the store with strata verify")
 	}
 	from, _ := s.tier(d.Tier) // there is one: see one
-	if err := s.apart.Check(ctx, from, b, string(s.o.Tenant)+"/clock/"); err != nil {
+	if err := s.apart.Check(ctx, from, b, archive.Clocks(s.o.Tenant)); err != nil {
 		return stays, err
 	}
 	return goes, nil

@@ -30,6 +30,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/ledger"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/storage"
 	"github.com/strata-pacs/strata/storage/driver"
@@ -223,7 +224,7 @@ func (m *Mover) bring(ctx context.Context, t archive.Tenant, p archive.PackPlace
 		p.Tier, p.From = to.Name, ""
 		return p, to.b.SetClass(ctx, p.Object, to.Class)
 	}
-	if err := m.apart.Check(ctx, to.b, from.b, probes(t)); err != nil {
+	if err := m.apart.Check(ctx, to.b, from.b, archive.Clocks(t)); err != nil {
 		return p, err
 	}
 	digest, ended, err := m.copied(ctx, p, from, to)
@@ -345,16 +346,8 @@ func (m *Mover) state(ctx context.Context, t archive.Tenant, study archive.Ref, 
 	if len(f.Packs) == 0 {
 		return 0, nil
 	}
-	entry, err := m.o.Log.Append(ctx, f, nil)
-	if err != nil {
+	if err := ledger.State(ctx, m.o.Log, m.o.Index, t, f); err != nil {
 		return 0, fmt.Errorf("stating where the packs of a study are: %w", err)
-	}
-	applied, err := m.o.Index.Apply(context.WithoutCancel(ctx), t, entry)
-	if err == nil && len(applied) > 0 {
-		err = applied[0].Err
-	}
-	if err != nil {
-		return 0, fmt.Errorf("indexing where the packs of a study are: %w", err)
 	}
 	for _, p := range f.Packs {
 		if err := m.remain(ctx, t, p); err != nil {

@@ -109,7 +109,7 @@ func (o StrayOptions) old(modified time.Time) bool { return o.Now().Sub(modified
 // removeProbes removes what those who told stores apart could not remove again, being killed. A
 // reconciler does that in the store of its log only.
 func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket) error {
-	for object, err := range b.All(ctx, probes(t), "") {
+	for object, err := range b.All(ctx, archive.Clocks(t), "") {
 		if err != nil {
 			return err
 		}
@@ -122,10 +122,6 @@ func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *sto
 	}
 	return nil
 }
-
-// probes are the keys of what is written to tell stores apart, beside what a reconciler writes to
-// learn a store's time.
-func probes(t archive.Tenant) string { return string(t) + "/clock/" }
 
 // stray reports whether the copy of a pack in the store of the tier is one, and returns the store whose copy counts. What a fact let go
 // of is none: for that there is the sweeper, and a hold.
@@ -187,7 +183,7 @@ func (o StrayOptions) removeOne(ctx context.Context, t archive.Tenant, tier arch
 	case err != nil:
 		return err
 	}
-	if err := o.apart.Check(ctx, b, counts, probes(t)); err != nil {
+	if err := o.apart.Check(ctx, b, counts, archive.Clocks(t)); err != nil {
 		return err
 	}
 	if err := b.Delete(ctx, object); err != nil {
