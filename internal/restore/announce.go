@@ -58,7 +58,7 @@ func (w *worker) announce(ctx context.Context, now time.Time) error {
 		}
 		over = append(over, row)
 	}
-	for _, h := range w.open {
+	for _, h := range w.open { // endBatch sees that, too, but reads all rows of a request for that, each time that one of them ends
 		for _, b := range h.Batches {
 			delete(ended, b)
 		}

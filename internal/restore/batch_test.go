@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -187,4 +188,37 @@ func TestUrgentBesideMany(t *testing.T) {
 	if n := len(w.store.asked()); n != 451 {
 		t.Errorf("%d were asked for", n)
 	}
+}
+
+// counted counts how often the rows of a request are read together.
+type counted struct {
+	Table
+	reads int
+}
+
+func (c *counted) Get(ctx context.Context, t archive.Tenant, ids ...int64) ([]Row, error) {
+	if len(ids) > 1 {
+		c.reads++
+	}
+	return c.Table.Get(ctx, t, ids...)
+}
+
+// TestOpenRequestsAreLeftAlone: while a study of a request is being restored, the ends of others do not have all of its rows read.
+func TestOpenRequestsAreLeftAlone(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.study("1.2", "alpha/pack/A")
+	w.study("1.3", "alpha/pack/B")
+	batch := w.ask(archive.RestoreRequest{Studies: []string{"1.2", "1.3"}}).ID
+	sooner := w.ask(archive.RestoreRequest{Studies: []string{"1.3"}, Priority: archive.Expedited}).ID
+	table := &counted{Table: w.table}
+	w.r.o.Table = table
+	w.w.pruned = w.clock().Add(day) // which looks at all requests, now and then
+	for !w.status(sooner).State.Ended() {
+		w.pass(time.Minute)
+	}
+	if table.reads != 0 {
+		t.Errorf("the request's rows were read %d times", table.reads)
+	}
+	w.w.pruned = time.Time{}
+	w.until(batch, 10*time.Minute, archive.RestoreDone)
 }
