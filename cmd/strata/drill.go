@@ -19,7 +19,8 @@ func (a *app) drillCommand() *cobra.Command {
 	d := &admin{app: a}
 	var q struct {
 		studies            int
-		bytes, seed        int64
+		bytes              byteFlag
+		seed               int64
 		priority           string
 		noRestore, fromLog bool
 		last               bool
@@ -40,7 +41,7 @@ knows them. --last shows the last drill, and when one last succeeded.`, cobra.Ma
 		if q.studies < 1 || q.bytes < 1 || q.seed < 0 {
 			return fault.New(fault.Invalid, "--studies and --bytes must be 1 or more, --seed 0 or more")
 		}
-		req := api.RecoveryDrillRequest{Studies: &q.studies, Bytes: &q.bytes, Priority: &q.priority, NoRestore: &q.noRestore, FromLog: &q.fromLog}
+		req := api.RecoveryDrillRequest{Studies: &q.studies, Bytes: (*int64)(&q.bytes), Priority: &q.priority, NoRestore: &q.noRestore, FromLog: &q.fromLog}
 		if q.seed > 0 {
 			req.Seed = &q.seed
 		}
@@ -56,7 +57,8 @@ knows them. --last shows the last drill, and when one last succeeded.`, cobra.Ma
 	d.flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&q.studies, "studies", 10, "how many studies to draw")
-	f.Int64Var(&q.bytes, "bytes", 10<<30, "most bytes to copy; studies that do not fit in are left out")
+	q.bytes = 10 << 30
+	f.Var(&q.bytes, "bytes", "most bytes to copy, such as 20GB; studies that do not fit in are left out")
 	f.Int64Var(&q.seed, "seed", 0, "draws the same studies of the same archive again; 0: made up, and told")
 	f.StringVar(&q.priority, "priority", "bulk", "of restores: expedited, standard or bulk")
 	f.BoolVar(&q.noRestore, "no-restore", false, "leave out studies that would have to be restored first")

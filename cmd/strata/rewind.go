@@ -26,24 +26,13 @@ func (f *rewindFlags) add(cmd *cobra.Command) {
 
 // moments adds the flags beside the study's.
 func (f *rewindFlags) moments(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or a duration ago such as 90m")
+	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or how long ago, such as 90m, 30d or 6mo")
 	cmd.Flags().BoolVar(&f.dry, "dry-run", false, "with --as-of, only count")
-}
-
-// moment is what --as-of names.
-func (f *rewindFlags) moment(now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, f.asOf); err == nil {
-		return t, nil
-	}
-	if ago, err := time.ParseDuration(f.asOf); err == nil && ago > 0 {
-		return now.Add(-ago), nil
-	}
-	return time.Time{}, fault.New(fault.Invalid, "--as-of must be a moment such as 2026-07-01T12:00:00Z, or a duration ago such as 90m")
 }
 
 // rewind brings back what there was at a moment, and says how far it is.
 func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) error {
-	at, err := f.moment(time.Now())
+	at, err := momentOf("as-of", f.asOf, time.Now())
 	if err != nil {
 		return err
 	}
