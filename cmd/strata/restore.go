@@ -31,6 +31,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	d := &admin{app: a}
 	var r restoring
 	var back rewindFlags
+	var named studyName
 	cmd := d.command("restore [STUDY-UID …]", "Make studies readable that lie in an archive tier", `Asks for readable copies of studies that lie in an archive tier: those named, all
 of a patient, those that a query finds, or those of a list. What others ask for
 already is joined. The copies go by themselves; the studies stay where they are.
@@ -43,13 +44,17 @@ study or of the whole tenant.`,
 				return fault.New(fault.Invalid, "--dry-run goes with --as-of; --estimate tells what a restore would take, and starts nothing")
 			}
 			if back.asOf != "" {
-				if len(args) > 1 {
-					return fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
+				study, more, err := named.take(args)
+				if err == nil && len(more) > 0 {
+					err = fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
 				}
-				if len(args) == 1 {
-					back.study = args[0]
+				if err != nil {
+					return err
 				}
-				return back.rewind(ctx, s, s.tenant)
+				return back.rewind(ctx, s, study)
+			}
+			if named.flag != "" {
+				args = append(args, named.flag)
 			}
 			body, err := r.body(args, s.in)
 			if err != nil {
@@ -77,7 +82,8 @@ study or of the whole tenant.`,
 	f.StringVar(&r.webhook, "webhook", "", "URL that is told of the end; one that the operator allows")
 	f.BoolVar(&r.estimate, "estimate", false, "tell what it would take, and start nothing")
 	f.BoolVar(&r.wait, "wait", false, "wait until everything can be read")
-	back.moments(cmd)
+	back.add(cmd)
+	named.add(f)
 	cmd.MarkFlagsMutuallyExclusive("estimate", "wait")
 	cmd.MarkFlagsMutuallyExclusive("patient", "query", "list")
 	for _, name := range []string{"patient", "issuer", "query", "list", "series", "priority", "days", "webhook", "estimate", "wait"} {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 func (a *app) retentionCommand() *cobra.Command {
@@ -148,12 +147,16 @@ demands. The rules that retention show --json shows can be taken as they are.`, 
 }
 
 func (d *admin) retentionCheck() *cobra.Command {
-	var study string
-	cmd := d.command("check [TENANT]", "Show until when a study must be kept, and why", "", cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
-		if !ingest.ValidUID(study) {
-			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
+	var named studyName
+	cmd := d.command("check [STUDY-UID] [TENANT]", "Show until when a study must be kept, and why", "", cobra.MaximumNArgs(2), func(ctx context.Context, s *session, args []string) error {
+		study, tenant, err := named.takeTenant(s, args)
+		switch {
+		case err != nil:
+			return err
+		case study == "":
+			return errNoStudy()
 		}
-		r, err := read[api.RetainedStudy](s.CheckRetention(ctx, s.tenantOf(args), api.StudyName{Study: study}))
+		r, err := read[api.RetainedStudy](s.CheckRetention(ctx, tenant, api.StudyName{Study: study}))
 		if err != nil {
 			return err
 		}
@@ -168,7 +171,7 @@ func (d *admin) retentionCheck() *cobra.Command {
 			}
 		})
 	})
-	cmd.Flags().StringVar(&study, "study", "", "Study Instance UID")
+	named.add(cmd.Flags())
 	return cmd
 }
 
