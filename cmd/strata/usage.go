@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,7 +21,8 @@ gone. REMOVING is the part that nothing needs any more and that goes by itself. 
 needed: tenants whose keys are revoked are shown too.
 
 With --recount the stores are listed and compared with what is counted, which takes minutes
-for millions of objects; it ends with status 2 where they differ. UNNAMED is shown apart and is
+for millions of objects and is one request a tenant: ask the server itself where a proxy cuts
+long ones. It ends with status 2 where they differ, and goes on where one cannot be listed. UNNAMED is shown apart and is
 no difference: packs of stores and moves that are under way or were broken off, which go by
 themselves, and facts that are not indexed yet, as after a crash until the archive is opened.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		list, err := s.usage(ctx, args)
@@ -78,21 +80,34 @@ func usageTable(w io.Writer, list []api.TenantUsage) {
 	}
 }
 
-// recount compares the tenants with their stores. A difference makes it errGaps.
+// recount compares the tenants with their stores. A difference makes it errGaps, a tenant that could
+// not be compared an error; the others are compared and shown all the same.
 func (s *session) recount(ctx context.Context, list []api.TenantUsage) error {
 	all, equal := []api.Recount{}, true
+	var failed []error
 	for _, u := range list {
 		c, err := read[api.Recount](s.RecountUsage(ctx, u.Tenant))
 		if err != nil {
-			return fmt.Errorf("tenant %s: %w", u.Tenant, err)
+			failed = append(failed, fmt.Errorf("tenant %s could not be compared: %w", u.Tenant, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		all, equal = append(all, c), equal && c.Equal
 	}
-	err := s.show(all, func(w io.Writer) { recountTable(w, all) })
-	if err == nil && !equal {
-		err = errGaps
+	if len(all) > 0 || len(failed) == 0 {
+		if err := s.show(all, func(w io.Writer) { recountTable(w, all) }); err != nil {
+			return err
+		}
 	}
-	return err
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	if !equal {
+		return errGaps
+	}
+	return nil
 }
 
 func recountTable(w io.Writer, all []api.Recount) {
