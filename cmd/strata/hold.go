@@ -123,7 +123,11 @@ func (d *admin) holdList() *cobra.Command {
 			}
 		}
 		return s.show(holds, func(w io.Writer) {
-			fmt.Fprintln(w, "hold\tof\tstudies now\tordered\tby\treleased by\treason")
+			if len(holds) == 0 {
+				fmt.Fprintln(w, "No hold stands.")
+				return
+			}
+			heading(w, "hold", "of", "studies now", "ordered", "by", "released by", "reason")
 			for _, h := range holds {
 				var by []string
 				for _, r := range h.Releases {

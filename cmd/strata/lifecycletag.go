@@ -45,7 +45,7 @@ and stand in no image. Without --add and --remove they are only shown.`, cobra.A
 			shown = append(shown, studyTags{change.Study, r.Tags})
 		}
 		return s.show(shown, func(w io.Writer) {
-			fmt.Fprintln(w, "STUDY\tTAGS")
+			heading(w, "study", "tags")
 			for _, st := range shown {
 				fmt.Fprintf(w, "%s\t%s\n", st.Study, strings.Join(st.Tags, ", "))
 			}

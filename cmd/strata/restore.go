@@ -176,19 +176,12 @@ func (s *session) showEstimate(e api.RestoreEstimate, err error) error {
 			fmt.Fprintln(w, "\nEverything can be read now.")
 			return
 		}
-		fmt.Fprintf(w, "objects to restore\t%d, %s\n\nPRIORITY\tAS A RULE\tAT MOST\tCOST\n", e.Objects, size(e.Bytes))
+		fmt.Fprintf(w, "objects to restore\t%d, %s\n\n", e.Objects, size(e.Bytes))
+		heading(w, "priority", "as a rule", "at most", "cost")
 		for _, c := range e.Choices {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), price(c.Cost, e.Currency))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), money(c.Cost, e.Currency))
 		}
 	})
-}
-
-// price is an amount of money, of which a part of a cent is no nothing.
-func price(cost float64, currency string) string {
-	if cost > 0 && cost < 0.01 {
-		return strings.TrimSpace("under 0.01 " + currency)
-	}
-	return strings.TrimSpace(fmt.Sprintf("%.2f %s", cost, currency))
 }
 
 // span is a duration to the minute, or to the second below that.
@@ -228,7 +221,7 @@ func (s *session) showRestore(r api.Restore, err error) error {
 			fmt.Fprintf(w, "readable until\t%s\n", when(r.Until))
 		}
 		if r.Objects > 0 {
-			fmt.Fprintf(w, "cost\t%s, estimated\n", price(r.Cost, ""))
+			fmt.Fprintf(w, "cost\t%s, estimated\n", money(r.Cost, text(r.Currency)))
 		}
 		if r.Failure != nil {
 			fmt.Fprintf(w, "note\t%s\n", *r.Failure)

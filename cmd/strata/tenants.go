@@ -119,7 +119,7 @@ func listTenants(ctx context.Context, s *session, _ []string) error {
 		}
 	}
 	return s.show(all, func(w io.Writer) {
-		fmt.Fprintln(w, "TENANT\tSTATE\tKEY\tTITLE")
+		heading(w, "tenant", "state", "key", "title")
 		for _, t := range all {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.Name, t.State, kekName(t.Kek), t.Title)
 		}

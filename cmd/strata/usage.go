@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strata-pacs/strata/api"
-	"github.com/strata-pacs/strata/internal/lifecycle/chart"
 )
 
 func (a *app) usageCommand() *cobra.Command {
@@ -58,10 +57,10 @@ func (s *session) usage(ctx context.Context, args []string) (list []api.TenantUs
 }
 
 func usageTable(w io.Writer, list []api.TenantUsage) {
-	fmt.Fprintln(w, "TENANT\tTIER\tSTUDIES\tOBJECTS\tSIZE\tREMOVING\tA MONTH\tMONEY")
+	heading(w, "tenant", "tier", "studies", "objects", "size", "removing", "a month")
 	for _, u := range list {
 		for _, t := range u.Tiers {
-			removing, month := "", chart.Money(t.Month)
+			removing, month := "", money(t.Month, u.Currency)
 			if r := t.Removing; r.Objects > 0 {
 				if removing = size(r.Bytes); r.More {
 					removing = "over " + removing
@@ -76,7 +75,7 @@ func usageTable(w io.Writer, list []api.TenantUsage) {
 		for _, t := range u.Tiers {
 			objects, bytes = objects+t.Objects, bytes+t.Bytes
 		}
-		fmt.Fprintf(w, "%s\tall\t%d\t%d\t%s\t\t%s\t%s\n", u.Tenant, u.Studies, objects, size(bytes), chart.Money(u.Month), u.Currency)
+		fmt.Fprintf(w, "%s\tall\t%d\t%d\t%s\t\t%s\n", u.Tenant, u.Studies, objects, size(bytes), money(u.Month, u.Currency))
 	}
 }
 
@@ -111,7 +110,7 @@ func (s *session) recount(ctx context.Context, list []api.TenantUsage) error {
 }
 
 func recountTable(w io.Writer, all []api.Recount) {
-	fmt.Fprintln(w, "TENANT\tTIERS\tCOUNTED\tBYTES\tLISTED\tBYTES\tUNNAMED\tBYTES\t")
+	heading(w, "tenant", "tiers", "counted", "bytes", "listed", "bytes", "unnamed", "bytes", "")
 	for _, c := range all {
 		for _, s := range c.Stores {
 			verdict := "equal"

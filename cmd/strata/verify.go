@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -109,13 +108,14 @@ func printReport(w io.Writer, r reconcile.Report) error {
 	if r.MoreGaps > 0 {
 		fmt.Fprintf(w, "and %d more\n", r.MoreGaps)
 	}
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(tw, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nMB read and checked\t%.1f\ngaps\t%d\n",
-		r.Sessions, r.Facts, r.Instances, r.Packs, float64(r.Read)/1e6, len(r.Gaps)+r.MoreGaps)
-	if r.Archived > 0 {
-		fmt.Fprintf(tw, "packs not read, to be restored first\t%d\n", r.Archived)
-	}
-	if err := tw.Flush(); err != nil {
+	err := table(w, func(w io.Writer) {
+		fmt.Fprintf(w, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nread and checked\t%s\ngaps\t%d\n",
+			r.Sessions, r.Facts, r.Instances, r.Packs, size(r.Read), len(r.Gaps)+r.MoreGaps)
+		if r.Archived > 0 {
+			fmt.Fprintf(w, "packs not read, to be restored first\t%d\n", r.Archived)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if len(r.Gaps)+r.MoreGaps > 0 {
