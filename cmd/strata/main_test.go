@@ -47,7 +47,7 @@ func TestCommands(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mkdicom": mkdicom, "ready": ready, "live": live, "http": get, "held": held,
+			"mkdicom": mkdicom, "ready": ready, "live": live, "http": get, "delete": remove, "held": held,
 		},
 	})
 }
@@ -86,6 +86,18 @@ func answers(ts *testscript.TestScript, path string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("the server did not become ready")
+}
+
+// delete PATH deletes what is there of the server at ADDR.
+func remove(ts *testscript.TestScript, neg bool, args []string) {
+	r, err := http.NewRequest("DELETE", "http://"+ts.Getenv("ADDR")+args[0], nil)
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		ts.Fatalf("%s: %d", args[0], resp.StatusCode)
+	}
 }
 
 // http PATH STATUS [TOKEN] gets a path of the server at ADDR and wants a status.
