@@ -41,6 +41,7 @@ func TestAdministration(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home/config")
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/home/data")
 			e.Setenv("SERVER", s.URL)
+			unhurried(e)
 			return os.WriteFile(filepath.Join(e.WorkDir, "token"), []byte("alpha:"+adminToken[1:]+"\n"+adminToken+"\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"behind": behind},

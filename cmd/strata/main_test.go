@@ -42,6 +42,7 @@ func TestCommands(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home/config")
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/home/data")
 			e.Setenv("ADDR", fmt.Sprintf("127.0.0.1:%d", port))
+			unhurried(e)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -49,6 +50,9 @@ func TestCommands(t *testing.T) {
 		},
 	})
 }
+
+// unhurried has it that a command that is watched for races does not wait for a second at its end.
+func unhurried(e *testscript.Env) { e.Setenv("GORACE", "atexit_sleep_ms=10") }
 
 // mkdicom FILE STUDY N writes instance N of a study, with patient Zebra^Zoe.
 func mkdicom(ts *testscript.TestScript, neg bool, args []string) {
