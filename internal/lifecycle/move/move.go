@@ -223,7 +223,7 @@ func (m *Mover) bring(ctx context.Context, t archive.Tenant, p archive.PackPlace
 		p.Tier, p.From = to.Name, ""
 		return p, to.b.SetClass(ctx, p.Object, to.Class)
 	}
-	if err := m.apart.Check(ctx, to.b, from.b, probes(t)); err != nil {
+	if err := m.apart.Check(ctx, to.b, from.b, Probes(t)); err != nil {
 		return p, err
 	}
 	digest, ended, err := m.copied(ctx, p, from, to)

@@ -95,17 +95,17 @@ func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tie
 	if err := o.remove(ctx, t, tier, b, found, done); err != nil {
 		return err
 	}
-	return o.removeProbes(ctx, t, b)
+	return RemoveProbes(ctx, t, b, o.Now().Add(-o.Grace))
 }
 
-// removeProbes removes what those who told stores apart could not remove again, being killed. A
-// reconciler does that in the store of its log only.
-func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket) error {
-	for object, err := range b.All(ctx, probes(t), "") {
+// RemoveProbes removes from a store what those wrote before a moment who told stores apart and
+// could not remove it again, being killed. A reconciler does that in the store of its log only.
+func RemoveProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket, before time.Time) error {
+	for object, err := range b.All(ctx, Probes(t), "") {
 		if err != nil {
 			return err
 		}
-		if o.Now().Sub(object.Modified) < o.Grace {
+		if !object.Modified.Before(before) {
 			continue
 		}
 		if err := b.Delete(ctx, object.Key); err != nil {
@@ -115,9 +115,9 @@ func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *sto
 	return nil
 }
 
-// probes are the keys of what is written to tell stores apart, beside what a reconciler writes to
+// Probes begins the keys of what is written to tell stores apart, beside what a reconciler writes to
 // learn a store's time.
-func probes(t archive.Tenant) string { return string(t) + "/clock/" }
+func Probes(t archive.Tenant) string { return string(t) + "/clock/" }
 
 // elsewhere returns the store whose copy of the pack counts, if it is another than that of the tier.
 func (o StrayOptions) elsewhere(ctx context.Context, t archive.Tenant, object string, tier archive.Tier) (*storage.Bucket, bool, error) {
@@ -157,7 +157,7 @@ func (o StrayOptions) remove(ctx context.Context, t archive.Tenant, tier archive
 		case err != nil:
 			return err
 		}
-		if err := o.apart.Check(ctx, b, counts, probes(t)); err != nil {
+		if err := o.apart.Check(ctx, b, counts, Probes(t)); err != nil {
 			return err
 		}
 		if err := b.Delete(ctx, object.Key); err != nil {
