@@ -58,6 +58,8 @@ type Options struct {
 	// Person returns the name of the person who sends a request that was authorised, "" when it is nobody in
 	// particular. Nil: it is always nobody.
 	Person func(*http.Request) string
+	// Currency of all costs, ISO 4217; empty: it is not told with those of restores and drills.
+	Currency string
 
 	Log     *slog.Logger // nil discards
 	Metrics Metrics      // nil measures nothing

@@ -457,7 +457,8 @@ type ClientInterface interface {
 	// PrefetchWithBody Restore earlier studies of patients who are to come
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+	// read cache of the node that works on restores, up to a quarter of it in a day. What
 	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type.
@@ -468,7 +469,8 @@ type ClientInterface interface {
 	// Prefetch Restore earlier studies of patients who are to come
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+	// read cache of the node that works on restores, up to a quarter of it in a day. What
 	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1490,7 +1492,8 @@ func (c *Client) TagStudy(ctx context.Context, tenant TenantPath, body TagStudyJ
 // PrefetchWithBody Restore earlier studies of patients who are to come
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+// read cache of the node that works on restores, up to a quarter of it in a day. What
 // can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type.
@@ -1511,7 +1514,8 @@ func (c *Client) PrefetchWithBody(ctx context.Context, tenant TenantPath, conten
 // Prefetch Restore earlier studies of patients who are to come
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+// read cache of the node that works on restores, up to a quarter of it in a day. What
 // can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type.
@@ -3841,7 +3845,7 @@ func NewReportRetentionRequest(server string, tenant TenantPath, params *ReportR
 
 		if params.Before != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -4604,7 +4608,8 @@ type ClientWithResponsesInterface interface {
 	// PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+	// read cache of the node that works on restores, up to a quarter of it in a day. What
 	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4615,7 +4620,8 @@ type ClientWithResponsesInterface interface {
 	// PrefetchWithResponse Restore earlier studies of patients who are to come
 	//
 	// Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+	// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+	// read cache of the node that works on restores, up to a quarter of it in a day. What
 	// can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -7855,7 +7861,8 @@ func (c *ClientWithResponses) TagStudyWithResponse(ctx context.Context, tenant T
 // PrefetchWithBodyWithResponse Restore earlier studies of patients who are to come
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+// read cache of the node that works on restores, up to a quarter of it in a day. What
 // can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7872,7 +7879,8 @@ func (c *ClientWithResponses) PrefetchWithBodyWithResponse(ctx context.Context, 
 // PrefetchWithResponse Restore earlier studies of patients who are to come
 //
 // Picks for each appointment those most like what is planned, and of these the newest; the first appointment goes first. Each is restored at
-// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment. What
+// bulk or standard priority, whichever costs less and is in time. Copies stay until two days after the appointment, and are read into the
+// read cache of the node that works on restores, up to a quarter of it in a day. What
 // can be read already stays where it is: it is not moved into a cache. 429 as for POST restores.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -7,15 +7,18 @@ import (
 )
 
 func (s *server) StartRecoveryDrill(ctx context.Context, r StartRecoveryDrillRequestObject) (StartRecoveryDrillResponseObject, error) {
-	b := r.Body
+	var b RecoveryDrillRequest
+	if r.Body != nil {
+		b = *r.Body
+	}
 	run, err := s.o.Drills.Start(ctx, archive.Tenant(r.Tenant), archive.RecoveryDrill{Studies: or(b.Studies, 0), Bytes: or(b.Bytes, 0), Seed: uint64(or(b.Seed, 0)),
 		Priority: archive.Priority(or(b.Priority, "")), NoRestore: or(b.NoRestore, false), FromLog: or(b.FromLog, false)})
-	return StartRecoveryDrill202JSONResponse{Body: drillOf(run), Headers: StartRecoveryDrill202ResponseHeaders{Location: Root + "/tenants/" + r.Tenant + "/drill"}}, err
+	return StartRecoveryDrill202JSONResponse{Body: s.drillOf(run), Headers: StartRecoveryDrill202ResponseHeaders{Location: Root + "/tenants/" + r.Tenant + "/drill"}}, err
 }
 
 func (s *server) GetRecoveryDrill(ctx context.Context, r GetRecoveryDrillRequestObject) (GetRecoveryDrillResponseObject, error) {
 	st, err := s.o.Drills.Status(ctx, archive.Tenant(r.Tenant))
-	return GetRecoveryDrill200JSONResponse{Running: maybe(st.Running, drillOf), Last: maybe(st.Last, drillOf), LastSuccess: maybe(st.LastSuccess, drillOf)}, err
+	return GetRecoveryDrill200JSONResponse{Running: maybe(st.Running, s.drillOf), Last: maybe(st.Last, s.drillOf), LastSuccess: maybe(st.LastSuccess, s.drillOf)}, err
 }
 
 func (s *server) CancelRecoveryDrill(ctx context.Context, r CancelRecoveryDrillRequestObject) (CancelRecoveryDrillResponseObject, error) {
@@ -31,13 +34,13 @@ func maybe[T, U any](v *T, f func(T) U) *U {
 	return &u
 }
 
-func drillOf(r archive.DrillRun) RecoveryDrill {
+func (s *server) drillOf(r archive.DrillRun) RecoveryDrill {
 	return RecoveryDrill{Id: r.ID, Tenant: string(r.Tenant), State: string(r.State), Seed: int64(r.Asked.Seed), NoRestore: some(r.Asked.NoRestore), FromLog: some(r.Asked.FromLog),
 		Created: r.Created, Started: moment(r.Started), Finished: moment(r.Finished), Done: r.Done, Total: r.Total, Phase: some(r.Phase),
-		Failure: some(r.Failure), Report: maybe(r.Report, recoveryOf)}
+		Failure: some(r.Failure), Report: maybe(r.Report, s.recoveryOf)}
 }
 
-func recoveryOf(r archive.RecoveryReport) RecoveryReport {
+func (s *server) recoveryOf(r archive.RecoveryReport) RecoveryReport {
 	t := r.Times
 	out := RecoveryReport{At: r.At, Seed: int64(r.Seed), Of: RecoveryOf{Studies: r.Of.Studies, Instances: some(r.Of.Instances), Facts: some(r.Of.Facts)},
 		Studies: r.Studies, Instances: r.Instances, Facts: r.Facts, Objects: r.Objects, Bytes: r.Bytes, TooLarge: r.TooLarge, Unreadable: r.Unreadable, Changing: r.Changing,
@@ -47,7 +50,7 @@ func recoveryOf(r archive.RecoveryReport) RecoveryReport {
 		Seconds: RecoverySeconds{Drawing: t.Drawing.Seconds(), Waiting: t.Waiting.Seconds(), Reading: t.Reading.Seconds(), Copying: t.Copying.Seconds(), Checking: t.Checking.Seconds()},
 		Tiers: each(r.Tiers, func(t archive.DrillTier) RecoveryTier {
 			return RecoveryTier{Tier: string(t.Tier), Objects: t.Objects, Bytes: t.Bytes, Restored: t.Restored, Cost: t.Cost}
-		}), Cost: r.Cost, Whole: forecastOf(r.Whole)}
+		}), Cost: r.Cost, Currency: some(s.o.Currency), Whole: forecastOf(r.Whole)}
 	if took := (t.Reading + t.Copying).Seconds(); took > 0 {
 		out.BytesPerSecond = float64(r.Bytes) / took
 	}

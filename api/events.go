@@ -38,7 +38,7 @@ func (s *server) WatchRestore(ctx context.Context, r WatchRestoreRequestObject) 
 		return nil, err
 	}
 	last := or(r.Params.LastEventID, "")
-	if e := eventOf(st); st.State.Ended() && e.id == last {
+	if e := s.eventOf(st); st.State.Ended() && e.id == last {
 		return WatchRestore204Response{}, nil
 	}
 	if !s.streams.TryAcquire(1) {
@@ -90,7 +90,7 @@ func (t *stream) VisitWatchRestoreResponse(w http.ResponseWriter) error {
 				return err
 			}
 		}
-		e := eventOf(st)
+		e := t.s.eventOf(st)
 		if e.id != t.last {
 			t.last = e.id
 			if err := write("id: " + e.id + "\nevent: " + e.name + "\ndata: " + string(e.data) + "\n\n"); err != nil {
@@ -118,18 +118,18 @@ type update struct {
 	data     []byte
 }
 
-func eventOf(st archive.RestoreStatus) update {
+func (s *server) eventOf(st archive.RestoreStatus) update {
 	u := update{name: "progress"}
 	if st.State.Ended() {
 		u.name = "end"
 	}
-	u.data, _ = json.Marshal(restoreOf(st)) // strings, numbers and times: never fails
+	u.data, _ = json.Marshal(s.restoreOf(st)) // strings, numbers and times: never fails
 	st.Ready = st.Ready.Truncate(time.Second)
 	if !st.State.Ended() {
 		// An estimate that is pushed on each time it is looked at is no news, unless by a part of what is left.
 		st.Ready = st.Ready.Truncate(max(time.Second, st.Ready.Sub(st.Asked)/100))
 	}
-	told, _ := json.Marshal(restoreOf(st))
+	told, _ := json.Marshal(s.restoreOf(st))
 	sum := sha256.Sum256(told)
 	u.id = hex.EncodeToString(sum[:12])
 	return u

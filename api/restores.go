@@ -56,9 +56,9 @@ func (s *server) StartRestore(ctx context.Context, r StartRestoreRequestObject) 
 		return nil, err
 	}
 	if st.ID == "" {
-		return StartRestore200JSONResponse(restoreOf(st)), nil
+		return StartRestore200JSONResponse(s.restoreOf(st)), nil
 	}
-	return StartRestore202JSONResponse{RestoreStartedJSONResponse{Body: restoreOf(st), Headers: RestoreStartedResponseHeaders{Location: restorePath(r.Tenant, st.ID)}}}, nil
+	return StartRestore202JSONResponse{RestoreStartedJSONResponse{Body: s.restoreOf(st), Headers: RestoreStartedResponseHeaders{Location: restorePath(r.Tenant, st.ID)}}}, nil
 }
 
 func restorePath(tenant, id string) string { return Root + "/tenants/" + tenant + "/restores/" + id }
@@ -84,7 +84,7 @@ func (s *server) ListRestores(ctx context.Context, r ListRestoresRequestObject) 
 		return nil, err
 	}
 	list, next := page(list, limit, func(st archive.RestoreStatus) string { return st.ID })
-	return ListRestores200JSONResponse{Restores: each(list, restoreOf), Next: next}, nil
+	return ListRestores200JSONResponse{Restores: each(list, s.restoreOf), Next: next}, nil
 }
 
 func (s *server) GetRestore(ctx context.Context, r GetRestoreRequestObject) (GetRestoreResponseObject, error) {
@@ -92,7 +92,7 @@ func (s *server) GetRestore(ctx context.Context, r GetRestoreRequestObject) (Get
 	if err != nil {
 		return nil, err
 	}
-	return GetRestore200JSONResponse{RestoreAnswerJSONResponse(restoreOf(st))}, nil
+	return GetRestore200JSONResponse{RestoreAnswerJSONResponse(s.restoreOf(st))}, nil
 }
 
 func (s *server) CancelRestore(ctx context.Context, r CancelRestoreRequestObject) (CancelRestoreResponseObject, error) {
@@ -100,7 +100,7 @@ func (s *server) CancelRestore(ctx context.Context, r CancelRestoreRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return CancelRestore200JSONResponse{RestoreAnswerJSONResponse(restoreOf(st))}, nil
+	return CancelRestore200JSONResponse{RestoreAnswerJSONResponse(s.restoreOf(st))}, nil
 }
 
 func (s *server) Prefetch(ctx context.Context, r PrefetchRequestObject) (PrefetchResponseObject, error) {
@@ -111,14 +111,14 @@ func (s *server) Prefetch(ctx context.Context, r PrefetchRequestObject) (Prefetc
 	if err != nil {
 		return nil, err
 	}
-	out := Prefetch{Restore: restoreOf(p.Restore), Priors: p.Priors, Readable: p.Readable, Late: p.Late, Past: p.Past}
+	out := Prefetch{Restore: s.restoreOf(p.Restore), Priors: p.Priors, Readable: p.Readable, Late: p.Late, Past: p.Past}
 	if p.Restore.ID == "" {
 		return Prefetch200JSONResponse(out), nil
 	}
 	return Prefetch202JSONResponse{Body: out, Headers: Prefetch202ResponseHeaders{Location: restorePath(r.Tenant, p.Restore.ID)}}, nil
 }
 
-func restoreOf(st archive.RestoreStatus) Restore {
+func (s *server) restoreOf(st archive.RestoreStatus) Restore {
 	return Restore{Id: some(st.ID), State: RestoreState(st.State), Priority: string(st.Priority), Studies: st.Studies, Objects: st.Packs, ObjectsReady: st.PacksIn,
-		Bytes: st.Bytes, BytesReady: st.BytesIn, Asked: st.Asked.UTC(), Ready: moment(st.Ready.UTC()), Until: moment(st.Until.UTC()), Cost: st.Cost, Failure: some(st.Failure), Requests: st.Requests}
+		Bytes: st.Bytes, BytesReady: st.BytesIn, Asked: st.Asked.UTC(), Ready: moment(st.Ready.UTC()), Until: moment(st.Until.UTC()), Cost: st.Cost, Currency: some(s.o.Currency), Failure: some(st.Failure), Requests: st.Requests}
 }

@@ -58,8 +58,24 @@ func (s *server) CheckRetention(ctx context.Context, r CheckRetentionRequestObje
 	return CheckRetention200JSONResponse(retainedOf(c)), err
 }
 
+// dayOrMoment reads a day, which stands for its beginning in UTC, or a moment; nothing is the zero time.
+func dayOrMoment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, fault.Wrap(fault.Invalid, err, "before is not of its form: a day such as 2030-01-01, or a moment such as 2030-01-01T12:00:00Z")
+}
+
 func (s *server) ReportRetention(ctx context.Context, r ReportRetentionRequestObject) (ReportRetentionResponseObject, error) {
-	ask := retention.Report{Before: or(r.Params.Before, time.Time{}), Held: or(r.Params.Held, false), Limit: or(r.Params.Limit, defaultPage)}
+	before, err := dayOrMoment(or(r.Params.Before, ""))
+	if err != nil {
+		return nil, err
+	}
+	ask := retention.Report{Before: before, Held: or(r.Params.Held, false), Limit: or(r.Params.Limit, defaultPage)}
 	after, _ := archive.ParseFactID(or(r.Params.After, "")) // the contract has its form
 	ask.After = archive.Ref(after)
 	page, err := s.o.Retention.Report(ctx, archive.Tenant(r.Tenant), ask)

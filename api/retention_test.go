@@ -55,7 +55,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 	var studies []string
-	before := time.Date(2032, 1, 1, 0, 0, 0, 0, time.UTC)
+	before := "2032-01-01"
 	for p := (&ReportRetentionParams{Before: &before}); ; {
 		page, err := h.client.ReportRetentionWithResponse(ctx, "alpha", p)
 		if err != nil || page.JSON200 == nil {

@@ -859,6 +859,9 @@ type RecoveryReport struct {
 	// Cost Of the drill
 	Cost float64 `json:"cost"`
 
+	// Currency Of the costs, ISO 4217
+	Currency *string `json:"currency,omitempty"`
+
 	// Facts Entries of the log
 	Facts    int64             `json:"facts"`
 	Failures []RecoveryFailure `json:"failures"`
@@ -945,6 +948,9 @@ type Restore struct {
 
 	// Cost Estimated, in the currency of the configuration
 	Cost float64 `json:"cost"`
+
+	// Currency Of the cost, ISO 4217
+	Currency *string `json:"currency,omitempty"`
 
 	// Failure Why it failed, what it waits for, or why it is slower than was asked for
 	Failure *string `json:"failure,omitempty"`
@@ -1445,8 +1451,8 @@ type WatchRestoreParams struct {
 
 // ReportRetentionParams defines parameters for ReportRetention.
 type ReportRetentionParams struct {
-	// Before The moment by which the period has ended; now when left out
-	Before *time.Time `form:"before,omitempty" json:"before,omitempty"`
+	// Before The day (its beginning, in UTC) or the moment by which the period has ended; now when left out
+	Before *string `form:"before,omitempty" json:"before,omitempty"`
 
 	// Held List what is held instead
 	Held *bool `form:"held,omitempty" json:"held,omitempty"`
@@ -2459,7 +2465,7 @@ func (w *ServerInterfaceWrapper) ReportRetention(ctx echo.Context) error {
 	var params ReportRetentionParams
 	// ------------- Optional query parameter "before" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", ctx.QueryParams(), &params.Before, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", ctx.QueryParams(), &params.Before, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter before: %s", err))
 	}
@@ -5156,9 +5162,12 @@ func (sh *strictHandler) StartRecoveryDrill(ctx echo.Context, tenant TenantPath)
 		err = ctx.Bind(&body)
 	}
 	if err != nil {
-		return err
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
 	}
-	request.Body = &body
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.StartRecoveryDrill(ctx.Request().Context(), request.(StartRecoveryDrillRequestObject))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func New(o Options) http.Handler {
 	checks := map[string][]echo.MiddlewareFunc{}
 	for _, path := range doc.Paths.Map() {
 		for _, op := range path.Operations() {
-			checks[op.OperationID] = []echo.MiddlewareFunc{check}
+			checks[op.OperationID] = []echo.MiddlewareFunc{check, knownQuery(path, op)}
 		}
 	}
 	RegisterHandlersWithOptions(e, NewStrictHandler(s, nil), RegisterHandlersOptions{BaseURL: Root, OperationMiddlewares: checks})
@@ -118,6 +119,25 @@ func validate(doc *openapi3.T) echo.MiddlewareFunc {
 		// guard has authorised the request.
 		Options: openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	})
+}
+
+// knownQuery refuses parameters of the query that the contract does not name for the operation: one that is
+// misspelt is to be noticed, as a member of a body is.
+func knownQuery(path *openapi3.PathItem, op *openapi3.Operation) echo.MiddlewareFunc {
+	known := map[string]bool{}
+	for _, p := range slices.Concat(path.Parameters, op.Parameters) {
+		known[p.Value.Name] = known[p.Value.Name] || p.Value.In == openapi3.ParameterInQuery
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			for name := range c.QueryParams() {
+				if !known[name] { // which may be anything, and is not repeated
+					return fault.New(fault.Invalid, "the query has a parameter that the contract does not; see %s", pathContract)
+				}
+			}
+			return next(c)
+		}
+	}
 }
 
 // violation says what of the contract a request does not fulfil, without

@@ -45,6 +45,25 @@ func TestApart(t *testing.T) {
 			t.Errorf("left behind: %s, %v", o.Key, err)
 		}
 	}
+	// What one has and the other lacks tells as much: nothing is written.
+	if _, err := a.Put(t.Context(), "t/log/1", []byte{1}, storage.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	one.Script(func(op faultstore.Op) faultstore.Decision {
+		if op.Name == faultstore.Create {
+			t.Error("something is written to a store that can be told apart without")
+		}
+		return faultstore.Decision{}
+	})
+	if err := (&storage.Apart{}).Check(t.Context(), a, b, "t/clock/"); err != nil {
+		t.Errorf("two folders, of which one has something: %v", err)
+	}
+	one.Script(nil)
+	for _, pair := range [][2]*storage.Bucket{{a, again}, {again, a}} {
+		if err := (&storage.Apart{}).Check(t.Context(), pair[0], pair[1], "t/clock/"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("one folder with something in it: %v", err)
+		}
+	}
 	// Who cannot tell does not say that they are two.
 	one.Script(func(op faultstore.Op) faultstore.Decision { return faultstore.Decision{Action: faultstore.FailBefore} })
 	if err := (&storage.Apart{}).Check(t.Context(), a, b, "t/clock/"); err == nil || fault.Is(err, fault.Invalid) {

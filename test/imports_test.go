@@ -73,7 +73,7 @@ var layers = []struct {
 	{pkg: "internal/restore/webhook", may: []string{"internal/archive", "internal/fault"}},
 	{pkg: "internal/lifecycle/rule", may: []string{"internal/archive", "internal/fault"}, alien: append([]string{"os"}, noEngines...)},
 	{pkg: "internal/lifecycle/move", may: useCase, alien: noEngines},
-	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "storage"}, alien: noEngines},
+	{pkg: "internal/lifecycle/tiers", may: []string{"internal/archive", "internal/fault", "internal/lifecycle/rule", "storage"}, alien: noEngines},
 	{pkg: "internal/lifecycle/access", may: []string{"internal/archive"}, alien: noEngines},
 	{pkg: "internal/settle", may: useCase, alien: noEngines},
 	{pkg: "internal/custody", may: append([]string{"internal/keys/quorum"}, useCase...), alien: noEngines},

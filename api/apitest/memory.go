@@ -46,6 +46,7 @@ type Memory struct {
 	Paused            map[archive.Tenant]bool
 	Question          archive.LifecycleQuestion // the last
 	Due               int64                     // studies that Apply has yet to look at, three a call
+	Away              archive.Tenant            // of whom no store can be listed
 	Damaged           bool                      // recovery drills find what cannot be restored
 	DrillRuns         map[archive.Tenant]archive.DrillStatus
 

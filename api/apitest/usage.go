@@ -58,10 +58,16 @@ func (u Usage) Recount(ctx context.Context, t archive.Tenant) (archive.Recount, 
 	counted := archive.TierUsage{Objects: of.Tiers[0].Objects, Bytes: of.Tiers[0].Bytes}
 	listed := archive.TierUsage{Objects: counted.Objects + 1, Bytes: counted.Bytes + 100}
 	u.m.Do(func() {
+		if t == u.m.Away {
+			err = fault.New(fault.Unavailable, "the store does not answer")
+		}
 		if u.m.Damaged {
 			listed.Objects, listed.Bytes = listed.Objects-1, listed.Bytes-1000
 		}
 	})
+	if err != nil {
+		return archive.Recount{}, err
+	}
 	return archive.Recount{Tenant: t, Stores: []archive.RecountedStore{{Tiers: []archive.TierName{"hot", "cold"}, Counted: counted, Listed: listed,
 		Unnamed: archive.TierUsage{Objects: 1, Bytes: 100}}}}, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,16 +158,7 @@ func (s *session) show(v any, rows func(io.Writer)) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	}
-	var b bytes.Buffer
-	tw := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	rows(tw)
-	tw.Flush() // to memory
-	for line := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(s.out, strings.TrimRight(line, " \n")); err != nil { // cells at the end may be empty
-			return err
-		}
-	}
-	return nil
+	return table(s.out, rows)
 }
 
 // confirm has the tenant's name typed, or given by a flag, before what the
@@ -242,12 +231,4 @@ func (s *session) follow(ctx context.Context, j api.Job, name string) (api.Job, 
 			return j, fmt.Errorf("asking how far it is: %w", err)
 		}
 	}
-}
-
-// when is a time for people, in UTC.
-func when(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
 }

@@ -27,7 +27,7 @@ func TestAdministration(t *testing.T) {
 		Dir: "testdata/admin",
 		Setup: func(e *testscript.Env) error {
 			m := apitest.New()
-			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(),
+			s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(), Currency: "EUR",
 				Person: func(*http.Request) (who string) { m.Do(func() { who = m.Who }); return who },
 				Authorize: func(r *http.Request) error {
 					if r.Header.Get("Authorization") != "Bearer "+adminToken {
@@ -41,6 +41,7 @@ func TestAdministration(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home/config")
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/home/data")
 			e.Setenv("SERVER", s.URL)
+			unhurried(e)
 			return os.WriteFile(filepath.Join(e.WorkDir, "token"), []byte("alpha:"+adminToken[1:]+"\n"+adminToken+"\n"), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"behind": behind},
@@ -50,8 +51,8 @@ func TestAdministration(t *testing.T) {
 // TestDoneInPart: what was done, and something of it failed, ends with status 2 and says so.
 func TestDoneInPart(t *testing.T) {
 	m := apitest.New()
-	m.FailedStudies = 1
-	s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(),
+	m.FailedStudies, m.Away = 1, "beta"
+	s := httptest.NewServer(api.New(api.Options{Tenants: m, Keys: m, Rewraps: m, Escrows: m, Shredder: m, Jobs: m.Jobs(), Retention: m.Retention(), Rewinder: m.Retention(), Lifecycle: m.Lifecycle(), Drills: m.Drills(), Restores: m.Restores(), Usage: m.Usage(), Currency: "EUR",
 		Authorize: func(*http.Request) error { return nil }}))
 	defer s.Close()
 	home := t.TempDir()
@@ -65,6 +66,8 @@ func TestDoneInPart(t *testing.T) {
 		stderr string
 	}{
 		{"lifecycle apply alpha", exitGaps, "some studies failed"},
+		{"usage --recount", exitFailed, "tenant beta could not be compared"},
+		{"usage alpha --recount", 0, ""},
 		{"restore 1.2.3 --tenant alpha", 0, ""},
 		{"restores cancel 01JZ0000000000000000000001 --tenant alpha", 0, ""},
 		{"restores wait 01JZ0000000000000000000001 --tenant alpha", exitGaps, "the restore is cancelled"},
@@ -89,6 +92,8 @@ func behind(ts *testscript.TestScript, neg bool, args []string) {
 			m.FailedDrill = 1
 		case "objects are damaged":
 			m.Damaged = true
+		case "stores of beta are away":
+			m.Away = "beta"
 		case "jobs fail":
 			m.FailedJobs = true
 		case "alice calls":

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/strata-pacs/strata/dicomweb"
 	"github.com/strata-pacs/strata/internal/archive"
@@ -26,55 +28,98 @@ type client struct {
 	close  func() error
 }
 
-// connect opens the archive of the configuration, or finds the server that has it open.
+// connect finds the server that has the archive of the configuration open, or opens it. A server is
+// asked first: beside it nothing is opened here, no store and no key.
 func (c *Config) connect(ctx context.Context, log *slog.Logger, warn io.Writer) (*client, error) {
-	n, err := c.open(ctx, log, warn, c.archiveHandler(slog.New(slog.DiscardHandler), newMetrics()))
-	path, dir, derr := socketPath(c.Data)
-	if err != nil && !errors.Is(err, node.ErrInUse) {
-		if dir != nil {
-			dir.Close()
-		}
-		return nil, err
-	}
-	if derr != nil {
-		return nil, derr
-	}
-	cl := &client{tenant: c.Tenant, close: dir.Close, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-		MaxIdleConnsPerHost: 16, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10,
-	}}}
-	if n == nil {
-		if resp, err := cl.get(ctx, "/healthz"); err != nil {
-			dir.Close()
-			return nil, fault.Wrap(fault.Unavailable, err, "another strata works on the data folder, and does not answer; wait for it, or stop it")
-		} else {
-			resp.Body.Close()
-		}
+	if cl, err := c.dial(ctx); err == nil {
 		return cl, nil
 	}
-	if err := c.ahead(ctx, n, log); err != nil {
-		dir.Close()
+	n, err := c.open(ctx, log, warn, c.archiveHandler(slog.New(slog.DiscardHandler), newMetrics()))
+	if errors.Is(err, node.ErrInUse) {
+		return c.await(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cl, err := c.newClient()
+	if err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
+	}
+	if err := c.ahead(ctx, n, log); err != nil {
+		return nil, errors.Join(err, cl.close(), n.Close(ctx))
 	}
 	l, err := listenControl(c.Data)
 	if err != nil {
-		dir.Close()
-		return nil, errors.Join(err, n.Close(ctx))
+		return nil, errors.Join(err, cl.close(), n.Close(ctx))
 	}
 	quiet, m := slog.New(slog.DiscardHandler), newMetrics()
 	s := &http.Server{Handler: controlHandler(n, front(n, c.baseHandler(n, quiet, m, nil), nil), administration(n, quiet, m, nil, peer)), ConnContext: knowPeer}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
+	leave := cl.close
 	cl.close = func() error {
 		cl.http.CloseIdleConnections()
 		err := s.Close()
 		<-served
-		os.Remove(path)
-		return errors.Join(err, n.Close(context.WithoutCancel(ctx)), dir.Close())
+		os.Remove(filepath.Join(c.Data, socketName))
+		return errors.Join(err, n.Close(context.WithoutCancel(ctx)), leave())
 	}
 	return cl, nil
+}
+
+// newClient is a client of whoever listens on the control socket.
+func (c *Config) newClient() (*client, error) {
+	path, dir, err := socketPath(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	return &client{tenant: c.Tenant, close: dir.Close, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		MaxIdleConnsPerHost: 16, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10,
+	}}}, nil
+}
+
+// dial returns a client of the server that works on the data folder, if one answers.
+func (c *Config) dial(ctx context.Context) (*client, error) {
+	cl, err := c.newClient()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	resp, err := cl.get(ctx, "/healthz")
+	if err != nil {
+		return nil, errors.Join(err, cl.close())
+	}
+	resp.Body.Close()
+	return cl, nil
+}
+
+const (
+	dialPatience  = 5 * time.Second        // for a server that is there
+	startPatience = 5 * time.Second        // for one that has the data folder and does not listen yet
+	startPoll     = 200 * time.Millisecond // how often it is tried
+)
+
+// await dials a process that has the data folder: a server listens when its start has come so far.
+func (c *Config) await(ctx context.Context) (*client, error) {
+	for end := time.Now().Add(startPatience); ; {
+		cl, err := c.dial(ctx)
+		switch {
+		case err == nil:
+			return cl, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case time.Now().After(end):
+			return nil, fault.New(fault.Unavailable, "another strata works on the data folder %s and does not answer: it starts, or stops; wait for it, or stop it", c.Data)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(startPoll):
+		}
+	}
 }
 
 func (c *client) get(ctx context.Context, path string) (*http.Response, error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/ingest"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/node"
 	"github.com/strata-pacs/strata/internal/retention"
@@ -45,30 +46,30 @@ func settings() []setting {
 		{key: "store", value: "", help: "address of the object store: s3://bucket/prefix?region=…, minio://host/bucket/…; empty: objects in the data folder. Credentials come from the environment, as the AWS tools take them"},
 		{key: "tiers", value: tiers.Default, help: "where studies may lie, and what that costs: " + tiers.Presets + "; or a list in this file, the hot tier first. Prices are for a GB (10^9 bytes), a month, a thousand requests"},
 		{key: "currency", value: "USD", help: "currency of the prices of tiers"},
-		{key: "settle-after", value: "30m", serving: true, help: "how long a study must not have changed before its objects are merged into few"},
+		{key: "settle-after", value: length("30m"), serving: true, help: "how long a study must not have changed before its objects are merged into few"},
 		{key: "lifecycle", value: true, serving: true, help: "carry out lifecycle rules: settle, move and delete studies, and remove what that leaves behind; false: this node does so only when it is told to (strata lifecycle apply)"},
-		{key: "lifecycle-every", value: "1m", serving: true, help: "how often to look for studies that are due by lifecycle rules"},
-		{key: "read-grace", value: "1h", serving: true, help: "how long objects that others stand for stay, for those who read them still"},
-		{key: "move-hold", value: "24h", serving: true, help: "how long the copy stays that a study was moved from to another store"},
-		{key: "move-rate", value: 0, serving: true, help: "most bytes a second that this node moves between tiers; 0: no limit"},
-		{key: "delete-hold", value: "720h", help: "how long a deletion can be undone before its bytes go"},
+		{key: "lifecycle-every", value: length("1m"), serving: true, help: "how often to look for studies that are due by lifecycle rules"},
+		{key: "read-grace", value: length("1h"), serving: true, help: "how long objects that others stand for stay, for those who read them still"},
+		{key: "move-hold", value: length("1d"), serving: true, help: "how long the copy stays that a study was moved from to another store"},
+		{key: "move-rate", value: amount("0"), serving: true, help: "most bytes a second that this node moves between tiers, such as 20MB; 0: no limit"},
+		{key: "delete-hold", value: length("30d"), help: "how long a deletion can be undone before its bytes go"},
 		{key: "drill-scratch", value: "", help: "folder for the sealed copies that strata drill makes, of this node alone; empty: drill in the data folder"},
 		{key: "key-store", value: "", help: "address of a bucket of its own for wrapped keys, without object lock and versions, so that a key that is destroyed is gone; empty: in the store"},
 		{key: "read-cache", value: "", serving: true, help: "folder that keeps what was read of the store, sealed as it came; empty: read-cache in the data folder, for a store elsewhere"},
-		{key: "read-cache-bytes", value: 10 << 30, serving: true, help: "most bytes of the read cache; 0: there is none"},
+		{key: "read-cache-bytes", value: amount("10GiB"), serving: true, help: "most bytes of the read cache; 0: there is none"},
 		{key: "providers", value: map[string]string{}, help: "key providers by name, each as a URL such as vault:https://vault.example:8200/transit/strata?auth=approle&…; in the environment: name=URL, several parted by blanks"},
 		{key: "kek", value: "", help: "the key-encryption key of the default tenant and of new ones: provider/key, or provider/key+provider/key where two providers must open; empty: the local key file"},
-		{key: "node-lease", value: "15s", serving: true, help: "how long the other nodes wait for one that says nothing before they take over what it left; at least 2s"},
-		{key: "store-stall", value: "30s", serving: true, help: "how long the store may move no byte before it is asked again"},
+		{key: "node-lease", value: length("15s"), serving: true, help: "how long the other nodes wait for one that says nothing before they take over what it left; at least 2s"},
+		{key: "store-stall", value: length("30s"), serving: true, help: "how long the store may move no byte before it is asked again"},
 		{key: "index", value: "", help: "file of the SQLite index; empty: index.db in the data folder. A disk of its own needs 24 MiB free, or stores are refused"},
 		{key: "key-file", value: defaultKeyFile(), help: "the local key-encryption key. Keep a copy elsewhere: without it the archive cannot be read by anyone"},
 		{key: "key-passphrase-file", value: "", help: "file with the passphrase that protects the key file; empty: no passphrase"},
 		{key: "key-passphrase", value: "", secret: true, help: "the passphrase itself, for places where a file is no better than the environment"},
-		{key: "key-lease", value: "2s", serving: true, help: "how long an answer of the key provider holds: after a revocation nothing is served for longer"},
-		{key: "key-grace", value: "30s", serving: true, help: "how long to go on when the key provider does not answer; then the archive closes until it does"},
-		{key: "key-backup-lifetime", value: "0s", help: "how long backups of the bucket with the wrapped keys are kept: so long a shredding is pending; 0s: there are none"},
+		{key: "key-lease", value: length("2s"), serving: true, help: "how long an answer of the key provider holds: after a revocation nothing is served for longer"},
+		{key: "key-grace", value: length("30s"), serving: true, help: "how long to go on when the key provider does not answer; then the archive closes until it does"},
+		{key: "key-backup-lifetime", value: length("0s"), help: "how long backups of the bucket with the wrapped keys are kept: so long a shredding is pending; 0s: there are none"},
 		{key: "rewrap-rate", value: 0, serving: true, help: "most key objects a second that a rotation or a move wraps anew; 0: no limit"},
-		{key: "idle-close", value: "5m", serving: true, help: "how long nobody has to ask for a tenant's archive before its keys leave memory"},
+		{key: "idle-close", value: length("5m"), serving: true, help: "how long nobody has to ask for a tenant's archive before its keys leave memory"},
 		{key: "listen", value: "127.0.0.1:8080", serving: true, help: "address and port to serve on; anything beyond loopback needs tls-cert, tls-key and token-file, or insecure"},
 		{key: "tls-cert", value: "", serving: true, help: "PEM file with the server's certificate chain"},
 		{key: "tls-key", value: "", serving: true, help: "PEM file with the certificate's private key"},
@@ -79,18 +80,18 @@ func settings() []setting {
 		{key: "origins", value: []string{}, serving: true, help: "web origins whose pages may use the archive from a browser, or *; empty: pages from this machine"},
 		{key: "duplicates", value: "keep-first", help: "same UIDs, other contents: keep-first (the newcomer is kept hidden), replace, or refuse"},
 		{key: "retention", value: retention.None, help: "how long studies must be kept where a tenant's own rules name no set: " + retention.Names() + "; strata retention sets shows them. Legal holds always count"},
-		{key: "reconcile-every", value: "1m", serving: true, help: "how often to look for facts that are not indexed yet"},
-		{key: "reap-grace", value: "24h", help: "how old an object that no fact names must be before it is removed"},
-		{key: "limits.request-bytes", value: 0, serving: true, help: "largest request body in bytes; 0: no limit"},
-		{key: "limits.store-memory", value: 64 << 20, serving: true, help: "bytes of memory that all stores together may hold"},
+		{key: "reconcile-every", value: length("1m"), serving: true, help: "how often to look for facts that are not indexed yet"},
+		{key: "reap-grace", value: length("1d"), help: "how old an object that no fact names must be before it is removed"},
+		{key: "limits.request-bytes", value: amount("0"), serving: true, help: "largest request body in bytes, such as 4GB; 0: no limit"},
+		{key: "limits.store-memory", value: amount("64MiB"), serving: true, help: "bytes of memory that all stores together may hold"},
 		{key: "limits.results", value: 5000, serving: true, help: "most matches in one answer to a search; more come by offset, and a warning says so"},
 		{key: "limits.tenants", value: 256, serving: true, help: "most tenants whose archives are open at once; the one that nobody has asked for longest makes room for the next"},
-		{key: "limits.idle", value: "60s", serving: true, help: "how long a connection may make no progress"},
-		{key: "cache-bytes", value: 32 << 20, serving: true, help: "bytes of memory for decoded metadata"},
+		{key: "limits.idle", value: length("60s"), serving: true, help: "how long a connection may make no progress"},
+		{key: "cache-bytes", value: amount("32MiB"), serving: true, help: "bytes of memory for decoded metadata"},
 		{key: "pixel-workers", value: 0, serving: true, help: "processes that decode and encode compressed images at once; 0: as many as there are cores"},
 		{key: "thumbnails", value: true, serving: true, help: "keep thumbnails, sealed, and make those of new studies ahead; false: each is made when it is asked for"},
-		{key: "thumbnail-after", value: "1m", serving: true, help: "how long a study must not have changed before its thumbnails are made"},
-		{key: "shutdown-wait", value: "30s", serving: true, help: "how long a stopping server waits for requests in flight"},
+		{key: "thumbnail-after", value: length("1m"), serving: true, help: "how long a study must not have changed before its thumbnails are made"},
+		{key: "shutdown-wait", value: length("30s"), serving: true, help: "how long a stopping server waits for requests in flight"},
 		{key: "log.level", value: "info", help: "debug, info, warn or error"},
 		{key: "log.format", value: "text", help: "text or json"},
 	}, restoreSettings())
@@ -305,16 +306,16 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	for key, to := range map[string]*time.Duration{"reconcile-every": &c.ReconcileEvery, "reap-grace": &c.ReapGrace,
 		"settle-after": &c.SettleAfter, "lifecycle-every": &c.LifecycleEvery, "read-grace": &c.ReadGrace, "move-hold": &c.MoveHold, "delete-hold": &c.DeleteHold,
 		"node-lease": &c.NodeLease, "store-stall": &c.StoreStall, "key-lease": &c.KeyLease, "key-grace": &c.KeyGrace, "idle-close": &c.IdleClose, "limits.idle": &c.Idle, "shutdown-wait": &c.ShutdownWait, "thumbnail-after": &c.ThumbnailAfter} {
-		if *to, err = time.ParseDuration(k.String(key)); err != nil || *to <= 0 {
-			fail(bad(key, "must be a duration above zero such as 90s or 24h"))
+		if *to, err = rule.ParseLength(k.String(key)); err != nil || *to <= 0 {
+			fail(bad(key, "must be a length of time above zero such as 90s, 12h, 30d or 1y"))
 		}
 	}
 	if c.NodeLease < 2*time.Second {
 		fail(bad("node-lease", "must be at least 2s"))
 	}
 	for key, to := range map[string]*int64{"limits.request-bytes": &c.RequestBytes, "limits.store-memory": &c.StoreMemory, "cache-bytes": &c.CacheBytes, "read-cache-bytes": &c.ReadCacheBytes, "move-rate": &c.MoveRate} {
-		if *to, err = strconv.ParseInt(k.String(key), 10, 64); err != nil || *to < 0 {
-			fail(bad(key, "must be a number of bytes"))
+		if *to, err = rule.ParseBytes(k.String(key)); err != nil {
+			fail(bad(key, "must be a number of bytes, or a size such as 500MB or 64MiB"))
 		}
 	}
 	if c.Tiers, err = readTiers(k.Get("tiers"), c.Store, c.Currency); err != nil {
@@ -331,8 +332,8 @@ func checkConfig(k *koanf.Koanf) (*Config, error) {
 	if c.OpenTenants, err = strconv.Atoi(k.String("limits.tenants")); err != nil || c.OpenTenants < 1 {
 		fail(bad("limits.tenants", "must be a number above zero"))
 	}
-	if c.KeyBackups, err = time.ParseDuration(k.String("key-backup-lifetime")); err != nil || c.KeyBackups < 0 {
-		fail(bad("key-backup-lifetime", "must be a duration such as 720h, or 0s"))
+	if c.KeyBackups, err = rule.ParseLength(k.String("key-backup-lifetime")); err != nil || c.KeyBackups < 0 {
+		fail(bad("key-backup-lifetime", "must be a length of time such as 30d, or 0s"))
 	}
 	if c.RewrapRate, err = strconv.Atoi(k.String("rewrap-rate")); err != nil || c.RewrapRate < 0 {
 		fail(bad("rewrap-rate", "must be a number, 0 or more"))

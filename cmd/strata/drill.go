@@ -19,7 +19,8 @@ func (a *app) drillCommand() *cobra.Command {
 	d := &admin{app: a}
 	var q struct {
 		studies            int
-		bytes, seed        int64
+		bytes              byteFlag
+		seed               int64
 		priority           string
 		noRestore, fromLog bool
 		last               bool
@@ -40,7 +41,7 @@ knows them. --last shows the last drill, and when one last succeeded.`, cobra.Ma
 		if q.studies < 1 || q.bytes < 1 || q.seed < 0 {
 			return fault.New(fault.Invalid, "--studies and --bytes must be 1 or more, --seed 0 or more")
 		}
-		req := api.RecoveryDrillRequest{Studies: &q.studies, Bytes: &q.bytes, Priority: &q.priority, NoRestore: &q.noRestore, FromLog: &q.fromLog}
+		req := api.RecoveryDrillRequest{Studies: &q.studies, Bytes: (*int64)(&q.bytes), Priority: &q.priority, NoRestore: &q.noRestore, FromLog: &q.fromLog}
 		if q.seed > 0 {
 			req.Seed = &q.seed
 		}
@@ -56,7 +57,8 @@ knows them. --last shows the last drill, and when one last succeeded.`, cobra.Ma
 	d.flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&q.studies, "studies", 10, "how many studies to draw")
-	f.Int64Var(&q.bytes, "bytes", 10<<30, "most bytes to copy; studies that do not fit in are left out")
+	q.bytes = 10 << 30
+	f.Var(&q.bytes, "bytes", "most bytes to copy, such as 20GB; studies that do not fit in are left out")
 	f.Int64Var(&q.seed, "seed", 0, "draws the same studies of the same archive again; 0: made up, and told")
 	f.StringVar(&q.priority, "priority", "bulk", "of restores: expedited, standard or bulk")
 	f.BoolVar(&q.noRestore, "no-restore", false, "leave out studies that would have to be restored first")
@@ -169,6 +171,7 @@ func (s *session) showDrill(run api.RecoveryDrill) error {
 func unrestored(r *api.RecoveryReport) bool { return r != nil && len(r.Failures)+r.MoreFailures > 0 }
 
 func drillTable(w io.Writer, run api.RecoveryDrill, r *api.RecoveryReport) {
+	cost := func(amount float64) string { return money(amount, text(r.Currency)) }
 	for _, f := range r.Failures {
 		fmt.Fprintf(w, "failed: %s", f.What)
 		if f.Object != nil {
@@ -179,8 +182,8 @@ func drillTable(w io.Writer, run api.RecoveryDrill, r *api.RecoveryReport) {
 	if r.MoreFailures > 0 {
 		fmt.Fprintf(w, "and %d more\n", r.MoreFailures)
 	}
-	fmt.Fprintf(w, "seed\t%d\nstudies\t%d of %d\ninstances\t%d\nobjects\t%d\nMB copied\t%.1f, at %.1f MB a second\n",
-		r.Seed, r.Studies, r.Of.Studies, r.Instances, r.Objects, float64(r.Bytes)/1e6, r.BytesPerSecond/1e6)
+	fmt.Fprintf(w, "seed\t%d\nstudies\t%d of %d\ninstances\t%d\nobjects\t%d\ncopied\t%s, at %s\n",
+		r.Seed, r.Studies, r.Of.Studies, r.Instances, r.Objects, size(r.Bytes), rate(r.BytesPerSecond))
 	fmt.Fprintf(w, "failures\t%d\n", len(r.Failures)+r.MoreFailures)
 	for _, left := range []struct {
 		n   int64
@@ -194,17 +197,18 @@ func drillTable(w io.Writer, run api.RecoveryDrill, r *api.RecoveryReport) {
 		fmt.Fprintf(w, "note\tonly studies that can be read at once were tried\n")
 	}
 	t := r.Seconds
-	fmt.Fprintf(w, "time\twaiting for restores %s, reading the log %s, copying %s, checking %s, drawing %s\ncost\t%.2f\n",
-		took(t.Waiting), took(t.Reading), took(t.Copying), took(t.Checking), took(t.Drawing), r.Cost)
-	fmt.Fprintf(w, "\nTIER\tOBJECTS\tGB\tMB/S\tALL OF IT TAKES\tCOSTS\n")
+	fmt.Fprintf(w, "time\twaiting for restores %s, reading the log %s, copying %s, checking %s, drawing %s\ncost\t%s\n",
+		took(t.Waiting), took(t.Reading), took(t.Copying), took(t.Checking), took(t.Drawing), cost(r.Cost))
+	fmt.Fprintln(w)
+	heading(w, "tier", "objects", "size", "speed", "all of it takes", "costs")
 	for _, x := range r.Whole.Tiers {
 		speed := "not measured"
 		if x.BytesPerSecond != nil {
-			speed = fmt.Sprintf("%.1f", *x.BytesPerSecond/1e6)
+			speed = rate(*x.BytesPerSecond)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.3f\t%s\t%s to %s\t%.2f\n", x.Tier, x.Objects, float64(x.Bytes)/1e9, speed, took(x.LeastSeconds), took(x.MostSeconds), x.Cost)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s to %s\t%s\n", x.Tier, x.Objects, size(x.Bytes), speed, took(x.LeastSeconds), took(x.MostSeconds), cost(x.Cost))
 	}
-	fmt.Fprintf(w, "all\t\t\t\t%s to %s\t%.2f\n", took(r.Whole.LeastSeconds), took(r.Whole.MostSeconds), r.Whole.Cost)
+	fmt.Fprintf(w, "all\t\t\t\t%s to %s\t%s\n", took(r.Whole.LeastSeconds), took(r.Whole.MostSeconds), cost(r.Whole.Cost))
 	if least, most := r.Whole.RebuildLeastSeconds, r.Whole.RebuildMostSeconds; least != nil && most != nil {
 		fmt.Fprintf(w, "a new index\t\t\t\t%s to %s\n", took(*least), took(*most))
 	}

@@ -12,28 +12,36 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/media"
 )
 
 func (a *app) exportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "export STUDY-UID TARGET",
+	var named studyName
+	cmd := &cobra.Command{
+		Use:   "export [STUDY-UID] TARGET",
 		Short: "Write a study as a folder, or a ZIP archive, with a DICOMDIR",
 		Long: `Writes a study, as it was received, to a new folder, or to a ZIP archive when the
 target's name ends in .zip. A DICOMDIR lists its instances.`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, c, err := a.config(cmd)
 			if err != nil {
 				return err
 			}
-			if !ingest.ValidUID(args[0]) {
-				return fault.New(fault.Invalid, "the first argument must be a Study Instance UID")
+			study, rest, err := named.take(args)
+			switch {
+			case err != nil:
+				return err
+			case study == "":
+				return errNoStudy()
+			case len(rest) != 1:
+				return fault.New(fault.Invalid, "name one target: a new folder, or a file that ends in .zip")
 			}
-			return runExport(cmd.Context(), c, args[0], args[1], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runExport(cmd.Context(), c, study, rest[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	named.add(cmd.Flags())
+	return cmd
 }
 
 func runExport(ctx context.Context, c *Config, study, target string, stdout, stderr io.Writer) (err error) {

@@ -55,7 +55,7 @@ func (c *Config) webLimits() dicomweb.Limits {
 // administration returns the API. person says who sends a request.
 func administration(n *node.Node, log *slog.Logger, m *metrics, authorize authorizer, person func(*http.Request) string) http.Handler {
 	o := api.Options{Tenants: n.Tenants(), Keys: n.Keys(), Rewraps: n.Custody, Escrows: n.Custody, Shredder: n.Shredder(), Jobs: n.Jobs(),
-		Lifecycle: n.Lifecycle(), Drills: n.Drills(), Restores: n.Restores(), Usage: n.Usage(), Retention: n.Retention(), Rewinder: n.Rewinder(), Person: person, Log: log, Metrics: m}
+		Lifecycle: n.Lifecycle(), Drills: n.Drills(), Restores: n.Restores(), Usage: n.Usage(), Retention: n.Retention(), Rewinder: n.Rewinder(), Currency: n.Currency(), Person: person, Log: log, Metrics: m}
 	if authorize != nil {
 		o.Authorize = func(r *http.Request) error { return authorize(r, "") }
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 func (a *app) holdCommand() *cobra.Command {
@@ -23,13 +22,15 @@ func (a *app) holdCommand() *cobra.Command {
 }
 
 func (d *admin) holdAdd() *cobra.Command {
-	var study, patient, issuer, reason string
-	cmd := d.command("add [TENANT]", "Hold a study, or all studies of a patient, also those to come", "", cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
+	var named studyName
+	var patient, issuer, reason string
+	cmd := d.command("add [STUDY-UID] [TENANT]", "Hold a study, or all studies of a patient, also those to come", "", cobra.MaximumNArgs(2), func(ctx context.Context, s *session, args []string) error {
+		study, tenant, err := named.takeTenant(s, args)
 		switch {
+		case err != nil:
+			return err
 		case (study == "") == (patient == ""):
-			return fault.New(fault.Invalid, "name either --study or --patient")
-		case study != "" && !ingest.ValidUID(study):
-			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
+			return fault.New(fault.Invalid, "name either a study or --patient")
 		case issuer != "" && patient == "":
 			return fault.New(fault.Invalid, "--issuer goes with --patient")
 		}
@@ -45,10 +46,10 @@ func (d *admin) holdAdd() *cobra.Command {
 				*f.to = &f.value
 			}
 		}
-		return s.showHold(read[api.Hold](s.AddHold(ctx, s.tenantOf(args), body)))
+		return s.showHold(read[api.Hold](s.AddHold(ctx, tenant, body)))
 	})
 	f := cmd.Flags()
-	f.StringVar(&study, "study", "", "Study Instance UID")
+	named.add(f)
 	f.StringVar(&patient, "patient", "", "Patient ID")
 	f.StringVar(&issuer, "issuer", "", "Issuer of Patient ID; without it, any")
 	f.StringVar(&reason, "reason", "", "why, for those who look later; required")
@@ -122,7 +123,11 @@ func (d *admin) holdList() *cobra.Command {
 			}
 		}
 		return s.show(holds, func(w io.Writer) {
-			fmt.Fprintln(w, "hold\tof\tstudies now\tordered\tby\treleased by\treason")
+			if len(holds) == 0 {
+				fmt.Fprintln(w, "No hold stands.")
+				return
+			}
+			heading(w, "hold", "of", "studies now", "ordered", "by", "released by", "reason")
 			for _, h := range holds {
 				var by []string
 				for _, r := range h.Releases {

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/textproto"
 	"os"
-	"sort"
+	"slices"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -259,20 +259,13 @@ func (t *tally) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(tw, "stored\t%d\n", t.stored)
-	fmt.Fprintf(tw, "known already\t%d\n", t.known)
-	fmt.Fprintf(tw, "refused\t%d\n", t.refused)
-	if t.warned > 0 {
-		fmt.Fprintf(tw, "stored with a warning\t%d\n", t.warned)
-	}
-	reasons := make([]string, 0, len(t.reasons))
-	for r := range t.reasons {
-		reasons = append(reasons, r)
-	}
-	sort.Strings(reasons)
-	for _, r := range reasons {
-		fmt.Fprintf(tw, "  %s\t%d\n", r, t.reasons[r])
-	}
-	tw.Flush()
+	_ = table(w, func(w io.Writer) { // it was done, whoever reads this
+		fmt.Fprintf(w, "stored\t%d\nknown already\t%d\nrefused\t%d\n", t.stored, t.known, t.refused)
+		if t.warned > 0 {
+			fmt.Fprintf(w, "stored with a warning\t%d\n", t.warned)
+		}
+		for _, r := range slices.Sorted(maps.Keys(t.reasons)) {
+			fmt.Fprintf(w, "  %s\t%d\n", r, t.reasons[r])
+		}
+	})
 }

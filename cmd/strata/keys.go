@@ -163,7 +163,8 @@ func (s *session) showKeys(k api.KeyStatus, err error) error {
 		} else {
 			fmt.Fprintln(w, "escrow\tnone")
 		}
-		fmt.Fprintln(w, "\nVERSION\tKEY\tKEYS UNDER IT\tNOTE")
+		fmt.Fprintln(w)
+		heading(w, "version", "key", "keys under it", "note")
 		for _, v := range k.Versions {
 			note := ""
 			switch {

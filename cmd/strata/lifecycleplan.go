@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +16,6 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
 	"github.com/strata-pacs/strata/internal/lifecycle"
-	"github.com/strata-pacs/strata/internal/lifecycle/chart"
 )
 
 func (d *admin) planLifecycle() *cobra.Command {
@@ -79,9 +78,6 @@ func forecastOf(f *api.LifecycleForecast) archive.Forecast {
 	return out
 }
 
-// size is a number of bytes for people.
-func size(bytes int64) string { return chart.Bytes(float64(bytes)) }
-
 // ruleNamed is a rule in a sentence.
 func ruleNamed(name string) string {
 	if name == "" {
@@ -91,7 +87,8 @@ func ruleNamed(name string) string {
 }
 
 func showPlan(w io.Writer, p *api.LifecyclePlan) {
-	fmt.Fprintf(w, "studies\t%d\nsize\t%s\nmoney\t%s\n", p.Studies, size(p.Bytes), p.Currency)
+	cost := func(amount float64) string { return money(amount, p.Currency) }
+	fmt.Fprintf(w, "studies\t%d\nsize\t%s\n", p.Studies, size(p.Bytes))
 	if p.Circles != nil {
 		for _, c := range *p.Circles {
 			fmt.Fprintf(w, "in a circle\t%d studies stay where they are: %s would move them, and %s move them on from there\n", c.Studies, ruleNamed(c.Moves), ruleNamed(c.Back))
@@ -106,7 +103,8 @@ func showPlan(w io.Writer, p *api.LifecyclePlan) {
 	case len(p.Steps) == 0:
 		fmt.Fprintln(w, "\nNothing is done to any study.")
 	default:
-		fmt.Fprintln(w, "\nRULE\tACTION\tFROM\tTO\tSTUDIES\tSIZE\tONCE\tA MONTH\tAFTER")
+		fmt.Fprintln(w)
+		heading(w, "rule", "action", "from", "to", "studies", "size", "once", "a month", "after")
 	}
 	for _, t := range p.Steps {
 		name, to, action := "(no rule)", "", t.Action
@@ -122,9 +120,10 @@ func showPlan(w io.Writer, p *api.LifecyclePlan) {
 				action = t.Action + " (held)"
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", name, action, t.From, to, t.Studies, size(t.Bytes), chart.Money(t.Once), chart.Money(t.Before), chart.Money(t.After))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", name, action, t.From, to, t.Studies, size(t.Bytes), cost(t.Once), cost(t.Before), cost(t.After))
 	}
-	fmt.Fprintln(w, "\nTIER\tSTUDIES\tSIZE\tA MONTH\tAFTER: STUDIES\tSIZE\tA MONTH")
+	fmt.Fprintln(w)
+	heading(w, "tier", "studies", "size", "a month", "after: studies", "size", "a month")
 	var now, after float64
 	for _, t := range p.Tiers {
 		now, after = now+t.Month, after+t.MonthAfter
@@ -132,12 +131,13 @@ func showPlan(w io.Writer, p *api.LifecyclePlan) {
 		if t.Gone != nil && *t.Gone {
 			name += " (not configured)"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", name, t.Studies, size(t.Bytes), chart.Money(t.Month), t.StudiesAfter, size(t.BytesAfter), chart.Money(t.MonthAfter))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", name, t.Studies, size(t.Bytes), cost(t.Month), t.StudiesAfter, size(t.BytesAfter), cost(t.MonthAfter))
 	}
-	fmt.Fprintf(w, "all\t%d\t%s\t%s\t\t\t%s\n", p.Studies, size(p.Bytes), chart.Money(now), chart.Money(after))
+	fmt.Fprintf(w, "all\t%d\t%s\t%s\t\t\t%s\n", p.Studies, size(p.Bytes), cost(now), cost(after))
 	f := forecastOf(&p.Forecast)
 	fmt.Fprintf(w, "\nForecast: %s a year come in now; %s.\n", size(f.YearBytes), lifecycle.Grows(&f))
-	fmt.Fprintf(w, "\nIN\t%s\tALL\tA MONTH\tMOVES THAT YEAR\tA MONTH, NOTHING MOVED\n", strings.ToUpper(strings.Join(p.Forecast.Tiers, "\t")))
+	fmt.Fprintln(w)
+	heading(w, slices.Concat([]string{"in"}, p.Forecast.Tiers, []string{"all", "a month", "moves that year", "a month, nothing moved"})...)
 	once := 0.0
 	for i, point := range p.Forecast.Points {
 		once += point.Once
@@ -150,7 +150,7 @@ func showPlan(w io.Writer, p *api.LifecyclePlan) {
 			all += b
 			fmt.Fprintf(w, "\t%s", size(b))
 		}
-		fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\n", size(all), chart.Money(point.Month), chart.Money(once), chart.Money(point.Without))
+		fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\n", size(all), cost(point.Month), cost(once), cost(point.Without))
 		once = 0
 	}
 }

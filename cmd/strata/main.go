@@ -103,6 +103,10 @@ func flagSettings(flags *pflag.FlagSet, keys ...string) {
 			switch v := s.value.(type) {
 			case string:
 				flags.String(key, v, s.help)
+			case length:
+				flags.String(key, string(v), s.help)
+			case amount:
+				flags.String(key, string(v), s.help)
 			case bool:
 				flags.Bool(key, v, s.help)
 			case []string:

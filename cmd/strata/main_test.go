@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
@@ -42,13 +44,17 @@ func TestCommands(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/home/config")
 			e.Setenv("XDG_DATA_HOME", e.WorkDir+"/home/data")
 			e.Setenv("ADDR", fmt.Sprintf("127.0.0.1:%d", port))
+			unhurried(e)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mkdicom": mkdicom, "ready": ready, "http": get,
+			"mkdicom": mkdicom, "ready": ready, "live": live, "http": get, "delete": remove, "held": held,
 		},
 	})
 }
+
+// unhurried has it that a command that is watched for races does not wait for a second at its end.
+func unhurried(e *testscript.Env) { e.Setenv("GORACE", "atexit_sleep_ms=10") }
 
 // mkdicom FILE STUDY N writes instance N of a study, with patient Zebra^Zoe.
 func mkdicom(ts *testscript.TestScript, neg bool, args []string) {
@@ -59,9 +65,22 @@ func mkdicom(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // ready waits until the server at ADDR is.
-func ready(ts *testscript.TestScript, neg bool, args []string) {
+func ready(ts *testscript.TestScript, neg bool, args []string) { answers(ts, "/readyz") }
+
+// live waits until the server at ADDR answers, ready or not.
+func live(ts *testscript.TestScript, neg bool, args []string) { answers(ts, "/healthz") }
+
+// held DATA has the folder for the rest of the script, as a server that has not started yet.
+func held(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := os.Open(filepath.Join(ts.MkAbs(args[0]), "lock"))
+	ts.Check(err)
+	ts.Defer(func() { f.Close() })
+	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
+func answers(ts *testscript.TestScript, path string) {
 	for range 200 {
-		resp, err := http.Get("http://" + ts.Getenv("ADDR") + "/readyz")
+		resp, err := http.Get("http://" + ts.Getenv("ADDR") + path)
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -71,6 +90,18 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("the server did not become ready")
+}
+
+// delete PATH deletes what is there of the server at ADDR.
+func remove(ts *testscript.TestScript, neg bool, args []string) {
+	r, err := http.NewRequest("DELETE", "http://"+ts.Getenv("ADDR")+args[0], nil)
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		ts.Fatalf("%s: %d", args[0], resp.StatusCode)
+	}
 }
 
 // http PATH STATUS [TOKEN] gets a path of the server at ADDR and wants a status.

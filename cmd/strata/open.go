@@ -120,7 +120,14 @@ func (c *Config) openServing(ctx context.Context, log *slog.Logger, warn io.Writ
 	if !sandbox.Available() {
 		log.Warn("decoders not built in: compressed images are answered as stored")
 	}
-	return node.Open(ctx, o)
+	n, err := node.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.TellApart(ctx); err != nil {
+		return nil, errors.Join(err, n.Close(context.WithoutCancel(ctx)))
+	}
+	return n, nil
 }
 
 // nodeOptions opens what a node stands on. The node releases it when it is closed.

@@ -44,6 +44,10 @@ func printConfig(w io.Writer, k *koanf.Koanf, c *Config) error {
 				quoted = append(quoted, name+": "+strconv.Quote(k.String(s.key+"."+name)))
 			}
 			value = "{" + strings.Join(quoted, ", ") + "}"
+		case length:
+			value = lengthText(k.String(s.key))
+		case amount:
+			value = amountText(k.String(s.key))
 		case string:
 			value = strconv.Quote(k.String(s.key))
 			if s.secret && k.String(s.key) != "" {

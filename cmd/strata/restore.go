@@ -31,6 +31,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	d := &admin{app: a}
 	var r restoring
 	var back rewindFlags
+	var named studyName
 	cmd := d.command("restore [STUDY-UID …]", "Make studies readable that lie in an archive tier", `Asks for readable copies of studies that lie in an archive tier: those named, all
 of a patient, those that a query finds, or those of a list. What others ask for
 already is joined. The copies go by themselves; the studies stay where they are.
@@ -43,13 +44,17 @@ study or of the whole tenant.`,
 				return fault.New(fault.Invalid, "--dry-run goes with --as-of; --estimate tells what a restore would take, and starts nothing")
 			}
 			if back.asOf != "" {
-				if len(args) > 1 {
-					return fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
+				study, more, err := named.take(args)
+				if err == nil && len(more) > 0 {
+					err = fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
 				}
-				if len(args) == 1 {
-					back.study = args[0]
+				if err != nil {
+					return err
 				}
-				return back.rewind(ctx, s, s.tenant)
+				return back.rewind(ctx, s, study)
+			}
+			if named.flag != "" {
+				args = append(args, named.flag)
 			}
 			body, err := r.body(args, s.in)
 			if err != nil {
@@ -77,7 +82,8 @@ study or of the whole tenant.`,
 	f.StringVar(&r.webhook, "webhook", "", "URL that is told of the end; one that the operator allows")
 	f.BoolVar(&r.estimate, "estimate", false, "tell what it would take, and start nothing")
 	f.BoolVar(&r.wait, "wait", false, "wait until everything can be read")
-	back.moments(cmd)
+	back.add(cmd)
+	named.add(f)
 	cmd.MarkFlagsMutuallyExclusive("estimate", "wait")
 	cmd.MarkFlagsMutuallyExclusive("patient", "query", "list")
 	for _, name := range []string{"patient", "issuer", "query", "list", "series", "priority", "days", "webhook", "estimate", "wait"} {
@@ -170,19 +176,12 @@ func (s *session) showEstimate(e api.RestoreEstimate, err error) error {
 			fmt.Fprintln(w, "\nEverything can be read now.")
 			return
 		}
-		fmt.Fprintf(w, "objects to restore\t%d, %s\n\nPRIORITY\tAS A RULE\tAT MOST\tCOST\n", e.Objects, size(e.Bytes))
+		fmt.Fprintf(w, "objects to restore\t%d, %s\n\n", e.Objects, size(e.Bytes))
+		heading(w, "priority", "as a rule", "at most", "cost")
 		for _, c := range e.Choices {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), price(c.Cost, e.Currency))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Priority, span(c.TypicalSeconds), span(c.LongestSeconds), money(c.Cost, e.Currency))
 		}
 	})
-}
-
-// price is an amount of money, of which a part of a cent is no nothing.
-func price(cost float64, currency string) string {
-	if cost > 0 && cost < 0.01 {
-		return strings.TrimSpace("under 0.01 " + currency)
-	}
-	return strings.TrimSpace(fmt.Sprintf("%.2f %s", cost, currency))
 }
 
 // span is a duration to the minute, or to the second below that.
@@ -222,7 +221,7 @@ func (s *session) showRestore(r api.Restore, err error) error {
 			fmt.Fprintf(w, "readable until\t%s\n", when(r.Until))
 		}
 		if r.Objects > 0 {
-			fmt.Fprintf(w, "cost\t%s, estimated\n", price(r.Cost, ""))
+			fmt.Fprintf(w, "cost\t%s, estimated\n", money(r.Cost, text(r.Currency)))
 		}
 		if r.Failure != nil {
 			fmt.Fprintf(w, "note\t%s\n", *r.Failure)

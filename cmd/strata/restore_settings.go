@@ -10,6 +10,7 @@ import (
 
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/fault"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 	"github.com/strata-pacs/strata/internal/node"
 	"github.com/strata-pacs/strata/internal/restore"
 	"github.com/strata-pacs/strata/internal/restore/webhook"
@@ -18,7 +19,7 @@ import (
 // restoreSettings are the settings of restores from archive tiers.
 func restoreSettings() []setting {
 	return []setting{
-		{key: "restore-for", value: "168h", serving: true, help: "how long copies stay that were restored from an archive tier; whole days, of which stores count begun ones"},
+		{key: "restore-for", value: length("7d"), serving: true, help: "how long copies stay that were restored from an archive tier; whole days, of which stores count begun ones"},
 		{key: "restore-priority", value: string(archive.Standard), serving: true, help: "priority of restores that name none, such as those of viewers: expedited, standard or bulk"},
 		{key: "restore-rate", value: restore.DefaultRate, serving: true, help: "most objects a second that an archive tier is asked for, by all nodes together"},
 		{key: "restore-running", value: restore.DefaultRunning, serving: true, help: "most objects that an archive tier is restoring at once, for all nodes together"},
@@ -33,8 +34,8 @@ const maxRestoreOpen = 50_000
 // readRestores reads the settings; an error names the key.
 func readRestores(k *koanf.Koanf) (o node.RestoreOptions, webhooks string, err error) {
 	bad := func(key, what string) error { return fault.New(fault.Invalid, "%s: %s", key, what) }
-	if o.For, err = time.ParseDuration(k.String("restore-for")); err != nil || o.For < 24*time.Hour || o.For > 365*24*time.Hour {
-		return o, "", bad("restore-for", "must be a duration from 24h to 8760h")
+	if o.For, err = rule.ParseLength(k.String("restore-for")); err != nil || o.For < 24*time.Hour || o.For > 365*24*time.Hour {
+		return o, "", bad("restore-for", "must be a length of time from 1d to 365d")
 	}
 	if o.Priority = archive.Priority(k.String("restore-priority")); !o.Priority.Valid() {
 		return o, "", bad("restore-priority", "must be expedited, standard or bulk")

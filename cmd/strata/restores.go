@@ -51,7 +51,11 @@ func listRestores(ctx context.Context, s *session, open bool) error {
 		}
 	}
 	return s.show(all, func(w io.Writer) {
-		fmt.Fprintln(w, "RESTORE\tSTATE\tPRIORITY\tSTUDIES\tOBJECTS\tSIZE\tREADY\tUNTIL")
+		if len(all) == 0 {
+			fmt.Fprintln(w, map[bool]string{false: "There are no restores.", true: "No restore is under way."}[open])
+			return
+		}
+		heading(w, "restore", "state", "priority", "studies", "objects", "size", "ready", "until")
 		for _, r := range all {
 			ready, until := "", ""
 			if r.Ready != nil {

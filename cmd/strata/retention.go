@@ -16,7 +16,6 @@ import (
 
 	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 func (a *app) retentionCommand() *cobra.Command {
@@ -45,7 +44,8 @@ func (d *admin) retentionSets() *cobra.Command {
 }
 
 func writeSet(w io.Writer, s *api.RetentionSet) {
-	fmt.Fprintf(w, "set\t%s\t%s\n", s.Name, s.Title)
+	fmt.Fprintf(w, "set\t%s\n", s.Name)
+	wrapped(w, "title", s.Title)
 	if s.Since != nil {
 		fmt.Fprintf(w, "in force since\t%s\n", *s.Since)
 	}
@@ -53,7 +53,7 @@ func writeSet(w io.Writer, s *api.RetentionSet) {
 		writeRule(w, r)
 	}
 	if s.Notes != nil {
-		fmt.Fprintf(w, "notes\t%s\n", *s.Notes)
+		wrapped(w, "notes", *s.Notes)
 	}
 }
 
@@ -71,11 +71,10 @@ func writeRule(w io.Writer, r api.RetentionRule) {
 	if r.Age != nil && r.Under != nil {
 		parts = append(parts, fmt.Sprintf("of a person under %d until the age of %d", *r.Under, *r.Age))
 	}
-	source := ""
+	wrapped(w, "rule", r.Name+": "+strings.Join(parts, "; "))
 	if r.Source != nil {
-		source = *r.Source
+		wrapped(w, "source", *r.Source)
 	}
-	fmt.Fprintf(w, "rule\t%s\t%s\t%s\n", r.Name, strings.Join(parts, "; "), source)
 }
 
 func (d *admin) retentionShow() *cobra.Command {
@@ -148,12 +147,16 @@ demands. The rules that retention show --json shows can be taken as they are.`, 
 }
 
 func (d *admin) retentionCheck() *cobra.Command {
-	var study string
-	cmd := d.command("check [TENANT]", "Show until when a study must be kept, and why", "", cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
-		if !ingest.ValidUID(study) {
-			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
+	var named studyName
+	cmd := d.command("check [STUDY-UID] [TENANT]", "Show until when a study must be kept, and why", "", cobra.MaximumNArgs(2), func(ctx context.Context, s *session, args []string) error {
+		study, tenant, err := named.takeTenant(s, args)
+		switch {
+		case err != nil:
+			return err
+		case study == "":
+			return errNoStudy()
 		}
-		r, err := read[api.RetainedStudy](s.CheckRetention(ctx, s.tenantOf(args), api.StudyName{Study: study}))
+		r, err := read[api.RetainedStudy](s.CheckRetention(ctx, tenant, api.StudyName{Study: study}))
 		if err != nil {
 			return err
 		}
@@ -168,7 +171,7 @@ func (d *admin) retentionCheck() *cobra.Command {
 			}
 		})
 	})
-	cmd.Flags().StringVar(&study, "study", "", "Study Instance UID")
+	named.add(cmd.Flags())
 	return cmd
 }
 
@@ -187,11 +190,10 @@ func (d *admin) retentionReport() *cobra.Command {
 legal holds keep. Nothing is deleted by it. Rows come as they are found.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		p := api.ReportRetentionParams{Held: &held}
 		if before != "" {
-			day, err := time.Parse(time.DateOnly, before)
-			if err != nil {
+			if _, err := time.Parse(time.DateOnly, before); err != nil {
 				return fault.New(fault.Invalid, "--before must be a day such as 2030-01-01")
 			}
-			p.Before = &day
+			p.Before = &before
 		}
 		if s.json {
 			format = "json"
@@ -249,7 +251,15 @@ func newReport(format string, w io.Writer) (row func(*api.RetainedStudy) error, 
 			_, err := fmt.Fprintf(w, "%-64s  %-10s  %-16s  %-12s  %9s  %13s  %5s  %s\n", c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7])
 			return err
 		}
-		return func(s *api.RetainedStudy) error { return write(cells(s)) }, write(head)
+		for i := range head {
+			head[i] = strings.ToUpper(head[i])
+		}
+		head[5] = "SIZE"
+		return func(s *api.RetainedStudy) error {
+			c := cells(s)
+			c[5] = size(s.Bytes)
+			return write(c)
+		}, write(head)
 	}
 	return nil, fault.New(fault.Invalid, "--format must be table, csv or json")
 }

@@ -10,40 +10,22 @@ import (
 
 	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 // rewindFlags say to which moment an archive goes back.
 type rewindFlags struct {
-	asOf, study string
-	dry         bool
+	asOf string
+	dry  bool
 }
 
 func (f *rewindFlags) add(cmd *cobra.Command) {
-	f.moments(cmd)
-	cmd.Flags().StringVar(&f.study, "study", "", "with --as-of, this study alone (Study Instance UID)")
-}
-
-// moments adds the flags beside the study's.
-func (f *rewindFlags) moments(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or a duration ago such as 90m")
+	cmd.Flags().StringVar(&f.asOf, "as-of", "", "bring back what there was at this moment: 2026-07-01T12:00:00Z, or how long ago, such as 90m, 30d or 6mo")
 	cmd.Flags().BoolVar(&f.dry, "dry-run", false, "with --as-of, only count")
 }
 
-// moment is what --as-of names.
-func (f *rewindFlags) moment(now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, f.asOf); err == nil {
-		return t, nil
-	}
-	if ago, err := time.ParseDuration(f.asOf); err == nil && ago > 0 {
-		return now.Add(-ago), nil
-	}
-	return time.Time{}, fault.New(fault.Invalid, "--as-of must be a moment such as 2026-07-01T12:00:00Z, or a duration ago such as 90m")
-}
-
-// rewind brings back what there was at a moment, and says how far it is.
-func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) error {
-	at, err := f.moment(time.Now())
+// rewind brings back what a study, or with none the tenant, had at a moment, and says how far it is.
+func (f *rewindFlags) rewind(ctx context.Context, s *session, study string) error {
+	at, err := momentOf("as-of", f.asOf, time.Now())
 	if err != nil {
 		return err
 	}
@@ -51,17 +33,14 @@ func (f *rewindFlags) rewind(ctx context.Context, s *session, tenant string) err
 		return fault.New(fault.Invalid, "--as-of must be in the past")
 	}
 	body := api.Undelete{AsOf: at, DryRun: &f.dry}
-	if f.study != "" {
-		if !ingest.ValidUID(f.study) {
-			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
-		}
-		body.Study = &f.study
+	if study != "" {
+		body.Study = &study
 	}
 	var sum api.Undeleted
 	late := 0
 	began := time.Now()
 	for {
-		r, err := read[api.Undeleted](s.Undelete(ctx, tenant, body))
+		r, err := read[api.Undeleted](s.Undelete(ctx, s.tenant, body))
 		if err != nil {
 			if sum.Deletions+sum.Versions > 0 {
 				err = fmt.Errorf("after %d deletions were undone; call again to go on: %w", sum.Deletions, err)

@@ -9,25 +9,25 @@ import (
 
 	"github.com/strata-pacs/strata/api"
 	"github.com/strata-pacs/strata/internal/fault"
-	"github.com/strata-pacs/strata/internal/ingest"
 )
 
 func (a *app) shredCommand() *cobra.Command {
 	d := &admin{app: a}
-	var study, patient, issuer, yes string
-	cmd := d.command("shred [TENANT]", "Destroy the keys of a study, or of all studies of a patient, for ever", `Destroys every copy of the keys: nothing of it can be read again, in any tier,
+	var named studyName
+	var patient, issuer, yes string
+	cmd := d.command("shred [STUDY-UID] [TENANT]", "Destroy the keys of a study, or of all studies of a patient, for ever", `Destroys every copy of the keys: nothing of it can be read again, in any tier,
 region or backup. It is pending while a backup of the keys may still live. Refused
 under retention or legal hold. The same study may be stored anew. Shredding again
-shows how far it is.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
+shows how far it is.`, cobra.MaximumNArgs(2), func(ctx context.Context, s *session, args []string) error {
+		study, tenant, err := named.takeTenant(s, args)
 		switch {
+		case err != nil:
+			return err
 		case (study == "") == (patient == ""):
-			return fault.New(fault.Invalid, "name either --study or --patient")
-		case study != "" && !ingest.ValidUID(study):
-			return fault.New(fault.Invalid, "--study must be a Study Instance UID")
+			return fault.New(fault.Invalid, "name either a study or --patient")
 		case issuer != "" && patient == "":
 			return fault.New(fault.Invalid, "--issuer goes with --patient")
 		}
-		tenant := s.tenantOf(args)
 		what := "this study"
 		if patient != "" {
 			what = "all studies of this patient"
@@ -57,7 +57,7 @@ shows how far it is.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *sessi
 	})
 	d.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&study, "study", "", "Study Instance UID")
+	named.add(f)
 	f.StringVar(&patient, "patient", "", "Patient ID")
 	f.StringVar(&issuer, "issuer", "", "Issuer of Patient ID; without it, any")
 	f.StringVar(&yes, "yes-shred", "", "the tenant's name, instead of typing it")

@@ -46,7 +46,7 @@ type tenantSettings struct {
 	limits            struct {
 		perSecond  float64
 		concurrent int
-		bytes      int64
+		bytes      byteFlag
 	}
 }
 
@@ -56,7 +56,7 @@ func (t *tenantSettings) add(f *pflag.FlagSet) {
 	f.StringVar(&t.duplicates, "duplicates", "", "same UIDs, other contents: keep-first, replace, refuse, or empty for the server's setting")
 	f.Float64Var(&t.limits.perSecond, "requests-per-second", 0, "most requests a second; 0: no limit")
 	f.IntVar(&t.limits.concurrent, "concurrent", 0, "most requests at once; 0: no limit")
-	f.Int64Var(&t.limits.bytes, "bytes-per-second", 0, "most bytes a second, in and out; 0: no limit")
+	f.Var(&t.limits.bytes, "bytes-per-second", "most bytes a second, in and out, such as 20MB; 0: no limit")
 }
 
 // given points to the value of a flag that was set.
@@ -70,7 +70,7 @@ func given[T any](f *pflag.FlagSet, name string, v *T) *T {
 func (t *tenantSettings) patch() api.TenantPatch {
 	p := api.TenantPatch{Title: given(t.flags, "title", &t.title), Duplicates: given(t.flags, "duplicates", &t.duplicates)}
 	l := api.Limits{RequestsPerSecond: given(t.flags, "requests-per-second", &t.limits.perSecond),
-		Concurrent: given(t.flags, "concurrent", &t.limits.concurrent), BytesPerSecond: given(t.flags, "bytes-per-second", &t.limits.bytes)}
+		Concurrent: given(t.flags, "concurrent", &t.limits.concurrent), BytesPerSecond: given(t.flags, "bytes-per-second", (*int64)(&t.limits.bytes))}
 	if l != (api.Limits{}) {
 		p.Limits = &l
 	}
@@ -119,7 +119,7 @@ func listTenants(ctx context.Context, s *session, _ []string) error {
 		}
 	}
 	return s.show(all, func(w io.Writer) {
-		fmt.Fprintln(w, "TENANT\tSTATE\tKEY\tTITLE")
+		heading(w, "tenant", "state", "key", "title")
 		for _, t := range all {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.Name, t.State, kekName(t.Kek), t.Title)
 		}

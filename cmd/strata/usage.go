@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/strata-pacs/strata/api"
-	"github.com/strata-pacs/strata/internal/lifecycle/chart"
 )
 
 func (a *app) usageCommand() *cobra.Command {
@@ -20,7 +20,8 @@ gone. REMOVING is the part that nothing needs any more and that goes by itself. 
 needed: tenants whose keys are revoked are shown too.
 
 With --recount the stores are listed and compared with what is counted, which takes minutes
-for millions of objects; it ends with status 2 where they differ. UNNAMED is shown apart and is
+for millions of objects and is one request a tenant: ask the server itself where a proxy cuts
+long ones. It ends with status 2 where they differ, and goes on where one cannot be listed. UNNAMED is shown apart and is
 no difference: packs of stores and moves that are under way or were broken off, which go by
 themselves, and facts that are not indexed yet, as after a crash until the archive is opened.`, cobra.MaximumNArgs(1), func(ctx context.Context, s *session, args []string) error {
 		list, err := s.usage(ctx, args)
@@ -56,10 +57,10 @@ func (s *session) usage(ctx context.Context, args []string) (list []api.TenantUs
 }
 
 func usageTable(w io.Writer, list []api.TenantUsage) {
-	fmt.Fprintln(w, "TENANT\tTIER\tSTUDIES\tOBJECTS\tSIZE\tREMOVING\tA MONTH\tMONEY")
+	heading(w, "tenant", "tier", "studies", "objects", "size", "removing", "a month")
 	for _, u := range list {
 		for _, t := range u.Tiers {
-			removing, month := "", chart.Money(t.Month)
+			removing, month := "", money(t.Month, u.Currency)
 			if r := t.Removing; r.Objects > 0 {
 				if removing = size(r.Bytes); r.More {
 					removing = "over " + removing
@@ -74,29 +75,42 @@ func usageTable(w io.Writer, list []api.TenantUsage) {
 		for _, t := range u.Tiers {
 			objects, bytes = objects+t.Objects, bytes+t.Bytes
 		}
-		fmt.Fprintf(w, "%s\tall\t%d\t%d\t%s\t\t%s\t%s\n", u.Tenant, u.Studies, objects, size(bytes), chart.Money(u.Month), u.Currency)
+		fmt.Fprintf(w, "%s\tall\t%d\t%d\t%s\t\t%s\n", u.Tenant, u.Studies, objects, size(bytes), money(u.Month, u.Currency))
 	}
 }
 
-// recount compares the tenants with their stores. A difference makes it errGaps.
+// recount compares the tenants with their stores. A difference makes it errGaps, a tenant that could
+// not be compared an error; the others are compared and shown all the same.
 func (s *session) recount(ctx context.Context, list []api.TenantUsage) error {
 	all, equal := []api.Recount{}, true
+	var failed []error
 	for _, u := range list {
 		c, err := read[api.Recount](s.RecountUsage(ctx, u.Tenant))
 		if err != nil {
-			return fmt.Errorf("tenant %s: %w", u.Tenant, err)
+			failed = append(failed, fmt.Errorf("tenant %s could not be compared: %w", u.Tenant, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		all, equal = append(all, c), equal && c.Equal
 	}
-	err := s.show(all, func(w io.Writer) { recountTable(w, all) })
-	if err == nil && !equal {
-		err = errGaps
+	if len(all) > 0 || len(failed) == 0 {
+		if err := s.show(all, func(w io.Writer) { recountTable(w, all) }); err != nil {
+			return err
+		}
 	}
-	return err
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	if !equal {
+		return errGaps
+	}
+	return nil
 }
 
 func recountTable(w io.Writer, all []api.Recount) {
-	fmt.Fprintln(w, "TENANT\tTIERS\tCOUNTED\tBYTES\tLISTED\tBYTES\tUNNAMED\tBYTES\t")
+	heading(w, "tenant", "tiers", "counted", "bytes", "listed", "bytes", "unnamed", "bytes", "")
 	for _, c := range all {
 		for _, s := range c.Stores {
 			verdict := "equal"

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -109,13 +108,14 @@ func printReport(w io.Writer, r reconcile.Report) error {
 	if r.MoreGaps > 0 {
 		fmt.Fprintf(w, "and %d more\n", r.MoreGaps)
 	}
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(tw, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nMB read and checked\t%.1f\ngaps\t%d\n",
-		r.Sessions, r.Facts, r.Instances, r.Packs, float64(r.Read)/1e6, len(r.Gaps)+r.MoreGaps)
-	if r.Archived > 0 {
-		fmt.Fprintf(tw, "packs not read, to be restored first\t%d\n", r.Archived)
-	}
-	if err := tw.Flush(); err != nil {
+	err := table(w, func(w io.Writer) {
+		fmt.Fprintf(w, "sessions\t%d\nfacts\t%d\ninstances\t%d\npacks\t%d\nread and checked\t%s\ngaps\t%d\n",
+			r.Sessions, r.Facts, r.Instances, r.Packs, size(r.Read), len(r.Gaps)+r.MoreGaps)
+		if r.Archived > 0 {
+			fmt.Fprintf(w, "packs not read, to be restored first\t%d\n", r.Archived)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if len(r.Gaps)+r.MoreGaps > 0 {
@@ -155,37 +155,42 @@ must be stopped. A PostgreSQL database must hold no index yet: drop its schema b
 func (a *app) undeleteCommand() *cobra.Command {
 	d := &admin{app: a}
 	var back rewindFlags
+	var named studyName
 	cmd := &cobra.Command{
-		Use:   "undelete STUDY-UID [SERIES-UID [INSTANCE-UID]] | --as-of TIME",
+		Use:   "undelete STUDY-UID [SERIES-UID [INSTANCE-UID]] | --as-of TIME [STUDY-UID]",
 		Short: "Show again what was deleted",
 		Long: `Shows again what was deleted: a study, a series, an instance, or with --as-of all that a
 study or the whole tenant had at a moment. What was replaced since is shown in the version of that
 moment; the newer one is deleted in its place and can be brought back like anything
 deleted. What was stored since stays. It may be interrupted, and called again.`,
 		Args: cobra.MaximumNArgs(3),
-		RunE: func(cmd *cobra.Command, uids []string) (err error) {
-			if back.asOf != "" {
-				if len(uids) > 0 {
-					return fault.New(fault.Invalid, "--as-of takes a study by --study")
-				}
-				return d.run(cmd, func(s *session) error { return back.rewind(cmd.Context(), s, s.tenant) })
-			}
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			study, below, err := named.take(args)
 			switch {
-			case len(uids) == 0:
-				return fault.New(fault.Invalid, "name a study, or a moment by --as-of")
-			case d.server != "" || back.study != "" || back.dry:
-				return fault.New(fault.Invalid, "--server, --study and --dry-run go with --as-of")
+			case err != nil:
+				return err
+			case back.asOf != "" && len(below) > 0:
+				return fault.New(fault.Invalid, "--as-of goes with one study, or with none for all of the tenant")
+			case back.asOf != "":
+				return d.run(cmd, func(s *session) error { return back.rewind(cmd.Context(), s, study) })
+			case study == "":
+				return fault.New(fault.Invalid, "name a study by its UID, or a moment by --as-of")
+			case d.server != "" || back.dry:
+				return fault.New(fault.Invalid, "--server and --dry-run go with --as-of")
+			case len(below) > 2:
+				return fault.New(fault.Invalid, "name at most a study, a series and an instance")
 			}
+			uids := append([]string{study}, below...)
 			_, c, err := a.config(cmd)
 			if err != nil {
 				return err
 			}
 			q := url.Values{}
-			for i, uid := range uids {
-				if !ingest.ValidUID(uid) {
-					return fault.New(fault.Invalid, "argument %d is not a UID", i+1)
+			for i, level := range []string{"study", "series", "instance"}[:len(uids)] {
+				if !ingest.ValidUID(uids[i]) {
+					return fault.New(fault.Invalid, "what names the %s is not a UID", level)
 				}
-				q.Set([]string{"study", "series", "instance"}[i], uid)
+				q.Set(level, uids[i])
 			}
 			cl, err := c.connect(cmd.Context(), c.logger(cmd.ErrOrStderr()), cmd.ErrOrStderr())
 			if err != nil {
@@ -208,6 +213,7 @@ deleted. What was stored since stays. It may be interrupted, and called again.`,
 		},
 	}
 	back.add(cmd)
+	named.add(cmd.Flags())
 	d.flags(cmd)
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 
 // TestClockBehind: what a node states whose clock is behind holds, in the place of what one stated before whose clock is ahead.
 func TestClockBehind(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.o.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	ahead, _ := h.open(t)
@@ -57,6 +58,7 @@ func TestClockBehind(t *testing.T) {
 
 // TestChangesAtOnce: of what two nodes state at once nothing is lost.
 func TestChangesAtOnce(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	one, _ := h.open(t)
 	two, _ := h.open(t)

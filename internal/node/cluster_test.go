@@ -107,6 +107,7 @@ func takes(t *testing.T, n *Node, i int) *Archive {
 // TestTakenForDead: a node whose membership is gone writes nothing more under it,
 // and goes on under another; the others end what it began.
 func TestTakenForDead(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	n, a := h.open(t)
 	_, other := h.open(t)
@@ -170,6 +171,7 @@ func TestTakenForDead(t *testing.T) {
 // TestOpenedInBetween: an archive that is opened while the node is no member is
 // closed when it is one again: its session would be nobody's for ever.
 func TestOpenedInBetween(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	n, a := h.open(t)
 	expire(t, n)
@@ -194,9 +196,11 @@ func TestOpenedInBetween(t *testing.T) {
 
 // TestReady: a node says which part keeps it from working.
 func TestReady(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
-	now := time.Now()
-	h.o.Now = func() time.Time { return now }
+	began := time.Now()
+	var ahead atomic.Int64
+	h.o.Now = func() time.Time { return began.Add(time.Duration(ahead.Load())) }
 	keystore, err := filestore.New(filepath.Join(t.TempDir(), "keys"), filestore.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +221,7 @@ func TestReady(t *testing.T) {
 	if err := n.Ready(t.Context()); err != nil {
 		t.Errorf("a good answer of the store is not believed for a while: %v", err)
 	}
-	now = now.Add(readyFor)
+	ahead.Add(int64(readyFor))
 	if err := n.Ready(t.Context()); !fault.Is(err, fault.Unavailable) || fault.Message(err) != "store: the store is on fire" {
 		t.Errorf("the store fails: %v", err)
 	}
@@ -235,6 +239,7 @@ func TestReady(t *testing.T) {
 
 // TestAnotherStore: a store that the database does not belong to is not begun to be filled.
 func TestAnotherStore(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	n, a := h.open(t)
 	_, file := image(1, 1)
@@ -259,6 +264,7 @@ func TestAnotherStore(t *testing.T) {
 
 // TestApplyElsewhere: a node that is asked to apply rules does not do so while another is at it, and says that there is more.
 func TestApplyElsewhere(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.o.Lifecycle.Quiet = time.Nanosecond
 	n, a := h.open(t)

@@ -150,6 +150,7 @@ var protections = map[string]func(ctx context.Context, a *Archive, n int, u arch
 // TestProtectedWhilePurged: at every moment of a purge somebody on another node states a hold, rules or an undeletion. What was there
 // when that was acknowledged stays, to the byte.
 func TestProtectedWhilePurged(t *testing.T) {
+	t.Parallel()
 	f := newFeud(t)
 	ctx := t.Context()
 	n := 0
@@ -219,6 +220,7 @@ func TestProtectedWhilePurged(t *testing.T) {
 
 // TestProtectedWhileShredded: the same of a shredding. Either the hold is too late, and says nothing of what is gone, or all of the study stays.
 func TestProtectedWhileShredded(t *testing.T) {
+	t.Parallel()
 	f := newFeud(t)
 	ctx := t.Context()
 	n := 0

@@ -129,6 +129,7 @@ func awaitReading(t *testing.T, reading chan struct{}) {
 
 // TestDrillEnds: one that is called off, one at a time, and one that is begun anew after the node ended.
 func TestDrillEnds(t *testing.T) {
+	t.Parallel()
 	p, cold := newTieredPlace(t)
 	a := p.open()
 	tieredStudies(t, a)

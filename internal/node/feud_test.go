@@ -289,6 +289,7 @@ func (f *tribe) right(when string) {
 // TestFeud: two nodes whose clocks are weeks off store, delete, bring back, hold, release, purge and sweep at random, each in the middle
 // of what the other does, and die. Nothing that was acknowledged is lost, and an index that is made anew says the same.
 func TestFeud(t *testing.T) {
+	t.Parallel()
 	p := testservers.Postgres(t)
 	done := map[string]int{}
 	for seed := range uint64(3) {

@@ -154,6 +154,7 @@ func TestDenial(t *testing.T) {
 
 // TestSilence: no answer is no denial until the grace is over.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, func(o *Options) { o.KeyGrace = 4 * time.Second }) // since the last proof, which on a busy machine is not of just now
 	v := c.enter()
 	c.provider.Silence()
@@ -176,6 +177,7 @@ func TestSilence(t *testing.T) {
 
 // TestIdle: nobody comes, the keys leave memory, and the next visit brings them back.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, func(o *Options) { o.IdleClose = 30 * time.Millisecond })
 	v := c.enter()
 	time.Sleep(2 * watchEvery)
@@ -226,6 +228,7 @@ func TestRevokedByFact(t *testing.T) {
 
 // TestLimits: a tenant that asks too much is told so, and the limit can change while it is open.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	x := newLimiter(archive.TenantLimits{Concurrent: 1})
 	end, err := x.begin()
 	if err != nil {

@@ -71,6 +71,7 @@ func offered(t *testing.T, a *Archive, u archive.UIDs, file []byte) bool {
 // TestRestoreOfWhatIsLeft: within the hold after a move nothing is paid; the copy stays as long as a restored one would, over
 // a restart too; then it goes, and what is asked for next is restored.
 func TestRestoreOfWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	uids, files := heavy(t, a, 1, 2)
@@ -126,6 +127,7 @@ func TestRestoreOfWhatIsLeft(t *testing.T) {
 
 // TestLeftTooShort: a copy that is about to go is not counted on, nor is one that somebody removed by hand.
 func TestLeftTooShort(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	defer f.close(a)
@@ -165,6 +167,7 @@ func TestMoveBackOfWhatIsLeft(t *testing.T) {
 
 // TestReadersAndSweeper: while time goes by and copies go, whoever reads gets everything, or hears that it must be restored.
 func TestReadersAndSweeper(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	f.o.Restores.For = 24 * time.Hour
 	a := f.open()

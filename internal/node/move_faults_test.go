@@ -25,6 +25,7 @@ func mover(n *Node, a *Archive) *move.Mover {
 // TestMoveCrash: the process dies at each operation of either store in turn. The
 // study is read when it is back, and the next move comes to its end.
 func TestMoveCrash(t *testing.T) {
+	t.Parallel()
 	for _, side := range []string{"hot", "cold"} {
 		t.Run(side, func(t *testing.T) {
 			for at := 1; ; at++ {
@@ -86,6 +87,7 @@ func TestMoveCrash(t *testing.T) {
 
 // TestTwoNodesMoveOneStudy: whoever is first, both come to the end, and the study is read throughout.
 func TestTwoNodesMoveOneStudy(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	cold, err := filestore.New(filepath.Join(t.TempDir(), "cold"), filestore.Options{})
 	if err != nil {

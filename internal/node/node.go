@@ -36,7 +36,6 @@ import (
 	"github.com/strata-pacs/strata/internal/ingest"
 	"github.com/strata-pacs/strata/internal/keys"
 	"github.com/strata-pacs/strata/internal/ledger"
-	"github.com/strata-pacs/strata/internal/lifecycle/access"
 	"github.com/strata-pacs/strata/internal/lifecycle/tiers"
 	"github.com/strata-pacs/strata/internal/pack"
 	"github.com/strata-pacs/strata/internal/pixel"
@@ -168,7 +167,7 @@ type Node struct {
 	lifecycle *lifecycled
 	places    *semaphore.Weighted // for archives that are open
 	restorer  *restore.Restorer
-	accesses  *access.Recorder
+	accesses  accesses
 	stopping  chan struct{} // closed by Shutdown
 	shutdown  sync.Once
 
@@ -247,10 +246,8 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	if err = n.openDrills(ctx); err != nil {
 		return n, err
 	}
-	n.accesses = access.New(access.Options{Index: n.Index, Now: n.o.Now,
-		Failed: func(err error) { n.o.Slog.Warn("noting days of last access failed; it is tried again", "error", err) }})
+	n.openAccesses(ctx)
 	n.openRestores(ctx)
-	n.wg.Go(func() { n.accesses.Run(ctx) })
 	n.upkeep(ctx)
 	n.backgroundPixels(ctx)
 	return n, nil
@@ -422,6 +419,9 @@ func (n *Node) Close(ctx context.Context) error {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
+	if n.accesses.end != nil {
+		n.accesses.end()
+	}
 	var errs []error
 	for _, g := range n.allGates() {
 		if err := g.end(ctx); err != nil {

@@ -77,6 +77,7 @@ func (p *place) wantsAll(a *Archive) {
 // TestIndexIsFilledInUse: with its index lost, an archive is entered at once, the
 // newest studies are there first, and nothing comes back that was deleted.
 func TestIndexIsFilledInUse(t *testing.T) {
+	t.Parallel()
 	p := filledPlace(t)
 	fs, err := filestore.New(p.o.Data+"/objects", filestore.Options{})
 	if err != nil {

@@ -68,6 +68,7 @@ func (p *place) thumbs() (files []string) {
 // TestThumbnailsOfRealFiles: of each instance that can be rendered there is a
 // picture that fits, with the aspect of the whole one, sealed in the store.
 func TestThumbnailsOfRealFiles(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.o.PixelCache, p.o.PixelTimeout = pixelCache(t), time.Minute // machines that test are busy
 	n := p.open()
@@ -124,7 +125,8 @@ func TestThumbnailsOfRealFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(b, []byte("\xFF\xD8\xFF")) || bytes.Contains(b, []byte("JFIF")) {
+		// As long as it takes that ciphertext does not have it by chance.
+		if bytes.Contains(b, []byte("\xFF\xD8\xFF\xDB\x00")) || bytes.Contains(b, []byte("JFIF\x00")) {
 			t.Errorf("%s is a picture in the clear", filepath.Base(name))
 		}
 	}

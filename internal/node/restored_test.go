@@ -121,6 +121,7 @@ func (k *kept) images(a *Archive, from, to int) {
 
 // TestRestoredDatabase: what was said since the backup holds before anybody enters.
 func TestRestoredDatabase(t *testing.T) {
+	t.Parallel()
 	keptPlaces(t, func(t *testing.T, k *kept) {
 		ctx := t.Context()
 		a := k.open(0)
@@ -192,6 +193,7 @@ func TestRestoredDatabase(t *testing.T) {
 // TestRevokedSinceTheBackup: a database that was restored does not give back what was taken away, nor does a
 // change of other settings.
 func TestRevokedSinceTheBackup(t *testing.T) {
+	t.Parallel()
 	keptPlaces(t, func(t *testing.T, k *kept) {
 		ctx := t.Context()
 		k.images(k.open(0), 1, 2)

@@ -29,8 +29,10 @@ type RestoreOptions struct {
 // of all nodes does, so that the provider's limits hold for them together.
 func (n *Node) openRestores(ctx context.Context) {
 	o := n.o.Restores
+	ahead := &prefetched{n: n, wake: make(chan struct{}, 1)}
+	n.wg.Go(func() { ahead.run(ctx) })
 	n.restorer = restore.New(restore.Options{Table: restoreTable{n.Index.Jobs()}, Keys: restoreKeys{n}, Index: restoreIndex{n}, Tiers: restoreTiers{n}, Catalog: restoreCatalog{n},
-		Hooks: o.Hooks, For: o.For, Priority: o.Priority, Rate: o.Rate, Running: o.Running, Open: o.Open, Poll: o.Poll, Now: n.o.Now, Slog: n.o.Slog})
+		Hooks: o.Hooks, Restored: ahead.add, For: o.For, Priority: o.Priority, Rate: o.Rate, Running: o.Running, Open: o.Open, Poll: o.Poll, Now: n.o.Now, Slog: n.o.Slog})
 	n.wg.Go(func() { n.whileHeld(ctx, "restores", n.restorer.Run) })
 }
 

@@ -15,6 +15,7 @@ import (
 
 // TestRestoreTellsNothing: the database shows neither who asked for a restore nor whom to tell nor the objects' names; a restart opens them.
 func TestRestoreTellsNothing(t *testing.T) {
+	t.Parallel()
 	const url = "http://127.0.0.1:1/hidden"
 	list, err := webhook.Read(strings.NewReader(url + " " + strings.Repeat("s", 32) + "\n"))
 	if err != nil {
@@ -71,6 +72,7 @@ func TestRestoreTellsNothing(t *testing.T) {
 // TestRestoredTogether: of three packs that the provider restores one after the other, further apart than copies stay, all can be
 // read in the end, and each was restored once.
 func TestRestoredTogether(t *testing.T) {
+	t.Parallel()
 	f := &frozen{place: newPlace(t), delay: func(string, string) time.Duration { return 45 * time.Hour }}
 	f.tier(t, &f.o)
 	f.o.Restores.Running, f.o.Restores.For = 1, 24*time.Hour

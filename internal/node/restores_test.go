@@ -20,6 +20,7 @@ import (
 
 // TestRestore: a study in an archive, a hundred who want it, its return, and again.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	defer f.close(a)
@@ -95,6 +96,7 @@ func TestRestore(t *testing.T) {
 
 // TestRestoreOutlivesProcess: the process is killed after the store was asked, and once more later.
 func TestRestoreOutlivesProcess(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	uids, files := heavy(t, a, 1, 1)
@@ -120,6 +122,7 @@ func TestRestoreOutlivesProcess(t *testing.T) {
 
 // TestRestoreTrouble: a provider that slows down, has no capacity, breaks off, refuses, and is gone.
 func TestRestoreTrouble(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	defer f.close(a)
@@ -171,6 +174,7 @@ func gone(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler)
 
 // TestRestoreGoes: studies that are deleted or shredded while they are restored, and a restore that is cancelled.
 func TestRestoreGoes(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	f.o.Restores.Running = 1
 	a := f.open()
@@ -215,6 +219,7 @@ func TestRestoreGoes(t *testing.T) {
 
 // TestRestoreFinds: by patient, by query, and before appointments.
 func TestRestoreFinds(t *testing.T) {
+	t.Parallel()
 	f := newFrozen(t)
 	a := f.open()
 	defer f.close(a)
@@ -267,6 +272,7 @@ func TestRestoreFinds(t *testing.T) {
 // TestRestoreOnTwoNodes: two nodes are asked, one works; when it dies the other goes on. Who watches
 // is cut off when the key is taken away.
 func TestRestoreOnTwoNodes(t *testing.T) {
+	t.Parallel()
 	h := &house{PostgresServer: testservers.Postgres(t)}
 	objects, err := filestore.New(filepath.Join(t.TempDir(), "objects"), filestore.Options{})
 	if err != nil {

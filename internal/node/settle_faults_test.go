@@ -318,6 +318,7 @@ func TestSettleMeanwhile(t *testing.T) {
 // TestSettleRace: stores, deletions, two settlers and a sweeper with little grace work
 // on one study while it is read; no read fails, and nothing is lost.
 func TestSettleRace(t *testing.T) {
+	t.Parallel()
 	const grace = 700 * time.Millisecond
 	q := newQuiet(t, Settling{ReadGrace: grace, PackBytes: 6 << 10})
 	defer func() { q.close(q.a) }()

@@ -16,6 +16,7 @@ import (
 
 // TestShredCrash: the process dies at each operation of the store in turn. Asking again comes to the end.
 func TestShredCrash(t *testing.T) {
+	t.Parallel()
 	for at := 1; ; at++ {
 		p := newPlace(t)
 		p.o.ReconcileEvery = time.Hour
@@ -75,6 +76,7 @@ func TestShredCrash(t *testing.T) {
 // TestShredRace: stores go on while the study is shredded again and again. Each is acknowledged or refused, and what is
 // shown opens; nothing is shown of a key that is closed.
 func TestShredRace(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.o.ReconcileEvery = time.Hour
 	a := p.open()

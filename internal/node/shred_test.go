@@ -351,6 +351,7 @@ func (v versions) RetiredBefore(context.Context, archive.Tenant, time.Time) (boo
 
 // TestShredOnAnotherNode: what one node shreds, another finds no more, and forgets; stores that it has under way are refused.
 func TestShredOnAnotherNode(t *testing.T) {
+	t.Parallel()
 	db := testservers.Postgres(t)
 	mem := memstore.New(memstore.Options{})
 	var nodes [2]*Archive

@@ -158,6 +158,9 @@ func (n *Node) Tier(name archive.TierName) (*storage.Bucket, archive.Tier, bool)
 // Tiers returns the tiers, the hot one first.
 func (n *Node) Tiers() []archive.Tier { return n.tiers.All() }
 
+// Currency is that of their prices, ISO 4217.
+func (n *Node) Currency() string { return n.o.Lifecycle.Currency }
+
 // paceMoves waits until n more bytes may be moved by this node.
 func (n *Node) paceMoves(ctx context.Context, bytes int) error {
 	for most := n.moving.Burst(); bytes > 0; bytes -= most {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -335,8 +336,9 @@ func TestVerifyOfAnArchive(t *testing.T) {
 // TestImpaired: a tier whose store fails is named, and the node goes on without it.
 func TestImpaired(t *testing.T) {
 	p, cold := newTieredPlace(t)
-	now := time.Now()
-	p.o.Now = func() time.Time { return now }
+	began := time.Now()
+	var ahead atomic.Int64
+	p.o.Now = func() time.Time { return began.Add(time.Duration(ahead.Load())) }
 	n := p.open()
 	defer p.close(n)
 	u, file := image(1, 1)
@@ -350,7 +352,7 @@ func TestImpaired(t *testing.T) {
 	if wrong := p.host.Impaired(t.Context()); wrong != nil {
 		t.Errorf("an answer is not believed for a while: %v", wrong)
 	}
-	now = now.Add(readyFor)
+	ahead.Add(int64(readyFor))
 	if wrong := p.host.Impaired(t.Context()); !slices.Equal(wrong, []string{"tiers.cold: the bucket is not ours"}) {
 		t.Errorf("the cold store fails: %v", wrong)
 	}
@@ -359,7 +361,7 @@ func TestImpaired(t *testing.T) {
 	}
 	p.wants(n, u, file)
 	cold.Script(nil)
-	now = now.Add(readyFor)
+	ahead.Add(int64(readyFor))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	p.host.Impaired(ended) // says nothing of the store

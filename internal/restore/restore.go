@@ -54,6 +54,9 @@ type Options struct {
 	Tiers   Tiers
 	Catalog Catalog
 	Hooks   Hooks // nil: nobody is told
+	// Restored is called when a study can be read that was asked for by [Restorer.Prefetch], on the node that
+	// works; it must not block. Nil: nobody wants to know.
+	Restored func(ctx context.Context, t archive.Tenant, study archive.Ref)
 
 	For      time.Duration    // how long copies stay; default 7 days
 	Priority archive.Priority // default standard

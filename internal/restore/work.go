@@ -257,6 +257,11 @@ func (w *worker) write(ctx context.Context, e edits) error {
 		case err == nil && u.End == "":
 			w.open[id] = &held{Row: row, unit: u}
 		case err == nil, fault.Is(err, fault.NotFound), errors.Is(err, errEnded):
+			if err == nil && u.End == archive.RestoreDone && !u.Deadline.IsZero() && w.o.Restored != nil {
+				if study, err := refOf(h.Key); err == nil {
+					w.o.Restored(ctx, h.Tenant, study)
+				}
+			}
 			delete(w.open, id)
 		default:
 			errs = append(errs, err)

@@ -87,7 +87,8 @@ func (s S3) Locked(t testing.TB, bucket, key string) (until time.Time, hold bool
 	return until, o.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == "ON"
 }
 
-// Versions returns how many versions of an object a bucket has, marks of its deletion included.
+// Versions returns how many versions of an object, or of all where key is empty, a bucket has, marks of
+// their deletion included.
 func (s S3) Versions(t testing.TB, bucket, key string) int {
 	t.Helper()
 	n := 0
@@ -95,7 +96,7 @@ func (s S3) Versions(t testing.TB, bucket, key string) int {
 		if o.Err != nil {
 			t.Fatalf("listing versions: %v", o.Err)
 		}
-		if o.Key == key {
+		if key == "" || o.Key == key {
 			n++
 		}
 	}

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,27 +13,27 @@ import (
 
 	"github.com/strata-pacs/strata/internal/pixel/sandbox"
 	"github.com/strata-pacs/strata/internal/testdata"
+	"github.com/strata-pacs/strata/internal/testservers"
 )
 
-// scripts returns a folder with the scripts of ../clients and the public DICOMweb clients that they
-// use, at the versions of its package-lock.json. They are fetched, so tests of them run only when
-// STRATA_TEST_CLIENTS is set.
+// scripts returns a folder with the scripts of ../clients and the public clients that they use, at
+// the versions of its package-lock.json.
 func scripts(t *testing.T) (dir string) {
 	t.Helper()
-	if os.Getenv("STRATA_TEST_CLIENTS") == "" {
-		t.Skip("set STRATA_TEST_CLIENTS=1 to run public JavaScript clients; it needs node, npm and its registry")
+	const from = "../clients"
+	lock, err := os.ReadFile(filepath.Join(from, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	testservers.Program(t, "node")
+	brought := testservers.Folder(t, fmt.Sprintf("clients-%.8x", sha256.Sum256(lock)))
 	dir = t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", "client.js", "archived.js"} {
-		b, err := os.ReadFile(filepath.Join("..", "clients", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
 	}
-	script(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	if err := os.Symlink(filepath.Join(brought, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -78,7 +80,16 @@ func TestArchivedClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	uid := strings.Split(instance, "/") // "", studies, its, series, its, instances, its
-	cmd := exec.CommandContext(t.Context(), "node", "archived.js", c.url, uid[2], uid[4], uid[6], "file.dcm")
+	talk(t, dir, []string{"archived.js", c.url, uid[2], uid[4], uid[6], "file.dcm"}, func() {
+		c.wait(c.archived(c.get(t, instance, partsStored)).Href)
+	})
+}
+
+// talk runs a script that says "archived" and then "restored", and does something between the two,
+// of which it tells the script by a line.
+func talk(t *testing.T, dir string, args []string, between func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -93,7 +104,7 @@ func TestArchivedClients(t *testing.T) {
 	}
 	lines := bufio.NewScanner(out)
 	if lines.Scan() && lines.Text() == "archived" {
-		c.wait(c.archived(c.get(t, instance, partsStored)).Href)
+		between()
 		if _, err := io.WriteString(in, "restored\n"); err != nil {
 			t.Error(err)
 		}

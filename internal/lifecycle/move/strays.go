@@ -100,20 +100,20 @@ func (o StrayOptions) in(ctx context.Context, t archive.Tenant, tier archive.Tie
 	if err := o.remove(ctx, t, tier, b, found, done); err != nil {
 		return err
 	}
-	return o.removeProbes(ctx, t, b)
+	return RemoveProbes(ctx, t, b, o.Now().Add(-o.Grace))
 }
 
 // old reports whether what was written then may be removed.
 func (o StrayOptions) old(modified time.Time) bool { return o.Now().Sub(modified) >= o.Grace }
 
-// removeProbes removes what those who told stores apart could not remove again, being killed. A
-// reconciler does that in the store of its log only.
-func (o StrayOptions) removeProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket) error {
+// RemoveProbes removes from a store what those wrote before a moment who told stores apart and
+// could not remove it again, being killed. A reconciler does that in the store of its log only.
+func RemoveProbes(ctx context.Context, t archive.Tenant, b *storage.Bucket, before time.Time) error {
 	for object, err := range b.All(ctx, archive.Clocks(t), "") {
 		if err != nil {
 			return err
 		}
-		if !o.old(object.Modified) {
+		if !object.Modified.Before(before) {
 			continue
 		}
 		if err := b.Delete(ctx, object.Key); err != nil {

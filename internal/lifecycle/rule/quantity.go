@@ -55,6 +55,14 @@ func (s Span) After(t time.Time) time.Time {
 	return t.Add(time.Duration(s.Hours) * time.Hour)
 }
 
+// Before returns the moment a span before t, by the calendar.
+func (s Span) Before(t time.Time) time.Time {
+	if s.Years|s.Months|s.Days != 0 {
+		t = t.AddDate(-s.Years, -s.Months, -s.Days)
+	}
+	return t.Add(-time.Duration(s.Hours) * time.Hour)
+}
+
 // String is the span as it is written.
 func (s Span) String() string {
 	switch {

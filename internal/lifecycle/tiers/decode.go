@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
 // decode reads the list of the configuration file.
@@ -68,7 +69,7 @@ func (f *fields) prices(m map[string]any) archive.Prices {
 	p := fields{at: f.at + ".prices", m: m}
 	out := archive.Prices{
 		GBMonth: p.number("gb-month"), Write: p.number("write"), Read: p.number("read"), RetrieveGB: p.number("retrieve-gb"), EgressGB: p.number("egress-gb"),
-		MinDays: int(p.whole("min-days", 36500)), MinBytes: p.whole("min-bytes", 1<<40), ExtraBytes: p.whole("extra-bytes", 1<<40),
+		MinDays: int(p.whole("min-days", 36500)), MinBytes: p.bytes("min-bytes", 1<<40), ExtraBytes: p.bytes("extra-bytes", 1<<40),
 	}
 	f.note(p.rest("gb-month, write, read, retrieve-gb, egress-gb, min-days, min-bytes and extra-bytes"))
 	return out
@@ -161,14 +162,27 @@ func (f *fields) whole(key string, most int64) int64 {
 	return int64(v)
 }
 
+func (f *fields) bytes(key string, most int64) int64 {
+	s := f.text(key)
+	if s == "" {
+		return 0
+	}
+	v, err := rule.ParseBytes(s)
+	if err != nil || v > most {
+		f.note(bad(f.at+"."+key, "must be a number of bytes, or a size such as 128kB or 40KiB, at most %s", rule.FormatBytes(most)))
+		return 0
+	}
+	return v
+}
+
 func (f *fields) duration(key string) time.Duration {
 	s := f.text(key)
 	if s == "" {
 		return 0
 	}
-	v, err := time.ParseDuration(s)
+	v, err := rule.ParseLength(s)
 	if err != nil || v < 0 {
-		f.note(bad(f.at+"."+key, "must be a duration such as 5m or 12h"))
+		f.note(bad(f.at+"."+key, "must be a length of time such as 5m, 12h or 2d"))
 	}
 	return v
 }

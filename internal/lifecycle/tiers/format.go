@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strata-pacs/strata/internal/archive"
+	"github.com/strata-pacs/strata/internal/lifecycle/rule"
 )
 
 // Format writes tiers as [Read] reads them, in YAML: a list with a line for each
@@ -43,8 +44,8 @@ func prices(p archive.Prices) (f flow) {
 	f.number("retrieve-gb", p.RetrieveGB)
 	f.number("egress-gb", p.EgressGB)
 	f.number("min-days", float64(p.MinDays))
-	f.number("min-bytes", float64(p.MinBytes))
-	f.number("extra-bytes", float64(p.ExtraBytes))
+	f.bytes("min-bytes", p.MinBytes)
+	f.bytes("extra-bytes", p.ExtraBytes)
 	return f
 }
 
@@ -77,9 +78,15 @@ func (f *flow) number(key string, v float64) {
 	}
 }
 
+func (f *flow) bytes(key string, n int64) {
+	if n != 0 {
+		f.add(key, rule.FormatBytes(n))
+	}
+}
+
 func (f *flow) duration(key string, d time.Duration) {
 	if d != 0 {
-		f.add(key, d.String())
+		f.add(key, rule.FormatLength(d))
 	}
 }
 

@@ -186,7 +186,7 @@ func checkSpeeds(t archive.Tier, at string) error {
 		case n <= last:
 			return bad(at+".speeds", "each priority stands there once, the fastest first: expedited, standard, bulk")
 		case s.Typical <= 0:
-			return bad(at+".speeds", "typical of %s must be a duration above zero such as 5m or 12h", s.Priority)
+			return bad(at+".speeds", "typical of %s must be a length of time above zero such as 5m or 12h", s.Priority)
 		case s.Longest < s.Typical:
 			return bad(at+".speeds", "longest of %s must not be less than typical", s.Priority)
 		}

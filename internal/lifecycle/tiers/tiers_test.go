@@ -35,7 +35,7 @@ func TestList(t *testing.T) {
     store: s3://strata?class=STANDARD_IA&region=eu-central-1
   - name: deep-2
     class: GLACIER
-    prices: {gb-month: 0.004, write: 0.03, read: 0.0005, retrieve-gb: "0.01", egress-gb: 0.09, min-days: 90, min-bytes: 100, extra-bytes: 40960}
+    prices: {gb-month: 0.004, write: 0.03, read: 0.0005, retrieve-gb: "0.01", egress-gb: 0.09, min-days: 90, min-bytes: 100, extra-bytes: 40KiB}
     speeds:
       - {priority: expedited, word: Expedited, typical: 5m, longest: 1h, gb: 0.03, requests: 10}
       - {priority: bulk, typical: 8h}
@@ -191,7 +191,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk, typical: 1h}, {priority: standard, typical: 1h}]}]", "", "tiers.cold.speeds: each priority stands there once"},
 		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk}]}]", "", "tiers.cold.speeds: typical of bulk"},
 		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk, typical: 2h, longest: 1h}]}]", "", "tiers.cold.speeds: longest of bulk"},
-		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk, typical: soon}]}]", "", "tiers.cold.speeds[0].typical: must be a duration"},
+		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk, typical: soon}]}]", "", "tiers.cold.speeds[0].typical: must be a length"},
 		{two + "store: 's3://b', class: GLACIER, speeds: [{priority: bulk, typical: 1h, price: 3}]}]", "", "tiers.cold.speeds[0].price: there is no such setting"},
 		{two + "store: 's3://b', prices: 3}]", "", "tiers.cold.prices: must be settings below it"},
 		{two + "store: 's3://b', prices: {gb-month: -1}}]", "", "tiers.cold.prices.gb-month: must be a number"},
@@ -199,7 +199,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{two + "store: 's3://b', prices: {gb-month: .inf}}]", "", "tiers.cold.prices.gb-month: must be a number"},
 		{two + "store: 's3://b', prices: {gb-month: much}}]", "", "tiers.cold.prices.gb-month: must be a number"},
 		{two + "store: 's3://b', prices: {min-days: 1.5}}]", "", "tiers.cold.prices.min-days: must be a whole number"},
-		{two + "store: 's3://b', prices: {min-bytes: 1e30}}]", "", "tiers.cold.prices.min-bytes: must be a whole number"},
+		{two + "store: 's3://b', prices: {min-bytes: 1e30}}]", "", "tiers.cold.prices.min-bytes: must be a number of bytes"},
 		{two + "store: 's3://b', prices: {gigabytes: 1}}]", "", "tiers.cold.prices.gigabytes: there is no such setting"},
 		{"[{name: hot}, {name: hot, store: 's3://b'}]", "", "tiers.hot: there are two"},
 		{"[{name: hot}, {name: cold}]", bucket, "tiers.cold: it has the store and the class of tier hot"},
