@@ -155,5 +155,19 @@ func TestAvailabilityOfWhatIsShown(t *testing.T) {
 		late := sealedUnder(stored(50, again), keyNamed("1.2", "a"))
 		apply(t, x, late, settles(51, es[2]), settles(52, late), moves(53, ref, "hot", "deep", "hospital/pack/52"))
 		wants("a hidden version", archive.Online, "", archive.Online)
+
+		// What an older version mapped and did not count keeps people waiting, as it did then, until it is settled anew.
+		apply(t, x, deletes(54, archive.UIDs{Study: "1.2"}, blobOf(again, 50)))
+		err := x.inWriter(context.Background(), hospital, func(b *batch, tn *tenant) error {
+			return b.c.exec(`UPDATE pack_series SET shown = NULL WHERE pack = (SELECT id FROM packs WHERE tenant = ? AND name = ?)`, tn.id, "hospital/pack/52")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants("not counted", archive.Nearline, "", archive.Nearline)
+		apply(t, x, undeletes(55, "1.2", []uint64{54}, blobOf(again, 50)), deletes(56, archive.UIDs{Study: "1.2"}, blobOf(again, 50)))
+		wants("nor since", archive.Nearline, "", archive.Nearline)
+		apply(t, x, settles(57, es[2]))
+		wants("counted", archive.Online, "", archive.Online)
 	})
 }
