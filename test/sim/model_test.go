@@ -261,6 +261,15 @@ func (m *model) Referenced(_ context.Context, _ archive.Tenant, object string) (
 	return slices.ContainsFunc(m.view(), func(r row) bool { return r.At.Object == object }), nil
 }
 
+func (m *model) Unreferenced(ctx context.Context, t archive.Tenant, objects []string) (free []string, err error) {
+	for _, o := range objects {
+		if used, _ := m.Referenced(ctx, t, o); !used {
+			free = append(free, o)
+		}
+	}
+	return free, nil
+}
+
 // DoomedCopies, Doomed and Undoom implement index: nothing is settled in these worlds.
 func (m *model) DoomedCopies(context.Context, archive.Tenant, string) ([]archive.Doomed, error) {
 	return nil, nil

@@ -313,6 +313,13 @@ func (x nodeIndex) Referenced(ctx context.Context, t archive.Tenant, object stri
 	return x.index.Referenced(ctx, t, object)
 }
 
+func (x nodeIndex) Unreferenced(ctx context.Context, t archive.Tenant, objects []string) ([]string, error) {
+	if err := x.look(ctx); err != nil {
+		return nil, err
+	}
+	return x.index.Unreferenced(ctx, t, objects)
+}
+
 // mutate is the index of a mutant: it forgets.
 func (w *world) mutate(entries []archive.Entry) []archive.Entry {
 	if w.mutant == acksEarly { // of what was not written there is nothing to index
