@@ -242,6 +242,11 @@ func (p *parser) rule(n *yaml.Node, where string, number int) (r Rule) {
 		p.fail(n, where, "to is missing; write the tier to move to, such as to: cold")
 	case r.Action != Move && r.Action != Nothing && to != nil:
 		p.fail(to, where, "to is only for action: move; remove it")
+	case r.Action == Delete:
+		// A deletion makes room when it can no longer be undone: until then every study would follow.
+		if free, _ := (Set{Rules: []Rule{r}}).Outside(); free {
+			p.fail(n, where, "free cannot be a condition of action: delete, which makes room only days later: everything would be deleted; move studies, or delete them by age")
+		}
 	}
 	return r
 }

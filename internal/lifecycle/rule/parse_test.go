@@ -98,6 +98,7 @@ func TestParseMistakes(t *testing.T) {
 		{"no tier", "rules:\n  - action: move", "line 2: rules[1]: to is missing"},
 		{"tier in vain", "rules:\n  - action: keep\n    to: cold", "line 3: rules[1]: to is only for action: move"},
 		{"no tier's name", "rules:\n  - action: move\n    to: Cold!", "line 3: rules[1].to: write the name of a tier"},
+		{"deleting for room", "rules:\n  - action: delete\n    when: {any: [{age: {over: 1y}}, {not: {free: {over: 10%}}}]}", "line 2: rules[1]: free cannot be a condition of action: delete"},
 		{"unknown tier", "rules:\n  - action: move\n    to: ice", "line 3: rules[1].to: there is no such tier; write one of: hot, cold"},
 		{"unknown tier in a condition", "rules:\n  - action: keep\n    when: {tier: [hot, ice]}", "line 3: rules[1].when.tier[2]: there is no such tier"},
 		{"age in words", "rules:\n  - action: keep\n    when:\n      age: {over: 90 days}", "line 4: rules[1].when.age.over: write a whole number above 0 with a unit"},
