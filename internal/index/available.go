@@ -101,7 +101,7 @@ func (x *Index) ofSeries(ctx context.Context, c *conn, t *tenant, rows []archive
 	for i := range rows {
 		by[rows[i].ID], ids[i] = &rows[i], rows[i].ID
 	}
-	return c.each(ctx, `SELECT s.series, p.tier, p.restored FROM pack_series s JOIN packs p ON p.id = s.pack
+	return c.each(ctx, `SELECT s.series, p.tier, p.restored FROM pack_series s JOIN packs p ON p.id = s.pack 
 		WHERE s.series = ? AND COALESCE(s.shown, 1) > 0 AND p.tier <> 'hot'`, func(v []driver.Value) error {
 		s := by[integer(v[0])]
 		s.Tier = worse(s.Tier, x.availability(archive.TierName(text(v[1])), integer(v[2])))
