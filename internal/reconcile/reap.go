@@ -244,6 +244,11 @@ func (r *Reconciler) storeTime(ctx context.Context, b *storage.Bucket) (time.Tim
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
 	}
+	if attrs.Modified.IsZero() { // a store such as S3 tells it only of what is there
+		if attrs, err = b.Stat(ctx, key); err != nil {
+			return time.Time{}, fmt.Errorf("asking the store for its time: %w", err)
+		}
+	}
 	for o, err := range b.All(ctx, clocks, "") {
 		if err == nil && (o.Key == key || attrs.Modified.Sub(o.Modified) > r.o.Grace) {
 			err = b.Delete(ctx, o.Key)

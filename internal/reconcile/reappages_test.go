@@ -10,6 +10,7 @@ import (
 	"github.com/strata-pacs/strata/internal/archive"
 	"github.com/strata-pacs/strata/internal/index"
 	"github.com/strata-pacs/strata/storage"
+	"github.com/strata-pacs/strata/storage/driver"
 	"github.com/strata-pacs/strata/storage/memstore"
 )
 
@@ -116,4 +117,36 @@ func TestReapWhatCameSince(t *testing.T) {
 	if got, err := w.rec.Reap(t.Context()); err != nil || got.Packs != 1 {
 		t.Errorf("the next time: %+v, %v", got, err)
 	}
+}
+
+// untimed is a store whose answers to writes tell no time, as S3's.
+type untimed struct{ driver.Driver }
+
+func (u untimed) Create(ctx context.Context, key string, o driver.CreateOptions) (driver.Writer, error) {
+	w, err := u.Driver.Create(ctx, key, o)
+	return untimedWriter{w}, err
+}
+
+type untimedWriter struct{ driver.Writer }
+
+func (w untimedWriter) Commit(ctx context.Context) (driver.Attrs, error) {
+	a, err := w.Writer.Commit(ctx)
+	a.Modified = time.Time{}
+	return a, err
+}
+
+// TestTimeOfUntimedStore: a store that tells the time only of what is there has a clock, too: else nothing would ever be old in it.
+func TestTimeOfUntimedStore(t *testing.T) {
+	w := newWorld(t)
+	w.bucket = storage.New(untimed{w.mem})
+	w.reconciler()
+	if at, err := w.rec.StoreTime(t.Context()); err != nil || !at.Equal(w.now) {
+		t.Errorf("%v, %v; want %v", at, err, w.now)
+	}
+	if left := w.objects("clock/"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	w.orphan(w.bucket)
+	w.now = w.now.Add(3 * time.Hour)
+	w.reaps(Reaped{Packs: 1})
 }
